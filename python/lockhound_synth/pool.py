@@ -1,0 +1,111 @@
+"""Kernel pool: blocks with POOL_HEADERs at random places, free blocks between them, page-sized and larger blocks without a header.
+
+Block size in units of 16 and the tag's place after the public PDB type _POOL_HEADER.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import dataclass, field
+
+from .physical import PAGE, Physical, Use
+from .space import LARGE, Space
+
+HEADER = 0x10
+LARGEST = 0xFE0  # bigger blocks take whole pages and have no header
+NONPAGED, PAGED = 0x02, 0x03  # POOL_HEADER.PoolType of allocated blocks (pool type + 1, NonPagedPool counted as NX)
+GAP_TAG = b"Free"
+
+
+@dataclass(slots=True)
+class Span:
+    """Mapped pool pages that are being filled from the bottom."""
+
+    base: int
+    size: int
+    used: int = 0
+    previous: int = 0
+
+
+@dataclass(slots=True)
+class Pool:
+    """One pool region that grows by randomly placed spans."""
+
+    space: Space
+    physical: Physical
+    rng: random.Random
+    base: int
+    pool_type: int = NONPAGED
+    transition: float = 0.0  # share of pages that stand behind transition PTEs
+    crossing: bool = False  # blocks may cross a page boundary (segment heap, 18362 on)
+    spans: list[Span] = field(default_factory=list)
+    blocks: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # body -> (size, tag)
+    next_page: int = 0
+    large_left: int = 0
+    large_at: int = 0
+
+    def __post_init__(self) -> None:
+        self.next_page = self.base + self.rng.randrange(0x10, 0x400) * PAGE
+
+    def use_large_page(self) -> None:
+        """The next 2 MiB of the pool come from one large page."""
+        at = -(-self.next_page // LARGE) * LARGE
+        self.space.map_large(at, self.physical.take_run(512, Use.KERNEL, 512))
+        self.large_at, self.large_left = at, 512
+
+    def pages(self, count: int) -> int:
+        """Fresh mapped pool pages, neighbours by address, scattered in RAM."""
+        if self.large_left >= count:
+            va = self.large_at
+            self.large_at += count * PAGE
+            self.large_left -= count
+            return va
+        va = self.next_page
+        for page in range(count):
+            hidden = self.rng.random() < self.transition
+            self.space.map(va + page * PAGE, self.physical.take(Use.KERNEL), transition=hidden)
+        self.next_page = va + (count + self.rng.choice((0, 0, 1, 3))) * PAGE
+        return va
+
+    def alloc(self, size: int, tag: bytes, *, billed: int = 0, cross: bool = False) -> int:
+        """Address of a new block's body. cross puts a page boundary inside the body."""
+        if size > LARGEST:
+            return self._remember(self.pages(-(-size // PAGE)), size, tag)
+        total = -(-(size + HEADER) // 16) * 16
+        if cross and self.crossing and size >= 0x20:
+            span = Span(self.pages(2), 2 * PAGE)
+            lead = PAGE - HEADER - self.rng.randrange(1, size // 16) * 16
+            self._free_block(span, lead)
+        else:
+            fitting = [s for s in self.spans if s.size - s.used >= total]
+            if not fitting or (len(self.spans) < 12 and self.rng.random() < 0.15):
+                span = Span(self.pages(1), PAGE)
+                self.spans.append(span)
+            else:
+                span = self.rng.choice(fitting)
+            spare = span.size - span.used - total
+            if spare >= 0x40 and self.rng.random() < 0.4:
+                self._free_block(span, self.rng.randrange(1, min(spare // 16, 0x10)) * 16 + 0x10)
+        at = self._header(span, total, tag, self.pool_type, billed)
+        return self._remember(at + HEADER, size, tag)
+
+    def _remember(self, body: int, size: int, tag: bytes) -> int:
+        self.blocks[body] = (size, tag)
+        return body
+
+    def _header(self, span: Span, total: int, tag: bytes, kind: int, billed: int = 0) -> int:
+        at = span.base + span.used
+        word = struct.pack("<4B4sQ", span.previous // 16 & 0xFF, 0, total // 16 & 0xFF, kind, tag, billed)
+        self.space.write(at, word)
+        span.previous = total
+        span.used += total
+        return at
+
+    def _free_block(self, span: Span, total: int) -> None:
+        total = total // 16 * 16
+        while total >= 0x20:
+            part = total if total <= 0xFF0 else 0xFD0  # never leaves a rest that is too small for a header and a link
+            at = self._header(span, part, GAP_TAG, 0)
+            self.space.write(at + HEADER, self.rng.randbytes(8) + bytes(8))
+            total -= part

@@ -1,0 +1,197 @@
+"""A stage for a story: a plausible Windows system with its usual drivers and processes; the story adds what went wrong, the stage
+writes the truth down and closes the machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import cpu, debugger_block, decoys, frames, io, processes
+from ..containers import HeaderFields
+from ..cpu import Crash
+from ..forge import Forged
+from ..io import Device, Driver
+from ..machine import Machine
+from ..packets import Irp, Mdl
+from ..processes import Process
+from ..truth import DRIVER, EXIT, LOCKED, Truth, hexadecimal
+
+# Windows' own, by the names everybody knows; all others are invented.
+SYSTEM_DRIVERS = (
+    ("hal", ()), ("acpi", ("IoBuildDeviceIoControlRequest",)), ("pci", ("IoBuildDeviceIoControlRequest",)),
+    ("disk", ("IoBuildAsynchronousFsdRequest", "IoBuildPartialMdl")), ("storport", io.LOCKING), ("fltmgr", io.LOCKING),
+    ("ntfs", io.LOCKING), ("usbhub3", ("IoAllocateIrp", "IoFreeIrp")), ("mouclass", ()),
+)  # fmt: skip
+INVENTED = (
+    "qvgrab", "tarnscope", "mosspump", "grelbus", "wickfilt", "ostercap", "plumdaq", "vexlink", "harnpci", "sorrelio", "dunmark",
+    "kelprec", "fennport", "brackmon", "yarrowx",
+)  # fmt: skip
+PROGRAMS = ("smss.exe", "csrss.exe", "wininit.exe", "services.exe", "svchost.exe", "explorer.exe", "dwm.exe", "audiosrv.exe")
+VICTIMS = ("capture.exe", "scopeview.exe", "labrun.exe", "mixdesk.exe", "filmcut.exe")
+
+
+class Stage:
+    """Collects what the story makes; `finish` turns it into a Forged."""
+
+    def __init__(self, scenario: str, build: int, seed: int, *, genuine: bool = False) -> None:
+        self.scenario = scenario
+        # Each scenario gets addresses of its own from the same seed.
+        self.machine = Machine(build, seed * 1000 + sum(scenario.encode()), genuine=genuine)
+        self.seed = seed
+        self.rng = self.machine.rng
+        self.names = self.rng.sample(INVENTED, len(INVENTED))
+        self.system = processes.make_process(self.machine, "System", 4, parent=0, threads=3)
+        pids = self.rng.sample(range(100, 2500), 20)
+        self.pids = iter(4 * pid for pid in pids)
+        self.others = [processes.make_process(self.machine, name, next(self.pids)) for name in self.rng.sample(PROGRAMS, 5)]
+        self.windows: dict[str, Driver] = {}
+        for name, imports in SYSTEM_DRIVERS:
+            self.windows[name] = io.make_driver(self.machine, name, imports=imports)
+        self.victim: Process | None = None
+        self.current: Process = self.others[0]
+        self.code = 0x76
+        self.parameters: tuple[int, int, int, int] | None = None
+        self.ledger: list[dict[str, Any]] = []
+        self.considered: list[dict[str, Any]] = []
+        self.irps: list[dict[str, Any]] = []
+        self.named: list[dict[str, Any]] = []
+        self.kind = DRIVER
+        self.missing: list[str] = []
+        self.missing_frames: set[int] = set()
+        self.no_ledger = False
+        self.unmapped_charge = 0  # pages charged without an MDL
+        self.description = ""
+
+    # Things stories make
+
+    def invent(self, *, imports: tuple[str, ...] = io.LOCKING) -> Driver:
+        """A driver of some vendor that does not exist."""
+        version = (self.rng.randrange(1, 9), self.rng.randrange(20), self.rng.randrange(5000), self.rng.randrange(200))
+        return io.make_driver(self.machine, self.names.pop(), imports=imports, file_version=version)
+
+    def make_victim(self) -> Process:
+        """The process that ended with locked pages."""
+        name = self.rng.choice(VICTIMS)
+        self.victim = processes.make_process(self.machine, name, next(self.pids), parent=self.others[-1].pid, alive=False)
+        self.machine.label("eprocess", self.victim.address)
+        return self.victim
+
+    def charge(self, mdl: Mdl, holder: Driver | None, *, state: str = LOCKED, label: str = "") -> None:
+        """Enters a standing lock in the ledger."""
+        number = len(self.ledger)
+        self.ledger.append(
+            {
+                "address": hexadecimal(mdl.address), "pages": mdl.pages, "state": state,
+                "holder": holder.module.name if holder else None,
+            }  # fmt: skip
+        )
+        self.machine.label(label or f"mdl:{number}", mdl.address)
+
+    def consider(self, mdl: Mdl, why: str) -> None:
+        self.considered.append({"address": hexadecimal(mdl.address), "why": why})
+
+    def note_irp(self, irp: Irp, state: str, device: Device | None, *, label: bool = True) -> None:
+        if label:
+            number = sum(1 for entry in self.irps if entry["labelled"])
+            self.machine.label(f"irp:{number}", irp.address)
+        self.irps.append(
+            {
+                "address": hexadecimal(irp.address), "state": state, "stack_count": irp.stack_count, "current": irp.current,
+                "mdl": hexadecimal(irp.mdl) if irp.mdl else None, "driver": device.driver.module.name if device else None, "labelled": label,
+            }  # fmt: skip
+        )
+        if device is not None and label:
+            self.machine.label(f"device:{device.driver.name}", device.address)
+
+    def name(self, driver: Driver, pages: int) -> None:
+        """The driver that the right verdict names."""
+        self.named.append({"name": driver.module.name, "pages": pages})
+
+    def system_pages(self, labels: list[str]) -> None:
+        """These labels' pages will not be captured."""
+        self.missing.extend(labels)
+
+    # The end
+
+    def finish(self) -> Forged:
+        machine = self.machine
+        subject = self.victim
+        if self.parameters is None:
+            if subject is None:
+                raise ValueError("a story needs a victim or parameters of its own")
+            self.parameters = (0, subject.address, subject.locked, 0)
+        thread = self.current.threads[0]
+        crash = Crash(self.code, self.parameters, thread)
+        if self.seed % 3 == 0:
+            machine.unloaded.append(("gonedrv.sys", machine.next_image + 0x200000, machine.next_image + 0x20A000))
+        frames.reserve(machine)
+        decoys.plant(machine, subject or self.others[1])
+        io.fill_in(machine)
+        cpu.fill_in(machine, crash)
+        debugger_block.fill_in(machine)
+        processes.fill_in(machine)
+        decoys.of_objects(machine, subject or self.others[1], crash)
+        frames.fill_in(machine)
+        evidence = dict(machine.evidence_frames())
+        header = HeaderFields(
+            build=machine.build,
+            dtb=self.current.space.dtb,
+            pfn_database=machine.symbol("MmPfnDatabase"),
+            module_list=machine.symbol("PsLoadedModuleList"),
+            process_list=machine.symbol("PsActiveProcessHead"),
+            processors=1,
+            bugcheck=self.code,
+            parameters=self.parameters,
+            debugger_block=machine.symbol("KdDebuggerDataBlock"),
+            runs=tuple(machine.runs),
+            context=crash.context,
+            rip=machine.nt_base + machine.kernel.exports["KeBugCheckEx"],
+            time=machine.time,
+            uptime=machine.rng.randrange(10**10, 10**12),
+        )
+        forged = Forged(machine, self._truth(crash), header, {p: bytes(d) for p, d in machine.physical.frames.items()}, evidence)
+        forged.check()
+        gone = {evidence[label] for label in self.missing} | self.missing_frames
+        return forged.without(gone) if gone else forged
+
+    def _truth(self, crash: Crash) -> Truth:
+        machine = self.machine
+        charged = self.victim.locked if self.victim else None
+        explained = sum(entry["pages"] for entry in self.ledger)
+        drivers = sorted(self.named, key=lambda entry: -int(entry["pages"]))
+        guilty = {entry["name"] for entry in drivers}
+        ledger: dict[str, Any] = {"charged": charged, "explained": explained, "unexplained": None, "mdls": self.ledger}
+        if charged is not None:
+            ledger["unexplained"] = max(0, charged - explained)
+        return Truth(
+            scenario=self.scenario,
+            build=machine.build,
+            seed=self.seed,
+            description=self.description,
+            bugcheck={"code": crash.code, "parameters": [hexadecimal(p) for p in crash.parameters]},
+            dtb=hexadecimal(self.current.space.dtb),
+            process=_describe(self.victim) if self.victim else None,
+            current_process=_describe(self.current),
+            verdict={"kind": self.kind, "driver": drivers[0]["name"] if drivers else None, "drivers": drivers},
+            ledger={"charged": None, "explained": 0, "unexplained": None, "mdls": []} if self.no_ledger else ledger,
+            considered=self.considered,
+            innocents=sorted(m.name for m in machine.modules if m.name not in guilty),
+            irps=self.irps,
+            modules=[
+                {
+                    "name": m.name, "base": hexadecimal(m.base), "size": m.size, "timestamp": m.timestamp,
+                    "version": "{}.{}.{}.{}".format(*m.version),
+                }
+                for m in machine.modules
+            ],  # fmt: skip
+            processes=[_describe(p) for p in machine.processes],
+            decoys=[{"kind": d.kind, "physical": hexadecimal(d.physical), "value": hexadecimal(d.value)} for d in machine.decoys],
+            absent_labels=list(self.missing),
+            exit_status=EXIT[self.kind],
+        )
+
+
+def _describe(process: Process) -> dict[str, Any]:
+    return {
+        "address": hexadecimal(process.address), "name": process.name, "pid": process.pid, "alive": process.alive,
+        "locked_pages": process.locked,
+    }  # fmt: skip
