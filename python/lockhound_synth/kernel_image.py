@@ -66,8 +66,10 @@ def build(build_number: int, rng: random.Random, *, genuine: bool = False) -> Ke
         guid = uuid.UUID(guid_text)
         symbols = {name: rvas[name] for name in SYMBOLS if name in rvas}
         code = {name: rvas[name] for name in ROUTINES if name in rvas}
-        text_end = min(0x200000, size // 2)
-        data_at, data_end = text_end, size - 0x40000
+        # As in those kernels: read-only data with the tables, then code, then data.
+        data_at = min(symbols["KdDebuggerDataBlock"], symbols["PsActiveProcessHead"]) & ~0xFFFF
+        tables_at = _hole(0x40 * PAGE, 8, {rva // PAGE for rva in rvas.values()})
+        text_end = data_at
     else:
         guid, age = uuid.UUID(int=rng.getrandbits(128), version=4), 1
         size = rng.randrange(0x170, 0x1F0) * PAGE
@@ -75,7 +77,7 @@ def build(build_number: int, rng: random.Random, *, genuine: bool = False) -> Ke
         major = (6, 1) if build_number == 7601 else (6, 3) if build_number == 9600 else (10, 0)
         file_version = (*major, build_number, REVISIONS.get(build_number, 1))
         text_end = 0x90 * PAGE
-        data_at, data_end = text_end, size - 0x40000
+        data_at, tables_at = text_end, size - 0x40 * PAGE
         code = {name: at for name, at in zip(ROUTINES, _places(rng, PAGE, text_end, len(ROUTINES), 0x100), strict=True)}
         symbols = {}
         at = data_at + rng.randrange(0x10, 0x80) * 16
@@ -83,7 +85,7 @@ def build(build_number: int, rng: random.Random, *, genuine: bool = False) -> Ke
             symbols[name] = at
             at += -(-ROOM.get(name, 16) // 16) * 16 + rng.randrange(0x80) * 16
         at = -(-at // PAGE) * PAGE
-        if at > data_end:
+        if at > tables_at:
             raise ValueError("the globals do not fit")
     image = KernelImage(size, timestamp, file_version, guid, age, symbols, code, code["KiSystemServiceCopyEnd"], genuine)
     if not genuine:
@@ -93,8 +95,8 @@ def build(build_number: int, rng: random.Random, *, genuine: bool = False) -> Ke
             image.pages[page] = bytearray(PAGE)
     else:
         for rva in code.values():
-            image.write(rva & ~0xFFF, rng.randbytes(PAGE))
-    _tables(image, text_end, data_end)
+            image.write(rva & ~0xFFF, rng.randbytes(PAGE))  # the code pages that a stack or an import points to
+    _tables(image, text_end, tables_at)
     for name, rva in symbols.items():
         image.write(rva, bytes(ROOM.get(name, 16)))
     return image
@@ -104,9 +106,16 @@ def _places(rng: random.Random, low: int, high: int, count: int, step: int) -> l
     return sorted(rng.sample(range(low, high, step), count))
 
 
-def _tables(image: KernelImage, text_end: int, data_end: int) -> None:
-    """Headers and the tables that stand behind the data: exports, debug directory, version resource."""
-    at = data_end
+def _hole(start: int, count: int, taken: set[int]) -> int:
+    """RVA of the first count pages from start on that nothing lies in."""
+    page = start // PAGE
+    while any(p in taken for p in range(page, page + count)):
+        page += 1
+    return page * PAGE
+
+
+def _tables(image: KernelImage, text_end: int, at: int) -> None:
+    """Headers, and from at on: exports, debug directory, version resource."""
     exported = {n: r for n, r in image.exports.items() if not n.startswith(("Iop", "Ki", "Mm", "Obp", "Psp")) or n in _EXPORTED}
     exported["PsInitialSystemProcess"] = image.symbols["PsInitialSystemProcess"]
     edata = tables.exports(at, image.name, image.timestamp, exported)
@@ -127,12 +136,15 @@ def _tables(image: KernelImage, text_end: int, data_end: int) -> None:
     )
     resource = version.resource_section(rsrc, info)
     image.write(rsrc, resource)
+    tables_end = rsrc + PAGE
+    parts = [(".edata", at, rdata, 0), (".rdata", rdata, rsrc, 0), (".rsrc", rsrc, tables_end, 0)]
+    if at < text_end:  # a genuine kernel: tables before the code
+        parts = [(".rdata0", PAGE, at, 0), *parts, (".text", tables_end, text_end, 1), (".data", text_end, image.size, 2)]
+    else:
+        parts = [(".text", PAGE, text_end, 1), (".data", text_end, at, 2), *parts, (".reloc", tables_end, image.size, 0)]
+    kinds = (headers.INITIALIZED, headers.CODE | headers.EXECUTE | headers.NOT_PAGED, headers.INITIALIZED | headers.WRITE | headers.NOT_PAGED)
     sections = [
-        headers.Section(".text", PAGE, text_end - PAGE, 0x400, text_end - PAGE, headers.CODE | headers.EXECUTE | headers.READ | headers.NOT_PAGED),
-        headers.Section(".data", text_end, data_end - text_end, 0x400 + text_end, 0x200, headers.INITIALIZED | headers.READ | headers.WRITE),
-        headers.Section(".edata", at, rdata - at, 0x600 + text_end, rdata - at, headers.INITIALIZED | headers.READ),
-        headers.Section(".rdata", rdata, PAGE, 0x600 + rdata, PAGE, headers.INITIALIZED | headers.READ),
-        headers.Section(".rsrc", rsrc, image.size - rsrc, 0x600 + rsrc, len(resource), headers.INITIALIZED | headers.READ),
+        headers.Section(name, low, high - low, low, high - low, kinds[kind] | headers.READ) for name, low, high, kind in parts
     ]
     directories = {
         headers.DIR_EXPORT: (at, len(edata)),

@@ -76,12 +76,14 @@ class Machine:
         self.nt_large = not genuine and rng.random() < 0.5
         self.nt_base = IMAGES + rng.randrange(0x100, 0x3000) * LARGE
         self.next_image = self.nt_base + -(-nt.size // LARGE) * LARGE + rng.randrange(4, 64) * LARGE
+        # Large pages first: they need neighbouring frames, the rest of the machine scatters.
+        large_pool = self.physical.take_run(512, Use.KERNEL, 512) if rng.random() < 0.4 else 0
         self._map_kernel()
         crossing = build >= 18362
         pool_base = [canonical(s, rng.randrange(0x200) << 30 | rng.randrange(0x100) << 21) for s in slots[1:4]]
         self.nonpaged = Pool(self.space, self.physical, rng, pool_base[0], NONPAGED, crossing=crossing)
-        if rng.random() < 0.4:
-            self.nonpaged.use_large_page()
+        if large_pool:
+            self.nonpaged.use_large_page(large_pool)
         self.paged = Pool(self.space, self.physical, rng, pool_base[1], PAGED, transition=rng.choice((0.0, 0.5)), crossing=crossing)
         self.system_ptes = canonical(slots[4], rng.randrange(0x200) << 30)
         self.next_system_pte = self.system_ptes
@@ -114,7 +116,7 @@ class Machine:
                 space.map_large(self.nt_base + at, self.physical.take_run(512, Use.KERNEL, 512), execute=True)
         else:
             for page in sorted(nt.pages):
-                space.map(self.nt_base + page * PAGE, self.physical.take(Use.KERNEL), execute=page < 0x90)
+                space.map(self.nt_base + page * PAGE, self.physical.take(Use.KERNEL), execute=nt.genuine or 0 < page < 0x90)
         for page, data in nt.pages.items():
             space.write(self.nt_base + page * PAGE, data)
 

@@ -48,10 +48,10 @@ class Pool:
     def __post_init__(self) -> None:
         self.next_page = self.base + self.rng.randrange(0x10, 0x400) * PAGE
 
-    def use_large_page(self) -> None:
-        """The next 2 MiB of the pool come from one large page."""
+    def use_large_page(self, pfn: int) -> None:
+        """The next 2 MiB of the pool come from one large page, whose first frame is pfn."""
         at = -(-self.next_page // LARGE) * LARGE
-        self.space.map_large(at, self.physical.take_run(512, Use.KERNEL, 512))
+        self.space.map_large(at, pfn)
         self.large_at, self.large_left = at, 512
 
     def pages(self, count: int) -> int:
