@@ -1,0 +1,63 @@
+/* Address spaces: page-table walks, reads by virtual address, and the reverse map PFN -> VA. */
+#ifndef LHI_SPACE_SPACE_H
+#define LHI_SPACE_SPACE_H
+
+#include "dump/pages.h"
+
+typedef struct lhi_space {
+    const lhi_pages *pages;
+    uint64_t dtb;
+} lhi_space;
+
+/* First address of the kernel half on x64 with four levels (Intel SDM, canonical addresses). */
+#define LHI_KERNEL_HALF 0xffff800000000000ull
+#define LHI_USER_END    0x0000800000000000ull
+
+bool lhi_is_canonical(uint64_t va);
+static inline bool lhi_is_kernel(uint64_t va)
+{
+    return va >= LHI_KERNEL_HALF;
+}
+
+void lhi_space_init(lhi_space *space, const lhi_pages *pages, uint64_t dtb);
+/* An absence is a result. out->struct_size is set by this. */
+void lhi_space_walk(const lhi_space *space, uint64_t va, lh_walk *out);
+/* Physical address of va when its page's bytes are there; else why not (walk tells more). */
+lh_absence lhi_space_translate(const lhi_space *space, uint64_t va, uint64_t *physical);
+/* Across pages. *done (nullable) leading bytes read. LH_ERR_ABSENT names the first missing address. */
+lh_status lhi_space_read(const lhi_space *space, uint64_t va, void *buffer, size_t size, size_t *done,
+                         lh_error *err);
+/* Typed reads for structure decoders. Return LH_PRESENT or the absence; nothing else can go wrong (an I/O
+ * error counts as LH_ABSENT_CLIPPED). */
+lh_absence lhi_space_get(const lhi_space *space, uint64_t va, void *buffer, size_t size);
+lh_absence lhi_space_u64(const lhi_space *space, uint64_t va, uint64_t *out);
+lh_absence lhi_space_u32(const lhi_space *space, uint64_t va, uint32_t *out);
+lh_absence lhi_space_u16(const lhi_space *space, uint64_t va, uint16_t *out);
+
+/* The reverse map of the frames asked for: one breadth-first sweep of the kernel half. */
+typedef struct lhi_reverse {
+    uint64_t *frame; /* ascending; a frame with several mappings has several rows, ascending by va */
+    uint64_t *va;    /* page-aligned address that maps the frame (4 KiB granular inside large pages) */
+    size_t count;
+    uint64_t tables_missing; /* page tables of the kernel half that are not in the dump */
+    bool complete;           /* no table was missing: a frame without a row has no kernel mapping */
+} lhi_reverse;
+/* frames: sorted ascending, unique. Tables that refer to themselves (the self-map) are walked once. */
+lh_status lhi_reverse_map(const lhi_space *space, const uint64_t *frames, size_t count, lhi_reverse *out,
+                          lh_error *err);
+/* Rows of one frame: [*first, *first + n). */
+size_t lhi_reverse_find(const lhi_reverse *map, uint64_t frame, size_t *first);
+void lhi_reverse_free(lhi_reverse *map);
+
+/* Every validly mapped range of the kernel half, merged: for coverage. */
+typedef struct lhi_mapping {
+    uint64_t va;
+    uint64_t pages;   /* 4 KiB pages, contiguous in va, one state */
+    lh_absence state; /* LH_PRESENT, NOT_CAPTURED, CLIPPED, NOT_RAM, or TABLE: a whole table is missing
+                         and `pages` is what it could map at most */
+} lhi_mapping;
+/* Calls visit for each; ascending va; the self-map region itself is left out. */
+lh_status lhi_space_mappings(const lhi_space *space, void (*visit)(void *user, const lhi_mapping *mapping),
+                             void *user, lh_error *err);
+
+#endif
