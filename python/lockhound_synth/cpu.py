@@ -6,7 +6,7 @@ Index numbers of the lookaside pairs: _PP_NPAGED_LOOKASIDE_NUMBER in the public 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .machine import Machine
 from .physical import PAGE
@@ -28,6 +28,7 @@ class Crash:
     parameters: tuple[int, int, int, int]
     thread: Thread
     context: bytes = b""
+    callers: list[int] = field(default_factory=list)  # return addresses, where it was not a process's deletion
 
 
 def fill_in(machine: Machine, crash: Crash) -> int:
@@ -110,9 +111,10 @@ def _crash_stack(machine: Machine, crash: Crash) -> bytes:
         callers = ("MmDeleteProcessAddressSpace", "PspProcessDelete", "ObpRemoveObjectRoutine", "ObfDereferenceObjectWithTag", "ObpCloseHandle", "KiSystemServiceCopyEnd")
     else:
         callers = ("KiPageFault", "NtDeviceIoControlFile", "KiSystemServiceCopyEnd")
-    words = [nt + exports[callers[0]] + 0x4A, crash.code, *parameters[:3], parameters[3]]
-    for name in callers[1:]:
-        words += [machine.rng.getrandbits(20), parameters[1] if name == "PspProcessDelete" else 0, top + 0x200, nt + exports[name] + machine.rng.randrange(0x20, 0x70)]
+    returns = crash.callers or [nt + exports[name] + machine.rng.randrange(0x20, 0x70) for name in callers]
+    words = [returns[0], crash.code, *parameters[:3], parameters[3]]
+    for depth, address in enumerate(returns[1:]):
+        words += [machine.rng.getrandbits(20), parameters[1] if depth == 0 else 0, top + 0x200, address]
     machine.space.write(top, struct.pack(f"<{len(words)}Q", *words))
     thread.stack_pointer = top
     context = Record(machine.layouts["CONTEXT"])

@@ -100,7 +100,7 @@ class Machine:
         self.labels: dict[str, int] = {}  # label -> virtual address of evidence
         self.pins: dict[int, int] = {}  # pfn -> locks that stand on it
         self.mapped_user: set[int] = set()
-        self.time = 132_500_000_000_000_000 + rng.randrange(10**16)  # FILETIME of late 2020 and after
+        self.time = 132_500_000_000_000_000 + rng.randrange(10**15)  # FILETIME of late 2020 and after
         self.type_objects: dict[str, int] = {}
         self.types = {name: index for index, name in enumerate(OBJECT_TYPES, 2)}
         self._map_shared_page()

@@ -69,7 +69,7 @@ class Irp:
 def make_mdl(
     machine: Machine, process: Process | None, pages: int, *, locked: bool = True, write: bool = True, at: int = 0, cross: bool = False,
     tag: bytes = b"Mdl ", flags: int | None = None, mapped: bool | None = None, frames: list[int] | None = None, va: int | None = None,
-    charge: bool | None = None, next_mdl: int = 0, spare: int = 0,
+    charge: bool | None = None, next_mdl: int = 0, spare: int = 0, alone: bool = False,
 ) -> Mdl:  # fmt: skip
     """An MDL over fresh user pages of a process (or over given frames). at places it in memory the caller owns; spare adds
     unused room behind the array. A locked one is charged to its process and pins its frames."""
@@ -90,7 +90,7 @@ def make_mdl(
         flags = (LOCKED if locked else 0) | (WRITE if write else 0) | (LOCKED_TABLES if locked else 0) | (FIXED_SIZE if fixed else 0)
         if mapped and locked:
             flags |= MAPPED | (CAN_FAIL if rng.random() < 0.5 else 0)
-    address = at or machine.nonpaged.alloc(0x30 + 8 * (FIXED_PAGES if fixed else pages) + spare, tag, cross=cross)
+    address = at or machine.nonpaged.alloc(0x30 + 8 * (FIXED_PAGES if fixed else pages) + spare, tag, cross=cross, alone=alone)
     if flags & MAPPED:
         system_va = map_frames(machine, frames) + offset
     else:
@@ -163,7 +163,7 @@ def make_irp(
     machine: Machine, slots: Sequence[Slot | None], current: int, *, mdl: Mdl | int = 0, thread: Thread | None = None, file: File | None = None,
     requestor: int = 1, manager: bool = True, linked: str = "thread", cancel: bool = False, flags: int = IRP_CONTROL_FLAGS,
     lookaside: bool | None = None, cancel_routine: int = 0, system_buffer: int = 0, user_buffer: int = 0, cross: bool = False,
-    tag: bytes = b"Irp ",
+    tag: bytes = b"Irp ", alone: bool = False,
 ) -> Irp:  # fmt: skip
     """A packet. slots[0] is the lowest driver's location, current counts from 1 as in IRP.CurrentLocation (StackCount + 1
     with its maker, + 2 completed). linked: thread, file or none (self-linked). manager: the I/O manager's marks, else a driver's."""
@@ -172,7 +172,7 @@ def make_irp(
     shape, location = layouts["IRP"], layouts["IO_STACK_LOCATION"]
     room = stack_for(machine, count, rng.random() < 0.5 if lookaside is None else lookaside)
     size = shape.size + room * location.size
-    address = machine.nonpaged.alloc(size, tag, cross=cross)
+    address = machine.nonpaged.alloc(size, tag, cross=cross, alone=alone)
     record = Record(shape, room * location.size)
     mdl_address = mdl.address if isinstance(mdl, Mdl) else mdl
     record.set("Type", IRP_TYPE).set("Size", size).set("MdlAddress", mdl_address).set("Flags", flags)

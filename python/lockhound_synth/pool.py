@@ -68,8 +68,8 @@ class Pool:
         self.next_page = va + (count + self.rng.choice((0, 0, 1, 3))) * PAGE
         return va
 
-    def alloc(self, size: int, tag: bytes, *, billed: int = 0, cross: bool = False) -> int:
-        """Address of a new block's body. cross puts a page boundary inside the body."""
+    def alloc(self, size: int, tag: bytes, *, billed: int = 0, cross: bool = False, alone: bool = False) -> int:
+        """Address of a new block's body. cross puts a page boundary inside the body; alone gives it pages that nothing else shares."""
         if size > LARGEST:
             return self._remember(self.pages(-(-size // PAGE)), size, tag)
         total = -(-(size + HEADER) // 16) * 16
@@ -77,6 +77,9 @@ class Pool:
             span = Span(self.pages(2), 2 * PAGE)
             lead = PAGE - HEADER - self.rng.randrange(1, size // 16) * 16
             self._free_block(span, lead)
+        elif alone:
+            span = Span(self.pages(1), PAGE)
+            self._free_block(span, self.rng.randrange(2, max(3, (PAGE - total) // 16)) * 16)
         else:
             fitting = [s for s in self.spans if s.size - s.used >= total]
             if not fitting or (len(self.spans) < 12 and self.rng.random() < 0.15):

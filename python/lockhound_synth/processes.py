@@ -28,6 +28,8 @@ class Process:
     locked: int = 0  # pages charged: what NumberOfLockedPages will say
     threads: list[Thread] = field(default_factory=list)
     next_user: int = 0
+    exit_age: int = 0  # 100 ns units between its end and the crash; 0: some seconds
+    lock_header: int = 0
 
 
 @dataclass(slots=True)
@@ -107,14 +109,14 @@ def fill_in(machine: Machine) -> None:
         record.set("UniqueProcessId", process.pid).put("ImageFileName", process.name.encode()[:14])
         record.set("NumberOfLockedPages", process.locked).set("NumberOfPrivatePages", machine.rng.randrange(100, 9000) if process.alive else process.locked)
         record.set("InheritedFromUniqueProcessId", process.parent).set("CreateTime", machine.time - machine.rng.randrange(10**9, 10**11))
-        record.set("LockedPagesList", 0).set("ActiveThreads", sum(t.alive for t in process.threads))
+        record.set("LockedPagesList", process.lock_header).set("ActiveThreads", sum(t.alive for t in process.threads))
         if process.alive:
             record.set("Flags", PROCESS_INSERTED | 0x144D0000).set("ObjectTable", process.handle_table)
             record.set("Peb", 0 if process.pid == 4 else 0x10_0000_0000 + process.pid * PAGE)
         else:
             record.set("Flags", PROCESS_INSERTED | PROCESS_EXITING | PROCESS_DELETE | VM_DELETED | 0x144D0000)
             # Recently: the bug check comes when the last reference goes.
-            record.set("ExitTime", machine.time - machine.rng.randrange(10**6, 10**9))
+            record.set("ExitTime", machine.time - (process.exit_age or machine.rng.randrange(10**6, 10**9)))
         thread_shape = layouts["ETHREAD"]
         live = [t for t in process.threads if t.alive]
         outer, inner = shape.offset("ThreadListHead"), kernel_shape.offset("ThreadListHead")

@@ -36,6 +36,7 @@ class Truth:
     decoys: list[dict[str, Any]] = field(default_factory=list)
     absent_labels: list[str] = field(default_factory=list)
     exit_status: int = 0
+    later: dict[str, Any] | None = None  # what is true where the verdict only says that a rule is not here yet
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -5,13 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..forge import Forged
-from . import pending
+from . import absent, leftovers, made, pending, splits, tracked
 from .stage import Stage
 
 Story = Callable[[Stage], None]
 
 STORIES: dict[str, Story] = {
     "pending_irp": pending.pending_irp,
+    "filters_above": pending.filters_above,
+    "orphaned_irp": pending.orphaned_irp,
+    "driver_irp_in_bus": made.driver_irp_in_bus,
+    "chain_second": pending.chain_second,
+    "stale_and_freed": leftovers.stale_and_freed,
+    "partial_lower": splits.partial_lower,
+    "partial_pending": splits.partial_pending,
+    "busy": pending.busy,
+    "other_current": pending.other_current,
+    "mdl_absent": absent.mdl_absent,
+    "irp_absent": absent.irp_absent,
+    "two_drivers": pending.two_drivers,
+    "no_mdl": leftovers.no_mdl,
+    "tracked_leak": tracked.tracked_leak,
+    "unlock_unknown": tracked.unlock_unknown,
+    "page_fault": tracked.page_fault,
 }
 NAMES: tuple[str, ...] = tuple(STORIES)
 BUILDS: tuple[int, ...] = (17763, 19041, 22000)

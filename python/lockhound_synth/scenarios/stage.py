@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import background
 from .. import cpu, debugger_block, decoys, frames, io, processes
 from ..containers import HeaderFields
 from ..cpu import Crash
+from ..driver_image import plain_image
 from ..forge import Forged
 from ..io import Device, Driver
 from ..machine import Machine
@@ -17,9 +19,9 @@ from ..truth import DRIVER, EXIT, LOCKED, Truth, hexadecimal
 
 # Windows' own, by the names everybody knows; all others are invented.
 SYSTEM_DRIVERS = (
-    ("hal", ()), ("acpi", ("IoBuildDeviceIoControlRequest",)), ("pci", ("IoBuildDeviceIoControlRequest",)),
+    ("acpi", ("IoBuildDeviceIoControlRequest",)), ("pci", ("IoBuildDeviceIoControlRequest",)),
     ("disk", ("IoBuildAsynchronousFsdRequest", "IoBuildPartialMdl")), ("storport", io.LOCKING), ("fltmgr", io.LOCKING),
-    ("ntfs", io.LOCKING), ("usbhub3", ("IoAllocateIrp", "IoFreeIrp")), ("mouclass", ()),
+    ("ntfs", io.LOCKING), ("usbhub3", ("IoAllocateIrp", "IoFreeIrp")), ("usbxhci", ("IoAllocateMdl", "IoFreeMdl")), ("mouclass", ()),
 )  # fmt: skip
 INVENTED = (
     "qvgrab", "tarnscope", "mosspump", "grelbus", "wickfilt", "ostercap", "plumdaq", "vexlink", "harnpci", "sorrelio", "dunmark",
@@ -44,9 +46,15 @@ class Stage:
         self.pids = iter(4 * pid for pid in pids)
         self.others = [processes.make_process(self.machine, name, next(self.pids)) for name in self.rng.sample(PROGRAMS, 5)]
         self.windows: dict[str, Driver] = {}
+        hal = plain_image("hal.dll", self.rng, imports=("KeBugCheckEx",), file_version=self.machine.kernel.version, company="Microsoft Corporation")
+        self.machine.load(hal, "\\SystemRoot\\system32\\")
         for name, imports in SYSTEM_DRIVERS:
             self.windows[name] = io.make_driver(self.machine, name, imports=imports)
-        self.victim: Process | None = None
+        self.victim: Process | None = None  # the process that ended
+        self.charged: Process | None = None  # the process whose ledger it is, where none ended
+        self.callers: list[int] = []  # return addresses under KeBugCheckEx, where the crash is not a process's deletion
+        self.disk: Device
+        self.port: Device
         self.current: Process = self.others[0]
         self.code = 0x76
         self.parameters: tuple[int, int, int, int] | None = None
@@ -60,13 +68,21 @@ class Stage:
         self.no_ledger = False
         self.unmapped_charge = 0  # pages charged without an MDL
         self.description = ""
+        self.later: dict[str, Any] | None = None
+        self.cast: list[Driver] = []  # drivers whose objects are evidence
+        self.guilty: list[Driver] = []
+        if self.rng.random() < 0.3:
+            self.current = self.system  # the last reference went in a worker thread
+        background.populate(self)
 
     # Things stories make
 
     def invent(self, *, imports: tuple[str, ...] = io.LOCKING) -> Driver:
         """A driver of some vendor that does not exist."""
         version = (self.rng.randrange(1, 9), self.rng.randrange(20), self.rng.randrange(5000), self.rng.randrange(200))
-        return io.make_driver(self.machine, self.names.pop(), imports=imports, file_version=version)
+        driver = io.make_driver(self.machine, self.names.pop(), imports=imports, file_version=version)
+        self.cast.append(driver)
+        return driver
 
     def make_victim(self) -> Process:
         """The process that ended with locked pages."""
@@ -101,26 +117,25 @@ class Stage:
         )
         if device is not None and label:
             self.machine.label(f"device:{device.driver.name}", device.address)
+            if device.driver not in self.cast:
+                self.cast.append(device.driver)
 
     def name(self, driver: Driver, pages: int) -> None:
-        """The driver that the right verdict names."""
+        """A driver that the right verdict names."""
         self.named.append({"name": driver.module.name, "pages": pages})
-
-    def system_pages(self, labels: list[str]) -> None:
-        """These labels' pages will not be captured."""
-        self.missing.extend(labels)
+        self.guilty.append(driver)
 
     # The end
 
     def finish(self) -> Forged:
         machine = self.machine
-        subject = self.victim
+        subject = self.victim or self.charged
         if self.parameters is None:
             if subject is None:
                 raise ValueError("a story needs a victim or parameters of its own")
             self.parameters = (0, subject.address, subject.locked, 0)
         thread = self.current.threads[0]
-        crash = Crash(self.code, self.parameters, thread)
+        crash = Crash(self.code, self.parameters, thread, callers=self.callers)
         if self.seed % 3 == 0:
             machine.unloaded.append(("gonedrv.sys", machine.next_image + 0x200000, machine.next_image + 0x20A000))
         frames.reserve(machine)
@@ -131,7 +146,7 @@ class Stage:
         processes.fill_in(machine)
         decoys.of_objects(machine, subject or self.others[1], crash)
         frames.fill_in(machine)
-        evidence = dict(machine.evidence_frames())
+        evidence = self._evidence()
         header = HeaderFields(
             build=machine.build,
             dtb=self.current.space.dtb,
@@ -153,9 +168,24 @@ class Stage:
         gone = {evidence[label] for label in self.missing} | self.missing_frames
         return forged.without(gone) if gone else forged
 
+    def _evidence(self) -> dict[str, int]:
+        """Frames of the evidence; of drivers only those that play a part. The first named driver's also without its name."""
+        told = {f":{d.name}" for d in self.cast} | {f":{d.module.name}" for d in self.cast} | {":ntoskrnl.exe"}
+        out: dict[str, int] = {}
+        first = self.guilty[0] if self.guilty else None
+        for label, frame in self.machine.evidence_frames():
+            head, _, tail = label.partition(":")
+            if tail and not tail.isdigit() and f":{tail}" not in told:
+                continue
+            out[label] = frame
+            if first is not None and tail in (first.name, first.module.name):
+                out[head] = frame
+        return out
+
     def _truth(self, crash: Crash) -> Truth:
         machine = self.machine
-        charged = self.victim.locked if self.victim else None
+        subject = self.victim or self.charged
+        charged = subject.locked if subject else None
         explained = sum(entry["pages"] for entry in self.ledger)
         drivers = sorted(self.named, key=lambda entry: -int(entry["pages"]))
         guilty = {entry["name"] for entry in drivers}
@@ -169,7 +199,7 @@ class Stage:
             description=self.description,
             bugcheck={"code": crash.code, "parameters": [hexadecimal(p) for p in crash.parameters]},
             dtb=hexadecimal(self.current.space.dtb),
-            process=_describe(self.victim) if self.victim else None,
+            process=_describe(subject) if subject else None,
             current_process=_describe(self.current),
             verdict={"kind": self.kind, "driver": drivers[0]["name"] if drivers else None, "drivers": drivers},
             ledger={"charged": None, "explained": 0, "unexplained": None, "mdls": []} if self.no_ledger else ledger,
@@ -187,6 +217,7 @@ class Stage:
             decoys=[{"kind": d.kind, "physical": hexadecimal(d.physical), "value": hexadecimal(d.value)} for d in machine.decoys],
             absent_labels=list(self.missing),
             exit_status=EXIT[self.kind],
+            later=self.later,
         )
 
 
