@@ -1,0 +1,47 @@
+/* The memory manager's books: PFN entries, pool blocks, lookaside lists of freed packets and MDLs. */
+#ifndef LHI_NT_MEMORY_H
+#define LHI_NT_MEMORY_H
+
+#include "base/vec.h"
+#include "nt/kernel.h"
+
+typedef struct lhi_pfn_entry {
+    lh_absence absence; /* LH_PRESENT: the fields are valid */
+    uint64_t absent_at;
+    uint16_t references; /* u3.ReferenceCount */
+    uint8_t location; /* u3.PageLocation: 0 zeroed, 1 free, 2 standby, 3 modified, 6 active, 7 transition */
+    uint64_t pte_address; /* low bit set: the PTE is gone */
+} lhi_pfn_entry;
+/* From the PFN database at the header's (or the debugger block's) address. */
+void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out);
+
+typedef enum lhi_pool_state {
+    LHI_POOL_UNKNOWN = 0,
+    LHI_POOL_ALLOCATED = 1,
+    LHI_POOL_FREE = 2
+} lhi_pool_state;
+typedef struct lhi_pool_block {
+    bool found;    /* a POOL_HEADER whose block spans the address */
+    uint64_t body; /* first byte behind the header */
+    uint64_t size; /* bytes of the body */
+    char tag[24];  /* escaped, "Mdl " */
+    lhi_pool_state
+        state; /* FREE only where the header can tell: builds before 18362 (segment heap from there on) */
+} lhi_pool_block;
+/* The block that an address lies in, by the header directly in front of it (exact) or further up in its page
+ * (then only when the BlockSize spans it). */
+void lhi_pool_block_at(const lh_kernel *kernel, uint64_t va, lhi_pool_block *out);
+
+/* Entries on the lookaside lists: freed, whatever their content says. */
+typedef struct lhi_free_lists {
+    lhi_vec mdls;       /* sorted addresses on the MDL lists */
+    lhi_vec irps;       /* sorted, on the small, medium and large packet lists */
+    bool complete;      /* every list of every processor was walked to its end */
+    lh_absence absence; /* of the first gap; LH_ABSENT_LAYOUT: list heads are not known for this build */
+    uint64_t absent_at;
+} lhi_free_lists;
+/* Only LH_ERR_NO_MEMORY fails. */
+lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_error *err);
+void lhi_free_lists_free(lhi_free_lists *lists);
+
+#endif

@@ -1,0 +1,31 @@
+/* Process and thread objects. */
+#ifndef LHI_NT_PROCESS_H
+#define LHI_NT_PROCESS_H
+
+#include "nt/kernel.h"
+
+/* As lh_kernel_get_process. */
+lh_status lhi_process_read(const lh_kernel *kernel, uint64_t address, lh_process *out, lh_error *err);
+
+typedef struct lhi_thread_info {
+    uint64_t address;
+    lh_absence absence; /* LH_PRESENT: the fields below are valid */
+    uint64_t absent_at;
+    bool is_thread;                 /* dispatcher type 6: alive or at least not yet freed */
+    uint64_t process;               /* KTHREAD.Process */
+    uint64_t irp_list;              /* address of ETHREAD.IrpList, 0: unknown layout */
+    uint64_t thread_id, process_id; /* Cid, 0: unknown */
+} lhi_thread_info;
+void lhi_thread_read(const lh_kernel *kernel, uint64_t address, lhi_thread_info *out);
+
+/* The thread that ran on the processor which crashed, and its process: from KiProcessorBlock ->
+ * KPRCB.CurrentThread of the processor whose saved context has the header's Rsp, or of the only processor. 0
+ * with the reason where not known. */
+typedef struct lhi_current {
+    uint64_t thread, process; /* process is ApcState.Process: the address space in use */
+    lh_absence absence;
+    uint64_t absent_at;
+} lhi_current;
+void lhi_current_read(const lh_kernel *kernel, lhi_current *out);
+
+#endif
