@@ -45,7 +45,9 @@ def header(fields: HeaderFields, dump_type: int, space: int) -> bytes:
     if len(fields.runs) > MOST_RUNS:
         raise ValueError(f"the header has room for {MOST_RUNS} runs")
     out = bytearray(UNSET * (HEADER_SIZE // 4))
-    struct.pack_into("<4s4s2I4Q", out, 0, b"PAGE", b"DU64", 15, fields.build, fields.dtb, fields.pfn_database, fields.module_list, fields.process_list)
+    struct.pack_into(
+        "<4s4s2I4Q", out, 0, b"PAGE", b"DU64", 15, fields.build, fields.dtb, fields.pfn_database, fields.module_list, fields.process_list
+    )
     struct.pack_into("<3I", out, 0x30, MACHINE_AMD64, fields.processors, fields.bugcheck)
     struct.pack_into("<4Q", out, 0x40, *fields.parameters)
     out[0x60] = 0

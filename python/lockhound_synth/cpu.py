@@ -62,7 +62,9 @@ def fill_in(machine: Machine, crash: Crash) -> int:
         prcb.set("KernelDirectoryTableBase", machine.space.dtb)
     for index in range(PAIRS):
         own = _lookaside(machine, index, 0, machine.lookasides.get(index, [])[0::2])
-        shared = _lookaside(machine, index, machine.symbol(SHARED[index]) if index in SHARED else 0, machine.lookasides.get(index, [])[1::2])
+        shared = _lookaside(
+            machine, index, machine.symbol(SHARED[index]) if index in SHARED else 0, machine.lookasides.get(index, [])[1::2]
+        )
         prcb.put("PPLookasideList", struct.pack("<2Q", own, shared), skip=16 * index)
     data = bytes(pcr)[: pcr_shape.offset("Prcb")] + bytes(prcb)
     space.write(base, data)
@@ -108,7 +110,14 @@ def _crash_stack(machine: Machine, crash: Crash) -> bytes:
     top = thread.stack_base - 0x800
     parameters = crash.parameters
     if crash.code in (0x76, 0xCB):
-        callers = ("MmDeleteProcessAddressSpace", "PspProcessDelete", "ObpRemoveObjectRoutine", "ObfDereferenceObjectWithTag", "ObpCloseHandle", "KiSystemServiceCopyEnd")
+        callers: tuple[str, ...] = (
+            "MmDeleteProcessAddressSpace",
+            "PspProcessDelete",
+            "ObpRemoveObjectRoutine",
+            "ObfDereferenceObjectWithTag",
+            "ObpCloseHandle",
+            "KiSystemServiceCopyEnd",
+        )
     else:
         callers = ("KiPageFault", "NtDeviceIoControlFile", "KiSystemServiceCopyEnd")
     returns = crash.callers or [nt + exports[name] + machine.rng.randrange(0x20, 0x70) for name in callers]
@@ -125,5 +134,3 @@ def _crash_stack(machine: Machine, crash: Crash) -> bytes:
     copy = machine.layouts["CONTEXT"].size
     machine.space.write(top + 0x100, bytes(context)[: min(copy, thread.stack_base - top - 0x100)])
     return bytes(context)
-
-

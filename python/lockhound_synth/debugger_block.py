@@ -48,17 +48,24 @@ def fill_in(machine: Machine) -> None:
     for offset, value in words.items():
         if offset + 2 <= size:
             struct.pack_into("<H", block, offset, value)
-    for offset, value in ((0x340, inner.offset("StackLimit")), (0x344, inner.offset("StackBase")), (0x34C, thread.offset("IrpList")), (0x35C, inner.offset("WaitReason"))):
+    for offset, value in (
+        (0x340, inner.offset("StackLimit")),
+        (0x344, inner.offset("StackBase")),
+        (0x34C, thread.offset("IrpList")),
+        (0x35C, inner.offset("WaitReason")),
+    ):
         if offset + 4 <= size:
             struct.pack_into("<I", block, offset, value)
     if size >= 0x368:
         struct.pack_into("<Q", block, 0x360, machine.space.pte_base)
     machine.space.write(at, bytes(block))
-    version = struct.pack("<5HBB4H3Q", 15, machine.build, 6, 2, 0x8664, 0x32, 0, 0, 0, 0, 0, machine.nt_base, machine.symbol("PsLoadedModuleList"), list_head)
+    version = struct.pack(
+        "<5HBB4H3Q", 15, machine.build, 6, 2, 0x8664, 0x32, 0, 0, 0, 0, 0, machine.nt_base, machine.symbol("PsLoadedModuleList"), list_head
+    )
     machine.space.write(version_at, version)
     machine.space.write(list_head, struct.pack("<2Q", at, at))
     machine.set_global("NtBuildNumber", 0xF000_0000 | machine.build)
-    lab = "{}.{}.amd64fre.forge.{:06d}-0000".format(machine.build, machine.kernel.version[3], machine.seed % 10**6)
+    lab = f"{machine.build}.{machine.kernel.version[3]}.amd64fre.forge.{machine.seed % 10**6:06d}-0000"
     machine.space.write(machine.symbol("NtBuildLab"), lab.encode() + b"\0")
     machine.set_global("PsNtosImageBase", machine.nt_base)
     machine.set_global("MmPfnDatabase", machine.pfn_database)
@@ -77,6 +84,8 @@ def _unloaded(machine: Machine) -> None:
     array = machine.nonpaged.alloc(50 * 0x28, b"MmDT")
     for index, (name, start, end) in enumerate(machine.unloaded):
         text = machine.text(name, tag=b"MmDN", pool=machine.nonpaged)
-        machine.space.write(array + index * 0x28, struct.pack("<2H4x4Q", 2 * len(name), 2 * len(name), text, start, end, machine.time - 10**8 * (index + 1)))
+        machine.space.write(
+            array + index * 0x28, struct.pack("<2H4x4Q", 2 * len(name), 2 * len(name), text, start, end, machine.time - 10**8 * (index + 1))
+        )
     machine.set_global("MmUnloadedDrivers", array)
     machine.set_global("MmLastUnloadedDriver", len(machine.unloaded))

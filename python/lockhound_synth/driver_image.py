@@ -47,7 +47,7 @@ def plain_image(
     size = rsrc + PAGE
     timestamp = rng.randrange(0x5800_0000, 0x6300_0000)
     wanted = {NT: list(imports)}
-    table = tables.imports(wanted, rdata + 0x400, rdata + 0x500, rdata)
+    table = tables.imports(wanted, rdata + 0x500, rdata)
     record = tables.codeview((uuid.UUID(int=rng.getrandbits(128), version=4), rng.randrange(1, 4), name.replace(".sys", ".pdb")))
     info = version.version_info(
         file_version,
@@ -60,9 +60,13 @@ def plain_image(
     )
     resource = version.resource_section(rsrc, info)
     sections = [
-        headers.Section(".text", PAGE, text_pages * PAGE, 0x400, text_pages * PAGE, headers.CODE | headers.EXECUTE | headers.READ | headers.NOT_PAGED),
+        headers.Section(
+            ".text", PAGE, text_pages * PAGE, 0x400, text_pages * PAGE, headers.CODE | headers.EXECUTE | headers.READ | headers.NOT_PAGED
+        ),
         headers.Section(".rdata", rdata, PAGE, 0x400 + rdata, PAGE, headers.INITIALIZED | headers.READ | headers.NOT_PAGED),
-        headers.Section(".data", data, 2 * PAGE, 0x400 + data, 0x200, headers.INITIALIZED | headers.READ | headers.WRITE | headers.NOT_PAGED),
+        headers.Section(
+            ".data", data, 2 * PAGE, 0x400 + data, 0x200, headers.INITIALIZED | headers.READ | headers.WRITE | headers.NOT_PAGED
+        ),
         headers.Section(".rsrc", rsrc, len(resource), 0x400 + rsrc, len(resource), headers.INITIALIZED | headers.READ),
     ]
     directories = {
@@ -80,7 +84,12 @@ def plain_image(
     for page in range(1, 1 + text_pages):
         image.pages[page] = bytearray(rng.randbytes(PAGE))
     middle = bytearray(PAGE)
-    for at, block in ((0, table.iat), (0x400, table.descriptors), (0x500, table.names), (0xE00, tables.debug_directory(timestamp, len(record), rdata + 0xE1C, 0) + record)):
+    for at, block in (
+        (0, table.iat),
+        (0x400, table.descriptors),
+        (0x500, table.names),
+        (0xE00, tables.debug_directory(timestamp, len(record), rdata + 0xE1C, 0) + record),
+    ):
         middle[at : at + len(block)] = block
     image.pages[rdata // PAGE] = middle
     image.pages[data // PAGE] = bytearray(PAGE)

@@ -99,4 +99,4 @@ def _runs(frames: list[int]) -> Iterator[tuple[int, int]]:
     yield start, previous - start + 1
 
 
-__all__ = ["BITMAP_FULL", "BITMAP_KERNEL", "FULL", "Forged", "ForgeError"]
+__all__ = ["BITMAP_FULL", "BITMAP_KERNEL", "FULL", "ForgeError", "Forged"]

@@ -41,6 +41,8 @@ def fill_in(machine: Machine) -> None:
             use = machine.physical.use_of(pfn)
             pins = machine.pins.get(pfn, 0)
             address, table = owners.get(pfn, (0, 0))
+            if not address and pins and pfn in machine.user_va:
+                address = machine.space.pte_address(machine.user_va[pfn])  # outlives the page tables of its process
             if use is Use.FREE:
                 references, share, location = 0, 0, FREE
             elif use is Use.USER or pins:

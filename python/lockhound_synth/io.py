@@ -54,7 +54,14 @@ class File:
     irps: list[int] = field(default_factory=list)
 
 
-def make_driver(machine: Machine, name: str, *, imports: tuple[str, ...] = (), file_version: tuple[int, int, int, int] | None = None, folder: str = "Driver") -> Driver:
+def make_driver(
+    machine: Machine,
+    name: str,
+    *,
+    imports: tuple[str, ...] = (),
+    file_version: tuple[int, int, int, int] | None = None,
+    folder: str = "Driver",
+) -> Driver:
     """Loads NAME.sys and makes its driver object."""
     rng = machine.rng
     microsoft = file_version is None
@@ -171,9 +178,9 @@ def _device(machine: Machine, device: Device, following: int) -> None:
 
 
 def _modules(machine: Machine) -> None:
-    shape = machine.layouts["KLDR_DATA_TABLE_ENTRY"] if "KLDR_DATA_TABLE_ENTRY" in machine.layouts else None
-    if shape is None:
+    if "KLDR_DATA_TABLE_ENTRY" not in machine.layouts:
         raise ValueError("this build's table has no KLDR entry")
+    shape = machine.layouts["KLDR_DATA_TABLE_ENTRY"]
     for module in machine.modules:
         module.kldr = machine.nonpaged.alloc(shape.size, b"MmLd")
     head = machine.symbol("PsLoadedModuleList")

@@ -17,8 +17,8 @@ from .pe import headers, tables, version
 from .physical import PAGE
 
 PDB_NAME = "ntkrnlmp.pdb"
-# TimeDateStamp, SizeOfImage and version of the genuine kernels: winsiderss/systeminformer kphdyn.xml (MIT). 7601 has no entry there: its size
-# is one that covers its highest global.
+# TimeDateStamp, SizeOfImage and version of the genuine kernels: winsiderss/systeminformer kphdyn.xml (MIT). 7601 has no entry there: its
+# size is one that covers its highest global.
 GENUINE_FILES: dict[int, tuple[int, int, tuple[int, int, int, int]]] = {
     7601: (0x5C4A3F80, 0x5E7000, (6, 1, 7601, 24540)),
     19041: (0x0D8333E6, 0x1046000, (10, 0, 19041, 804)),
@@ -78,7 +78,7 @@ def build(build_number: int, rng: random.Random, *, genuine: bool = False) -> Ke
         file_version = (*major, build_number, REVISIONS.get(build_number, 1))
         text_end = 0x90 * PAGE
         data_at, tables_at = text_end, size - 0x40 * PAGE
-        code = {name: at for name, at in zip(ROUTINES, _places(rng, PAGE, text_end, len(ROUTINES), 0x100), strict=True)}
+        code = dict(zip(ROUTINES, _places(rng, PAGE, text_end, len(ROUTINES), 0x100), strict=True))
         symbols = {}
         at = data_at + rng.randrange(0x10, 0x80) * 16
         for name in rng.sample(SYMBOLS, len(SYMBOLS)):
@@ -142,10 +142,12 @@ def _tables(image: KernelImage, text_end: int, at: int) -> None:
         parts = [(".rdata0", PAGE, at, 0), *parts, (".text", tables_end, text_end, 1), (".data", text_end, image.size, 2)]
     else:
         parts = [(".text", PAGE, text_end, 1), (".data", text_end, at, 2), *parts, (".reloc", tables_end, image.size, 0)]
-    kinds = (headers.INITIALIZED, headers.CODE | headers.EXECUTE | headers.NOT_PAGED, headers.INITIALIZED | headers.WRITE | headers.NOT_PAGED)
-    sections = [
-        headers.Section(name, low, high - low, low, high - low, kinds[kind] | headers.READ) for name, low, high, kind in parts
-    ]
+    kinds = (
+        headers.INITIALIZED,
+        headers.CODE | headers.EXECUTE | headers.NOT_PAGED,
+        headers.INITIALIZED | headers.WRITE | headers.NOT_PAGED,
+    )
+    sections = [headers.Section(name, low, high - low, low, high - low, kinds[kind] | headers.READ) for name, low, high, kind in parts]
     directories = {
         headers.DIR_EXPORT: (at, len(edata)),
         headers.DIR_RESOURCE: (rsrc, len(resource)),

@@ -21,6 +21,7 @@ from .space import LARGE, Space, canonical
 if TYPE_CHECKING:
     from .driver_image import PlainImage
     from .io import Driver
+    from .packets import Mdl
     from .processes import Process, Thread
 
 KUSER = 0xFFFF_F780_0000_0000  # KUSER_SHARED_DATA, the same on every x64 Windows
@@ -99,7 +100,9 @@ class Machine:
         self.lookasides: dict[int, list[int]] = {0: [], 1: [], 2: [], 3: []}  # small, medium, large IRPs, MDLs: freed entries
         self.labels: dict[str, int] = {}  # label -> virtual address of evidence
         self.pins: dict[int, int] = {}  # pfn -> locks that stand on it
+        self.locks: list[tuple[Process, Mdl]] = []  # every MDL that is charged
         self.mapped_user: set[int] = set()
+        self.user_va: dict[int, int] = {}  # pfn of a user page -> its address while the process lived
         self.time = 132_500_000_000_000_000 + rng.randrange(10**15)  # FILETIME of late 2020 and after
         self.type_objects: dict[str, int] = {}
         self.types = {name: index for index, name in enumerate(OBJECT_TYPES, 2)}
@@ -118,7 +121,7 @@ class Machine:
             for page in sorted(nt.pages):
                 space.map(self.nt_base + page * PAGE, self.physical.take(Use.KERNEL), execute=nt.genuine or 0 < page < 0x90)
         for page, data in nt.pages.items():
-            space.write(self.nt_base + page * PAGE, data)
+            space.write(self.nt_base + page * PAGE, bytes(data))
 
     def _map_shared_page(self) -> None:
         shape = self.layouts["KUSER_SHARED_DATA"]
@@ -161,7 +164,12 @@ class Machine:
             info += bytes(0x10)
         if name:
             mask |= 0x02
-            info += bytes(Record(self.layouts["OBJECT_HEADER_NAME_INFO"]).set("Directory", directory).string("Name", len(name), self.text(name, tag=b"ObNm")).set("ReferenceCount", 1))
+            info += bytes(
+                Record(self.layouts["OBJECT_HEADER_NAME_INFO"])
+                .set("Directory", directory)
+                .string("Name", len(name), self.text(name, tag=b"ObNm"))
+                .set("ReferenceCount", 1)
+            )
         body = self.nonpaged.alloc(len(info) + OBJECT_HEADER + size, tag) + len(info) + OBJECT_HEADER
         header = body - OBJECT_HEADER
         index = self.types[kind]
@@ -188,7 +196,13 @@ class Machine:
         self.set_global("ObTypeIndexTable", *table)
         self.set_global("ObHeaderCookie", self.object_cookie)
         self.set_global("ExpPoolQuotaCookie", self.pool_cookie)
-        for name, kind in (("PsProcessType", "Process"), ("PsThreadType", "Thread"), ("IoDriverObjectType", "Driver"), ("IoDeviceObjectType", "Device"), ("IoFileObjectType", "File")):
+        for name, kind in (
+            ("PsProcessType", "Process"),
+            ("PsThreadType", "Thread"),
+            ("IoDriverObjectType", "Driver"),
+            ("IoDeviceObjectType", "Device"),
+            ("IoFileObjectType", "File"),
+        ):
             self.set_global(name, self.type_objects[kind])
 
     # Mapped regions
@@ -206,8 +220,10 @@ class Machine:
     def _system_modules(self) -> None:
         nt = self.kernel
         self.modules.append(
-            Module(nt.name, self.nt_base, nt.size, nt.timestamp, nt.version, "\\SystemRoot\\system32\\ntoskrnl.exe", self.nt_base + nt.entry,
-                   symbols={n: self.nt_base + r for n, r in nt.exports.items()})
+            Module(
+                nt.name, self.nt_base, nt.size, nt.timestamp, nt.version, "\\SystemRoot\\system32\\ntoskrnl.exe",
+                self.nt_base + nt.entry, symbols={n: self.nt_base + r for n, r in nt.exports.items()},
+            )
         )  # fmt: skip
         self.label("nt_image_header", self.nt_base)
 
@@ -225,7 +241,16 @@ class Machine:
             self.space.map(base + page * PAGE, self.physical.take(Use.KERNEL), execute=True)
             self.space.write(base + page * PAGE, data)
         symbols = {name: base + rva for name, rva in image.symbols.items()}
-        module = Module(image.name, base, image.size_of_image, image.timestamp, image.version, folder + image.name, symbols["DriverEntry"], symbols=symbols)
+        module = Module(
+            image.name,
+            base,
+            image.size_of_image,
+            image.timestamp,
+            image.version,
+            folder + image.name,
+            symbols["DriverEntry"],
+            symbols=symbols,
+        )
         self.modules.append(module)
         return module
 

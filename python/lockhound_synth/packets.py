@@ -106,6 +106,7 @@ def make_mdl(
         if process is None:
             raise ValueError("nobody to charge")
         process.locked += pages
+        machine.locks.append((process, mdl))
         for pfn in frames:
             machine.pins[pfn] = machine.pins.get(pfn, 0) + 1
     return mdl
@@ -150,7 +151,7 @@ def set_mdl_flags(machine: Machine, mdl: Mdl, flags: int) -> None:
     machine.space.write(mdl.address + machine.layouts["MDL"].offset("MdlFlags"), struct.pack("<H", flags))
 
 
-def stack_for(machine: Machine, count: int, lookaside: bool) -> int:
+def stack_for(count: int, lookaside: bool) -> int:
     """Stack locations there is room for: packets of a lookaside list are bigger than asked."""
     if lookaside:
         for stacks in LOOKASIDE_STACKS:
@@ -160,8 +161,9 @@ def stack_for(machine: Machine, count: int, lookaside: bool) -> int:
 
 
 def make_irp(
-    machine: Machine, slots: Sequence[Slot | None], current: int, *, mdl: Mdl | int = 0, thread: Thread | None = None, file: File | None = None,
-    requestor: int = 1, manager: bool = True, linked: str = "thread", cancel: bool = False, flags: int = IRP_CONTROL_FLAGS,
+    machine: Machine, slots: Sequence[Slot | None], current: int, *, mdl: Mdl | int = 0, thread: Thread | None = None,
+    file: File | None = None, requestor: int = 1, manager: bool = True, linked: str = "thread", cancel: bool = False,
+    flags: int = IRP_CONTROL_FLAGS,
     lookaside: bool | None = None, cancel_routine: int = 0, system_buffer: int = 0, user_buffer: int = 0, cross: bool = False,
     tag: bytes = b"Irp ", alone: bool = False,
 ) -> Irp:  # fmt: skip
@@ -170,7 +172,7 @@ def make_irp(
     rng, layouts = machine.rng, machine.layouts
     count = len(slots)
     shape, location = layouts["IRP"], layouts["IO_STACK_LOCATION"]
-    room = stack_for(machine, count, rng.random() < 0.5 if lookaside is None else lookaside)
+    room = stack_for(count, rng.random() < 0.5 if lookaside is None else lookaside)
     size = shape.size + room * location.size
     address = machine.nonpaged.alloc(size, tag, cross=cross, alone=alone)
     record = Record(shape, room * location.size)
@@ -223,7 +225,9 @@ def complete(machine: Machine, irp: Irp, *, status: int = 0) -> None:
     shape, location = machine.layouts["IRP"], machine.layouts["IO_STACK_LOCATION"]
     at = irp.stack_count + 2
     machine.space.write(irp.address + shape.offset("CurrentLocation"), bytes((at,)))
-    machine.space.write_u64(irp.address + shape.offset("Tail.Overlay.CurrentStackLocation"), irp.address + shape.size + (at - 1) * location.size)
+    machine.space.write_u64(
+        irp.address + shape.offset("Tail.Overlay.CurrentStackLocation"), irp.address + shape.size + (at - 1) * location.size
+    )
     machine.space.write(irp.address + shape.offset("IoStatus"), struct.pack("<i4xQ", status, 0))
     entry = irp.address + shape.offset("ThreadListEntry")
     machine.space.write(entry, struct.pack("<2Q", entry, entry))

@@ -88,6 +88,7 @@ def user_pages(machine: Machine, process: Process, count: int, *, mapped: bool =
         if mapped and process.alive:
             process.space.map(va + index * PAGE, pfn)
             machine.mapped_user.add(pfn)
+        machine.user_va[pfn] = va + index * PAGE
     process.next_user = va + (count + machine.rng.randrange(1, 0x20)) * PAGE
     return va, frames
 
@@ -107,7 +108,9 @@ def fill_in(machine: Machine) -> None:
         listed = around.get(process.address + links, (0, 0))
         record.links("ActiveProcessLinks", *listed)
         record.set("UniqueProcessId", process.pid).put("ImageFileName", process.name.encode()[:14])
-        record.set("NumberOfLockedPages", process.locked).set("NumberOfPrivatePages", machine.rng.randrange(100, 9000) if process.alive else process.locked)
+        record.set("NumberOfLockedPages", process.locked).set(
+            "NumberOfPrivatePages", machine.rng.randrange(100, 9000) if process.alive else process.locked
+        )
         record.set("InheritedFromUniqueProcessId", process.parent).set("CreateTime", machine.time - machine.rng.randrange(10**9, 10**11))
         record.set("LockedPagesList", process.lock_header).set("ActiveThreads", sum(t.alive for t in process.threads))
         if process.alive:

@@ -41,7 +41,7 @@ class Space:
         self.physical = physical
         self.kernel = kernel
         self.root = physical.take(Use.TABLE)
-        self.self_map = kernel.self_map if kernel else (self_map or rng.randrange(0x100, 0x1C0))
+        self.self_map: int = kernel.self_map if kernel else (self_map or rng.randrange(0x100, 0x1C0))
         self.map_of: dict[int, Mapping] = {}
         self._entry(self.root, self.self_map, self.root << 12 | VALID | WRITABLE | ACCESSED | DIRTY | NO_EXECUTE)
         self.tables: dict[tuple[int, int], int] = {}  # (level, va prefix) -> table frame, for u4 of the PFN entries

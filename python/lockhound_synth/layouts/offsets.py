@@ -4,6 +4,7 @@ Source: types-six-kernels.json.xz (JPCERTCC/Windows-Symbol-Tables 11ad856, BSD-3
 """
 
 # ruff: noqa: E501
+# fmt: off
 SOURCE = 'types-six-kernels.json.xz'
 PDB_GUIDS: dict[int, str] = {
     7601: '339E74133576439CBCDF7E0229DA3773',

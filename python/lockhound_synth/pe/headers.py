@@ -91,9 +91,7 @@ def pack_headers(
     struct.pack_into("<H", dos, 8, 4)  # header paragraphs: the program starts at 0x40
     struct.pack_into("<I", dos, 0x3C, PE_OFFSET)
     dos[0x40 : 0x40 + len(_DOS_PROGRAM)] = _DOS_PROGRAM
-    file_header = struct.pack(
-        "<2H3I2H", MACHINE_AMD64, len(sections), timestamp, 0, 0, OPTIONAL_SIZE, characteristics
-    )
+    file_header = struct.pack("<2H3I2H", MACHINE_AMD64, len(sections), timestamp, 0, 0, OPTIONAL_SIZE, characteristics)
     code = sum(s.raw_size for s in sections if s.characteristics & CODE)
     data = sum(s.raw_size for s in sections if s.characteristics & INITIALIZED)
     base_of_code = next((s.rva for s in sections if s.characteristics & CODE), 0)

@@ -26,9 +26,7 @@ class ImportTables:
     slots: dict[tuple[str, str], int]  # (dll, name) -> offset in the IAT
 
 
-def imports(
-    wanted: Mapping[str, Sequence[str]], descriptors_rva: int, names_rva: int, iat_rva: int
-) -> ImportTables:
+def imports(wanted: Mapping[str, Sequence[str]], names_rva: int, iat_rva: int) -> ImportTables:
     """The import directory in three blocks, each at an RVA of its own."""
     count = sum(len(names) + 1 for names in wanted.values())
     lookup_size = 8 * count
@@ -45,9 +43,7 @@ def imports(
             thunks += struct.pack("<Q", names_rva + lookup_size + len(strings))
             strings += struct.pack("<H", 0) + name.encode("ascii") + b"\0"
         thunks += bytes(8)
-        descriptors += struct.pack(
-            "<5I", names_rva + first, 0, 0, names_rva + lookup_size + len(strings), iat_rva + first
-        )
+        descriptors += struct.pack("<5I", names_rva + first, 0, 0, names_rva + lookup_size + len(strings), iat_rva + first)
         strings += dll.encode("ascii") + b"\0"
     return ImportTables(bytes(descriptors) + bytes(20), bytes(thunks + strings), bytes(thunks), slots)
 
@@ -66,9 +62,7 @@ def exports(rva: int, dll: str, timestamp: int, symbols: Mapping[str, int]) -> b
         name_rvas.append(strings_at + len(strings))
         strings += name.encode("ascii") + b"\0"
     return (
-        struct.pack(
-            "<2I2H7I", 0, timestamp, 0, 0, strings_at, 1, count, count, functions, pointers, ordinals
-        )
+        struct.pack("<2I2H7I", 0, timestamp, 0, 0, strings_at, 1, count, count, functions, pointers, ordinals)
         + struct.pack(f"<{count}I", *(symbols[n] for n in names))
         + struct.pack(f"<{count}I", *name_rvas)
         + struct.pack(f"<{count}H", *range(count))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..forge import Forged
+from lockhound_synth.forge import Forged
+
 from . import absent, leftovers, made, pending, splits, tracked
 from .stage import Stage
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .. import packets
+from lockhound_synth import packets
+
 from .pending import guilty_device, send
 from .stage import Stage
 

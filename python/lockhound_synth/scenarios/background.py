@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import io, packets
-from ..io import Device
-from ..packets import READ, Slot
-from ..processes import Process
+from lockhound_synth import io, packets
+from lockhound_synth.io import Device
+from lockhound_synth.packets import READ, Slot
+from lockhound_synth.processes import Process
 
 if TYPE_CHECKING:
     from .stage import Stage
@@ -47,6 +47,7 @@ def reading(stage: Stage, process: Process, device: Device, *, pages: int | None
         machine, [slot, *[None] * (slots - 1)], 1, mdl=mdl, thread=process.threads[0], file=file, flags=packets.IRP_READ_FLAGS,
         user_buffer=mdl.va + mdl.offset,
     )  # fmt: skip
+    stage.hold(mdl, device.driver)
     return mdl
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from .. import io, packets, processes
-from ..packets import CONTROL, READ, Slot
+from lockhound_synth import io, packets, processes
+from lockhound_synth.packets import CONTROL, READ, Slot
+
 from .pending import guilty_device, send
 from .stage import Stage
 
@@ -60,9 +61,7 @@ def stale_and_freed(stage: Stage) -> None:
     # An MDL structure that was freed and taken again for a paging read: it still names the process and is locked, but no
     # user buffer is described and nobody is charged (WDK wdm.h: MDL_IO_PAGE_READ).
     reused = machine.nonpaged.alloc(0xE8, b"Mdl ")
-    record = struct.pack(
-        "<QhH4xQQQII", 0, 0x38, packets.LOCKED | packets.FIXED_SIZE | packets.PAGING_READ, victim.address, 0, 0, 0x400, 0
-    )
+    record = struct.pack("<QhH4xQQQII", 0, 0x38, packets.LOCKED | packets.FIXED_SIZE | packets.PAGING_READ, victim.address, 0, 0, 0x400, 0)
     frame = processes.user_pages(machine, stage.others[0], 1)[1]
     machine.space.write(reused, record + struct.pack("<Q", frame[0]))
     stage.considered.append({"address": f"{reused:#x}", "why": "paging_read"})
@@ -73,12 +72,13 @@ def no_mdl(stage: Stage) -> None:
     stage.description = "the counter says locked pages, no MDL exists any more, everything that could hold one is captured"
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    driver, device = guilty_device(stage)
+    _driver, device = guilty_device(stage)
     count = rng.randrange(1, 20)
     _, frames = processes.user_pages(machine, victim, count)
     for pfn in frames:
         machine.pins[pfn] = machine.pins.get(pfn, 0) + 1
     victim.locked += count
+    stage.without_mdl = count
     # Its blocks have been used again since: other contents, other tags.
     for _ in range(4):
         block = machine.nonpaged.alloc(0xE8, rng.choice((b"Even", b"Thre", b"Vad ")))

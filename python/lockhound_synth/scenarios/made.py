@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from .. import io, packets
-from ..packets import Slot
+import struct
+
+from lockhound_synth import io, packets
+from lockhound_synth.packets import Slot
+
 from .stage import Stage
 
 INTERNAL_CONTROL = 15  # IRP_MJ_INTERNAL_DEVICE_CONTROL
+URB_BULK = 9  # URB_FUNCTION_BULK_OR_INTERRUPT_TRANSFER, WDK usb.h; TransferBufferMDL at 0x30 on x64
 SUBMIT_URB = 0x220003  # IOCTL_INTERNAL_USB_SUBMIT_URB, WDK usbioctl.h
 
 
@@ -22,8 +26,17 @@ def driver_irp_in_bus(stage: Stage) -> None:
     device = io.make_device(machine, maker, above=hub_device, extension=0x200)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 34), mapped=False)
     request = machine.nonpaged.alloc(0x80, b"Urb ")
+    urb = struct.pack("<HHi5Q", 0x80, URB_BULK, 0, 0, 0, 0, mdl.length << 32, 0) + struct.pack("<Q", mdl.address)
+    machine.space.write(request, urb)
     completion, context = maker.module.symbols["Complete"], device.extension
-    top = Slot(hub_device, INTERNAL_CONTROL, completion=completion, context=context, control=packets.ON_ALL | packets.PENDING_RETURNED, arguments=(0, 0, SUBMIT_URB, 0))
+    top = Slot(
+        hub_device,
+        INTERNAL_CONTROL,
+        completion=completion,
+        context=context,
+        control=packets.ON_ALL | packets.PENDING_RETURNED,
+        arguments=(request, 0, SUBMIT_URB, 0),
+    )
     slots: list[Slot | None]
     if rng.random() < 0.5:
         # The hub passed it on to the host controller's driver, with a completion routine of its own.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .. import io, packets, processes
-from ..io import Device, Driver
-from ..packets import CONTROL, Irp, Mdl, Slot
+from lockhound_synth import io, packets, processes
+from lockhound_synth.io import Device, Driver
+from lockhound_synth.packets import CONTROL, Irp, Mdl, Slot
+
 from . import background
 from .stage import Stage
 
@@ -20,7 +21,10 @@ def send(stage: Stage, process: processes.Process, device: Device, mdl: Mdl, *, 
     """A direct device-control packet of the process, pending in a device that nothing is attached to."""
     machine, rng = stage.machine, stage.rng
     file = io.make_file(machine, device)
-    slot = Slot(device, CONTROL, file=file, control=packets.PENDING_RETURNED, arguments=packets.control_arguments(machine, device, mdl.length))
+    stage.hold(mdl, device.driver)
+    slot = Slot(
+        device, CONTROL, file=file, control=packets.PENDING_RETURNED, arguments=packets.control_arguments(machine, device, mdl.length)
+    )
     return packets.make_irp(
         machine, [slot], 1, mdl=mdl, thread=process.threads[0], file=file, cancel=not process.alive and rng.random() < 0.5,
         linked=linked or rng.choice(("thread", "file")), cross=not alone and rng.random() < 0.3, alone=alone,
@@ -79,7 +83,9 @@ def orphaned_irp(stage: Stage) -> None:
     guilty, device = guilty_device(stage)
     file = io.make_file(machine, device, flags=io.FO_HANDLE_CREATED | io.FO_CLEANUP_COMPLETE)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 40))
-    slot = Slot(device, CONTROL, file=file, control=packets.PENDING_RETURNED, arguments=packets.control_arguments(machine, device, mdl.length))
+    slot = Slot(
+        device, CONTROL, file=file, control=packets.PENDING_RETURNED, arguments=packets.control_arguments(machine, device, mdl.length)
+    )
     irp = packets.make_irp(machine, [slot], 1, mdl=mdl, file=file, linked="none", cancel=True)
     stage.charge(mdl, guilty)
     stage.note_irp(irp, "pending", device)
@@ -123,7 +129,7 @@ def other_current(stage: Stage) -> None:
     machine = stage.machine
     victim = stage.make_victim()
     guilty, device = guilty_device(stage)
-    innocent, other_device = guilty_device(stage)
+    _innocent, other_device = guilty_device(stage)
     twin = processes.make_process(machine, victim.name, next(stage.pids), parent=victim.parent)
     stage.current = twin
     for _ in range(3):

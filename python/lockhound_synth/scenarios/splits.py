@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .. import io, packets
-from ..io import Device, Driver
-from ..packets import ASSOCIATED_IRP, READ, Irp, Mdl, Slot
-from ..processes import Process
+from lockhound_synth import io, packets
+from lockhound_synth.io import Device, Driver
+from lockhound_synth.packets import ASSOCIATED_IRP, READ, Irp, Mdl, Slot
+from lockhound_synth.processes import Process
+
 from .stage import Stage
 
 SPLITTING = ("IoAllocateIrp", "IoFreeIrp", "IoAllocateMdl", "IoFreeMdl", "IoBuildPartialMdl")

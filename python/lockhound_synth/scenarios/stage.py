@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from lockhound_synth import cpu, debugger_block, decoys, frames, io, processes
+from lockhound_synth.containers import HeaderFields
+from lockhound_synth.cpu import Crash
+from lockhound_synth.driver_image import plain_image
+from lockhound_synth.forge import Forged, ForgeError
+from lockhound_synth.io import Device, Driver
+from lockhound_synth.machine import Machine
+from lockhound_synth.packets import Irp, Mdl
+from lockhound_synth.processes import Process
+from lockhound_synth.truth import DRIVER, EXIT, LOCKED, Truth, hexadecimal
+
 from . import background
-from .. import cpu, debugger_block, decoys, frames, io, processes
-from ..containers import HeaderFields
-from ..cpu import Crash
-from ..driver_image import plain_image
-from ..forge import Forged
-from ..io import Device, Driver
-from ..machine import Machine
-from ..packets import Irp, Mdl
-from ..processes import Process
-from ..truth import DRIVER, EXIT, LOCKED, Truth, hexadecimal
 
 # Windows' own, by the names everybody knows; all others are invented.
 SYSTEM_DRIVERS = (
@@ -46,7 +47,9 @@ class Stage:
         self.pids = iter(4 * pid for pid in pids)
         self.others = [processes.make_process(self.machine, name, next(self.pids)) for name in self.rng.sample(PROGRAMS, 5)]
         self.windows: dict[str, Driver] = {}
-        hal = plain_image("hal.dll", self.rng, imports=("KeBugCheckEx",), file_version=self.machine.kernel.version, company="Microsoft Corporation")
+        hal = plain_image(
+            "hal.dll", self.rng, imports=("KeBugCheckEx",), file_version=self.machine.kernel.version, company="Microsoft Corporation"
+        )
         self.machine.load(hal, "\\SystemRoot\\system32\\")
         for name, imports in SYSTEM_DRIVERS:
             self.windows[name] = io.make_driver(self.machine, name, imports=imports)
@@ -64,9 +67,9 @@ class Stage:
         self.named: list[dict[str, Any]] = []
         self.kind = DRIVER
         self.missing: list[str] = []
-        self.missing_frames: set[int] = set()
         self.no_ledger = False
-        self.unmapped_charge = 0  # pages charged without an MDL
+        self.holders: dict[int, Driver] = {}  # MDL address -> driver in whose packet it waits
+        self.without_mdl = 0  # pages charged to the victim that no MDL describes any more
         self.description = ""
         self.later: dict[str, Any] | None = None
         self.cast: list[Driver] = []  # drivers whose objects are evidence
@@ -96,11 +99,17 @@ class Stage:
         number = len(self.ledger)
         self.ledger.append(
             {
-                "address": hexadecimal(mdl.address), "pages": mdl.pages, "state": state,
+                "address": hexadecimal(mdl.address),
+                "pages": mdl.pages,
+                "state": state,
                 "holder": holder.module.name if holder else None,
-            }  # fmt: skip
+            }
         )
         self.machine.label(label or f"mdl:{number}", mdl.address)
+
+    def hold(self, mdl: Mdl, driver: Driver) -> None:
+        """Remembers who holds an MDL, for the ledger of whoever is charged in the end."""
+        self.holders[mdl.address] = driver
 
     def consider(self, mdl: Mdl, why: str) -> None:
         self.considered.append({"address": hexadecimal(mdl.address), "why": why})
@@ -111,9 +120,14 @@ class Stage:
             self.machine.label(f"irp:{number}", irp.address)
         self.irps.append(
             {
-                "address": hexadecimal(irp.address), "state": state, "stack_count": irp.stack_count, "current": irp.current,
-                "mdl": hexadecimal(irp.mdl) if irp.mdl else None, "driver": device.driver.module.name if device else None, "labelled": label,
-            }  # fmt: skip
+                "address": hexadecimal(irp.address),
+                "state": state,
+                "stack_count": irp.stack_count,
+                "current": irp.current,
+                "mdl": hexadecimal(irp.mdl) if irp.mdl else None,
+                "driver": device.driver.module.name if device else None,
+                "labelled": label,
+            }
         )
         if device is not None and label:
             self.machine.label(f"device:{device.driver.name}", device.address)
@@ -147,6 +161,9 @@ class Stage:
         decoys.of_objects(machine, subject or self.others[1], crash)
         frames.fill_in(machine)
         evidence = self._evidence()
+        if self.victim is None and subject is not None:
+            self._charge_living(subject)
+        self._balance(subject, {evidence[label] for label in self.missing})
         header = HeaderFields(
             build=machine.build,
             dtb=self.current.space.dtb,
@@ -165,8 +182,37 @@ class Stage:
         )
         forged = Forged(machine, self._truth(crash), header, {p: bytes(d) for p, d in machine.physical.frames.items()}, evidence)
         forged.check()
-        gone = {evidence[label] for label in self.missing} | self.missing_frames
+        gone = {evidence[label] for label in self.missing}
         return forged.without(gone) if gone else forged
+
+    def _charge_living(self, subject: Process) -> None:
+        """A living process's ledger holds the requests it has in flight."""
+        for process, mdl in self.machine.locks:
+            if process is subject:
+                self.charge(mdl, self.holders.get(mdl.address))
+
+    def _balance(self, subject: Process | None, gone: set[int]) -> None:
+        """Raises ForgeError where counters, pins and the ledger that the story wrote don't add up."""
+        machine = self.machine
+        counted: dict[int, int] = {}
+        for process, mdl in machine.locks:
+            counted[process.pid] = counted.get(process.pid, 0) + mdl.pages
+        if self.victim is not None:
+            counted[self.victim.pid] = counted.get(self.victim.pid, 0) + self.without_mdl
+        for process in machine.processes:
+            if process.locked != counted.get(process.pid, 0):
+                raise ForgeError(f"{process.name} is charged {process.locked} pages, its locks cover {counted.get(process.pid, 0)}")
+        if sum(machine.pins.values()) != sum(counted.values()):
+            raise ForgeError("the pins of the frames are not those of the locks")
+        if self.no_ledger:
+            return
+        standing = {
+            hexadecimal(mdl.address)
+            for process, mdl in machine.locks
+            if process is subject and (machine.space.translate(mdl.address) or 0) >> 12 not in gone
+        }
+        if standing != {entry["address"] for entry in self.ledger}:
+            raise ForgeError("the ledger is not the list of standing locks")
 
     def _evidence(self) -> dict[str, int]:
         """Frames of the evidence; of drivers only those that play a part. The first named driver's also without its name."""
@@ -208,11 +254,14 @@ class Stage:
             irps=self.irps,
             modules=[
                 {
-                    "name": m.name, "base": hexadecimal(m.base), "size": m.size, "timestamp": m.timestamp,
+                    "name": m.name,
+                    "base": hexadecimal(m.base),
+                    "size": m.size,
+                    "timestamp": m.timestamp,
                     "version": "{}.{}.{}.{}".format(*m.version),
                 }
                 for m in machine.modules
-            ],  # fmt: skip
+            ],
             processes=[_describe(p) for p in machine.processes],
             decoys=[{"kind": d.kind, "physical": hexadecimal(d.physical), "value": hexadecimal(d.value)} for d in machine.decoys],
             absent_labels=list(self.missing),

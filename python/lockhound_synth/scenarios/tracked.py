@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import struct
 
-from .. import packets
-from ..machine import Machine
-from ..packets import Mdl
-from ..processes import Process
-from ..record import Record
+from lockhound_synth import packets
+from lockhound_synth.machine import Machine
+from lockhound_synth.packets import Mdl
+from lockhound_synth.processes import Process
+from lockhound_synth.record import Record
+
 from .pending import guilty_device, send
 from .stage import Stage
 
@@ -62,7 +63,12 @@ def tracked_leak(stage: Stage) -> None:
     nt = machine.nt_base
     exports = machine.kernel.exports
     code = guilty.module.symbols["DispatchIo"] + 0x31
-    trace = [nt + exports["MmProbeAndLockPages"] + 0x5C, nt + exports["MmProbeAndLockPages"] + 0x18, code, guilty.module.symbols["Worker"] + 0x12]
+    trace = [
+        nt + exports["MmProbeAndLockPages"] + 0x5C,
+        nt + exports["MmProbeAndLockPages"] + 0x18,
+        code,
+        guilty.module.symbols["Worker"] + 0x12,
+    ]
     trackers = track(machine, victim, [(mdl, trace)])
     machine.label("tracker:0", trackers[0])
     machine.label("mdl:0", mdl.address)
