@@ -160,9 +160,9 @@ class Stage:
         processes.fill_in(machine)
         decoys.of_objects(machine, subject or self.others[1], crash)
         frames.fill_in(machine)
-        evidence = self._evidence()
         if self.victim is None and subject is not None:
             self._charge_living(subject)
+        evidence = self._evidence()
         self._balance(subject, {evidence[label] for label in self.missing})
         header = HeaderFields(
             build=machine.build,

@@ -93,7 +93,7 @@ def unlock_unknown(stage: Stage) -> None:
     stage.callers = [machine.nt_base + machine.kernel.exports["MmUnlockPages"] + 0x4A, culprit.module.symbols["DispatchIo"] + 0x55]
     stage.parameters = (1, mdl.address, process.locked, process.lock_header)
     stage.consider(mdl, "unlocked")
-    machine.label("mdl:0", mdl.address)
+    machine.label("unlocked_mdl", mdl.address)
     stage.kind = "insufficient"
     stage.later = {"kind": "driver", "driver": culprit.module.name, "pages": 0}
 

@@ -1,0 +1,1 @@
+"""Small drivers in C, compiled by the tests into real images for the forge."""

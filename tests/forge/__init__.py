@@ -1,0 +1,1 @@
+"""The forge keeps its own promises."""

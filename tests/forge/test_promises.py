@@ -1,0 +1,189 @@
+"""What the forge promises of every machine: decoys in the file, a truth that adds up, evidence with pages, the same bytes for a seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from lockhound_synth import __main__ as command
+from lockhound_synth import scenarios
+from lockhound_synth.containers import BITMAP_KERNEL, FULL, TYPES
+from lockhound_synth.forge import Forged, ForgeError
+from lockhound_synth.physical import Use
+
+from .conftest import machine
+from .raw_dump import parse
+
+PROCESS, MDL_PROCESS = 0, 0x10  # _MDL.Process, facts B.1
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_decoys_are_in_the_file(forged: Forged, kind: int) -> None:
+    raw = parse(forged.to_bytes(kind))
+    seen: Counter[str] = Counter()
+    for decoy in forged.truth.decoys:
+        at, value = int(decoy["physical"], 16), int(decoy["value"], 16)
+        stored = raw.u64(at)
+        if stored is None:
+            # Only a frame that was left out may be missing: free ones of a kernel dump, and what the story says is not captured.
+            assert at >> 12 in forged.missing or (kind == BITMAP_KERNEL and forged.machine.physical.use_of(at >> 12) is Use.FREE)
+            continue
+        assert stored == value, decoy
+        seen[decoy["kind"]] += 1
+    assert {"pool_quota", "pool_quota_encoded", "handle_entry", "monitor_table", "freed_pool", "one_bit_off", "stack"} <= set(seen)
+    assert {"thread_process", "thread_apc_process", "handle_table_owner"} <= set(seen)
+    assert ("free_frame" in seen) == (kind != BITMAP_KERNEL)
+
+
+def test_decoys_name_the_process(forged: Forged) -> None:
+    """Most decoys are exact copies of the value that a search looks for."""
+    process = forged.truth.process
+    if process is None:
+        pytest.skip("nobody is charged")
+    address = process["address"]
+    exact = [d for d in forged.truth.decoys if d["value"] == address]
+    assert len(exact) >= 6
+    near = [int(d["value"], 16) ^ int(address, 16) for d in forged.truth.decoys if d["kind"] == "one_bit_off"]
+    assert len(near) == 3
+    assert all(bits.bit_count() == 1 for bits in near)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_header_says_what_is_true(forged: Forged, kind: int) -> None:
+    raw, truth = parse(forged.to_bytes(kind)), forged.truth
+    assert (raw.kind, raw.bugcheck, raw.dtb) == (kind, truth.bugcheck["code"], int(truth.dtb, 16))
+    assert [f"{p:#x}" for p in raw.parameters] == truth.bugcheck["parameters"]
+    assert sorted(raw.places) == forged.present(kind)
+
+
+def test_truth_is_json(forged: Forged) -> None:
+    text = json.dumps(forged.truth.as_json())
+    again = json.loads(text)
+    assert again["scenario"] == forged.truth.scenario
+    assert again["verdict"]["kind"] in ("driver", "kernel", "unattributed", "insufficient", "not_applicable")
+    named = {d["name"] for d in again["verdict"]["drivers"]}
+    assert not named & set(again["innocents"])
+    assert named | set(again["innocents"]) == {m["name"] for m in again["modules"]}
+    assert again["exit_status"] == {"driver": 0, "not_applicable": 3}.get(again["verdict"]["kind"], 4)
+    assert (again["verdict"]["driver"] is not None) == (again["verdict"]["kind"] == "driver") == bool(named)
+
+
+def test_ledger_is_that_of_the_bytes(forged: Forged) -> None:
+    """Read back from the machine's memory: the ledger's MDLs are locked and charged to the process, and so many pages long."""
+    truth, space = forged.truth, forged.machine.space
+    if truth.process is None:
+        assert truth.ledger["mdls"] == []
+        return
+    process = int(truth.process["address"], 16)
+    total = 0
+    frames: list[int] = []
+    for entry in truth.ledger["mdls"]:
+        at = int(entry["address"], 16)
+        _, _size, flags, owner, _, start, length, offset = struct.unpack("<QHH4xQQQII", space.read(at, 0x30))
+        assert flags & 0x2
+        assert not flags & 0x54  # neither of a kernel address nor partial nor a paging read
+        assert owner == process
+        assert 0 < start < 1 << 47
+        assert (offset + length + 0xFFF) >> 12 == entry["pages"]
+        frames += struct.unpack(f"<{entry['pages']}Q", space.read(at + 0x30, 8 * entry["pages"]))
+        total += entry["pages"]
+    assert total == truth.ledger["explained"]
+    assert len(set(frames)) == len(frames)
+    assert all(forged.machine.pins[f] == 1 for f in frames)
+    assert truth.ledger["unexplained"] == truth.ledger["charged"] - total
+    counter = process + forged.machine.layouts["EPROCESS"].offset("NumberOfLockedPages")
+    assert space.read_u64(counter) == truth.ledger["charged"]
+    if truth.bugcheck["code"] == 0x76 and truth.bugcheck["parameters"][0] == "0x0":
+        assert int(truth.bugcheck["parameters"][2], 16) == truth.ledger["charged"]
+    if not truth.absent_labels and truth.scenario != "no_mdl":
+        assert truth.ledger["unexplained"] == 0
+
+
+def test_pfn_database_tells_the_pins(forged: Forged) -> None:
+    shape = forged.machine.layouts["MMPFN"]
+    for pfn, pins in list(forged.machine.pins.items())[:40]:
+        entry = forged.machine.pfn_database + pfn * shape.size
+        (references,) = struct.unpack("<H", forged.machine.space.read(entry + shape.offset("u3"), 2))
+        assert references == pins + (pfn in forged.machine.mapped_user)
+
+
+def test_labels_cover_the_evidence(forged: Forged) -> None:
+    labels, truth = forged.evidence_pages, forged.truth
+    assert {"kdbg", "nt_image_header", "pfn_database", "prcb_lookaside"} <= set(labels)
+    for number, entry in enumerate(truth.ledger["mdls"]):
+        assert labels[f"mdl:{number}"] == (forged.translate(int(entry["address"], 16)) or 0) >> 12
+    for number, entry in enumerate(e for e in truth.irps if e["labelled"]):
+        assert labels[f"irp:{number}"] == (forged.translate(int(entry["address"], 16)) or 0) >> 12
+    for driver in truth.verdict["drivers"]:
+        stem = driver["name"].removesuffix(".sys")
+        assert {f"driver_object:{stem}", f"driver_name:{stem}", f"kldr:{driver['name']}", f"image_header:{driver['name']}"} <= set(labels)
+    for label in labels:
+        assert forged.pages.get(labels[label]) is not None, label
+    assert all(labels[label] in forged.missing for label in truth.absent_labels)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_without_takes_pages_out(kind: int) -> None:
+    whole = machine("pending_irp")
+    gone = whole.evidence_pages["mdl:0"], whole.evidence_pages["irp:0"]
+    holed = parse(whole.without(gone).to_bytes(kind))
+    before = parse(whole.to_bytes(kind))
+    assert set(before.places) - set(holed.places) == set(gone)
+    assert all(holed.page(pfn) == before.page(pfn) for pfn in holed.places)
+
+
+def test_nothing_else_shares_the_missing_page() -> None:
+    """An absent page takes only its own evidence along."""
+    for name, label in (("mdl_absent", "mdl:0"), ("irp_absent", "irp:0")):
+        forged = machine(name)
+        sharing = [other for other, pfn in forged.evidence_pages.items() if pfn == forged.evidence_pages[label]]
+        assert sharing == [label]
+
+
+def test_same_seed_same_bytes(story: str) -> None:
+    def digest(seed: int) -> str:
+        return hashlib.sha256(scenarios.build(story, seed=seed).to_bytes(BITMAP_KERNEL)).hexdigest()
+
+    assert digest(5) == digest(5)
+    assert digest(5) != digest(6)
+
+
+def test_many_seeds_build(story: str, build: int) -> None:
+    """Stories choose shapes by chance: none of the choices may break."""
+    kinds = {scenarios.build(story, build=build, seed=seed).truth.verdict["kind"] for seed in range(1, 9)}
+    assert len(kinds) == 1
+
+
+def test_a_lost_decoy_is_noticed() -> None:
+    forged = machine("pending_irp")
+    decoy = forged.machine.decoys[0]
+    broken = {**forged.pages, decoy.physical >> 12: bytes(0x1000)}
+    with pytest.raises(ForgeError, match=decoy.kind):
+        Forged(forged.machine, forged.truth, forged.header, broken, forged.evidence_pages).check()
+
+
+def test_filler_is_more_ram(tmp_path: Path) -> None:
+    forged = machine("pending_irp")
+    forged.write(tmp_path / "big.dmp", FULL, filler_mib=8)
+    raw = parse((tmp_path / "big.dmp").read_bytes())
+    assert len(raw.places) == len(forged.present(FULL)) + 8 * 256
+    needle = struct.pack("<Q", int((forged.truth.process or {})["address"], 16))
+    at = raw.places[raw.runs[-1][0]]
+    assert needle not in raw.data[at:]
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["list"]) == 0
+    assert capsys.readouterr().out.split() == list(scenarios.NAMES)
+    out, truth = tmp_path / "a.dmp", tmp_path / "a.json"
+    assert command.main(["write", "chain_second", "-o", str(out), "--type", "5", "--truth", str(truth), "--without", "mdl:1"]) == 0
+    raw, told = parse(out.read_bytes()), json.loads(truth.read_text())
+    assert raw.kind == 5
+    assert told["scenario"] == "chain_second"
+    assert machine("chain_second").evidence_pages["mdl:1"] not in raw.places
+    assert command.main(["write", "chain_second", "-o", str(out), "--without", "nonsense"]) == 2
+    assert "no such evidence" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Other people's tools and data bear witness to what the forge writes."""
