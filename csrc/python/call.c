@@ -1,0 +1,54 @@
+/* Long calls: the GIL is released around them; signals and progress are looked after from their callback. */
+#include "python/binding.h"
+
+int lhi_py_call_init(lhi_py_call *call, PyObject *progress)
+{
+    *call = (lhi_py_call){0};
+    if (Py_IsNone(progress))
+        return 0;
+    if (!PyCallable_Check(progress)) {
+        PyErr_SetString(PyExc_TypeError, "progress must be a callable of (done, total), or None");
+        return -1;
+    }
+    call->progress = progress;
+    return 0;
+}
+
+void lhi_py_call_begin(lhi_py_call *call)
+{
+    call->thread = PyEval_SaveThread();
+}
+
+void lhi_py_call_end(lhi_py_call *call)
+{
+    PyEval_RestoreThread(call->thread);
+    call->thread = NULL;
+}
+
+/* False to stop. An exception stays set in this thread's state: whoever made the call finds it there. */
+static bool look_after(PyObject *progress, uint64_t done, uint64_t total)
+{
+    PyObject *answer = NULL;
+    bool stop = false;
+
+    if (PyErr_CheckSignals() < 0)
+        return false;
+    if (!progress)
+        return true;
+    answer = PyObject_CallFunction(progress, "KK", (unsigned long long)done, (unsigned long long)total);
+    stop = !answer || Py_IsFalse(answer);
+    Py_XDECREF(answer);
+    return !stop;
+}
+
+bool lhi_py_progress(void *user, uint64_t done, uint64_t total)
+{
+    lhi_py_call *call = user;
+
+    if (call->stopped)
+        return false;
+    PyEval_RestoreThread(call->thread);
+    call->stopped = !look_after(call->progress, done, total);
+    call->thread = PyEval_SaveThread();
+    return !call->stopped;
+}

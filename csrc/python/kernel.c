@@ -1,0 +1,402 @@
+/* The Kernel handle: virtual memory, walks, processes, modules and the reverse map. */
+#include "python/binding.h"
+
+#include <string.h>
+
+#define WALK(name_, kind_)                                                                                   \
+    {                                                                                                        \
+#name_, kind_, offsetof(lh_walk, name_), LHI_PY_ALWAYS                                               \
+    }
+#define PROCESS(name_, kind_)                                                                                \
+    {                                                                                                        \
+#name_, kind_, offsetof(lh_process, name_), LHI_PY_ALWAYS                                            \
+    }
+#define PROCESS_KNOWN(name_, kind_)                                                                          \
+    {                                                                                                        \
+#name_, kind_, offsetof(lh_process, name_), offsetof(lh_process, name_##_known)                      \
+    }
+#define MODULE(name_, kind_)                                                                                 \
+    {                                                                                                        \
+#name_, kind_, offsetof(lh_module, name_), LHI_PY_ALWAYS                                             \
+    }
+
+static const lhi_py_field walk_fields[] = {
+    WALK(address, LHI_PY_U64), WALK(page_size, LHI_PY_U64),   WALK(absence, LHI_PY_ABSENCE),
+    WALK(level, LHI_PY_I32),   WALK(transition, LHI_PY_BOOL),
+};
+static const lhi_py_field process_fields[] = {
+    PROCESS(address, LHI_PY_U64),
+    PROCESS_KNOWN(name, LHI_PY_TEXT),
+    PROCESS_KNOWN(pid, LHI_PY_U64),
+    PROCESS_KNOWN(locked_pages, LHI_PY_U64),
+    PROCESS_KNOWN(directory_table_base, LHI_PY_U64),
+    PROCESS_KNOWN(flags, LHI_PY_U64),
+    PROCESS_KNOWN(exit_time, LHI_PY_U64),
+    PROCESS(absence, LHI_PY_ABSENCE),
+    PROCESS(absent_address, LHI_PY_U64),
+};
+static const lhi_py_field module_fields[] = {
+    MODULE(name, LHI_PY_TEXT),    MODULE(base, LHI_PY_U64),      MODULE(size, LHI_PY_U64),
+    MODULE(entry, LHI_PY_U64),    MODULE(timestamp, LHI_PY_U32), MODULE(unloaded, LHI_PY_BOOL),
+    MODULE(version, LHI_PY_TEXT),
+};
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+
+/* ---- life */
+
+static void unlink_kernel(lhi_py_kernel *self)
+{
+    if (!self->dump)
+        return;
+    if (self->previous)
+        self->previous->next = self->next;
+    else
+        self->dump->kernels = self->next;
+    if (self->next)
+        self->next->previous = self->previous;
+    self->previous = self->next = NULL;
+}
+
+/* Takes the handle, also on failure. */
+static PyObject *wrap(lhi_py_state *state, lhi_py_dump *dump, lh_kernel *handle)
+{
+    PyTypeObject *type = state->kernel_type;
+    lhi_py_kernel *self = (lhi_py_kernel *)PyType_GenericAlloc(type, 0);
+
+    if (!self) {
+        lh_kernel_release(handle);
+        return NULL;
+    }
+    self->handle = handle;
+    self->dump = (lhi_py_dump *)Py_NewRef((PyObject *)dump);
+    self->next = dump->kernels;
+    if (self->next)
+        self->next->previous = self;
+    dump->kernels = self;
+    return (PyObject *)self;
+}
+
+PyObject *lhi_py_kernel_open(lhi_py_dump *self, PyObject *ignored)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    PyObject *kernel = NULL;
+    lh_kernel *handle = NULL;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    (void)ignored;
+    if (lhi_py_dump_enter(state, self) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS status = lh_kernel_open(self->handle, &handle, &err);
+    Py_END_ALLOW_THREADS kernel =
+        status == LH_OK ? wrap(state, self, handle) : lhi_py_dump_raise(state, self, status, &err);
+    lhi_py_dump_leave(self);
+    return kernel;
+}
+
+int lhi_py_kernel_enter(lhi_py_state *state, lhi_py_kernel *kernel)
+{
+    if (!kernel->dump || !kernel->handle) {
+        lhi_py_raise_closed(state, "dump");
+        return -1;
+    }
+    return lhi_py_dump_enter(state, kernel->dump);
+}
+
+void lhi_py_kernel_leave(lhi_py_kernel *kernel)
+{
+    lhi_py_dump_leave(kernel->dump);
+}
+
+static int kernel_traverse(lhi_py_kernel *self, visitproc visit, void *arg)
+{
+    Py_VISIT(self->dump);
+    Py_VISIT(LHI_PY_TYPE(self));
+    return 0;
+}
+
+static int kernel_clear(lhi_py_kernel *self)
+{
+    unlink_kernel(self);
+    lh_kernel_release(self->handle);
+    self->handle = NULL;
+    Py_CLEAR(self->dump);
+    return 0;
+}
+
+static void kernel_dealloc(lhi_py_kernel *self)
+{
+    PyTypeObject *type = LHI_PY_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    kernel_clear(self);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+/* ---- questions */
+
+static PyObject *kernel_read(lhi_py_kernel *self, PyObject *arguments)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    PyObject *address_object = NULL, *size_object = NULL, *bytes = NULL;
+    uint64_t address = 0;
+    size_t size = 0, done = 0;
+    char *buffer = NULL;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    if (!PyArg_ParseTuple(arguments, "OO:read", &address_object, &size_object))
+        return NULL;
+    if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_size(size_object, "size", &size) < 0)
+        return NULL;
+    bytes = lhi_py_new_bytes(size, 1);
+    buffer = bytes ? PyBytes_AsString(bytes) : NULL;
+    if (!buffer || lhi_py_kernel_enter(state, self) < 0) {
+        Py_XDECREF(bytes);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS status = lh_kernel_read(self->handle, address, buffer, size, &done, &err);
+    Py_END_ALLOW_THREADS if (status != LH_OK)
+    {
+        if (!lhi_py_reader_raise(self->dump->keeper))
+            lhi_py_raise_partial(state, status, &err, self->dump->filename, buffer, done);
+        Py_CLEAR(bytes);
+    }
+    lhi_py_kernel_leave(self);
+    return bytes;
+}
+
+static PyObject *kernel_read_many(lhi_py_kernel *self, PyObject *arguments)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    PyObject *addresses_object = NULL, *size_object = NULL, *data = NULL, *states = NULL, *result = NULL;
+    uint64_t *addresses = NULL;
+    size_t count = 0, size = 0;
+    char *buffer = NULL;
+    uint8_t *absences = NULL;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    if (!PyArg_ParseTuple(arguments, "OO:read_many", &addresses_object, &size_object))
+        return NULL;
+    if (lhi_py_size(size_object, "size", &size) < 0 ||
+        lhi_py_u64_array(addresses_object, "addresses", &addresses, &count) < 0)
+        return NULL;
+    data = lhi_py_new_bytes(count, size);
+    states = data ? lhi_py_new_bytes(count, 1) : NULL;
+    if (!states || lhi_py_kernel_enter(state, self) < 0)
+        goto done;
+    buffer = PyBytes_AsString(data);
+    absences = (uint8_t *)PyBytes_AsString(states);
+    Py_BEGIN_ALLOW_THREADS status =
+        lh_kernel_read_many(self->handle, addresses, count, size, buffer, absences, &err);
+    Py_END_ALLOW_THREADS if (status != LH_OK)
+    {
+        lhi_py_dump_raise(state, self->dump, status, &err);
+    }
+    else
+    {
+        PyObject *column = lhi_py_column_of_bytes(state, Py_NewRef(states), 'B');
+
+        result = column ? Py_BuildValue("ON", data, column) : NULL;
+    }
+    lhi_py_kernel_leave(self);
+done:
+    Py_XDECREF(data);
+    Py_XDECREF(states);
+    PyMem_Free(addresses);
+    return result;
+}
+
+static int put(PyObject *record, const char *name, PyObject *value)
+{
+    int result = value ? PyDict_SetItemString(record, name, value) : -1;
+
+    Py_XDECREF(value);
+    return result;
+}
+
+static PyObject *tuple_of(const uint64_t *values, size_t count)
+{
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+
+    for (size_t i = 0; tuple && i < count; i++) {
+        PyObject *item = PyLong_FromUnsignedLongLong(values[i]);
+
+        if (!item || PyTuple_SetItem(tuple, (Py_ssize_t)i, item) < 0)
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+static PyObject *walk_record(const lh_walk *walk)
+{
+    bool reached = walk->absence == LH_PRESENT || walk->absence == LH_ABSENT_NOT_CAPTURED ||
+                   walk->absence == LH_ABSENT_CLIPPED || walk->absence == LH_ABSENT_NOT_RAM;
+    size_t entries = walk->entry_count <= 4 ? walk->entry_count : 4;
+    PyObject *record = lhi_py_record(walk_fields, COUNT_OF(walk_fields), walk);
+
+    if (!record)
+        return NULL;
+    if (put(record, "physical", reached ? PyLong_FromUnsignedLongLong(walk->physical) : Py_NewRef(Py_None)) <
+            0 ||
+        put(record, "entries", tuple_of(walk->entries, entries)) < 0 ||
+        put(record, "entry_addresses", tuple_of(walk->entry_addresses, entries)) < 0)
+        Py_CLEAR(record);
+    return record;
+}
+
+static PyObject *kernel_walk(lhi_py_kernel *self, PyObject *address_object)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    lh_walk walk = {.struct_size = sizeof walk};
+    PyObject *record = NULL;
+    uint64_t address = 0;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_kernel_enter(state, self) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS status = lh_kernel_walk(self->handle, address, &walk, &err);
+    Py_END_ALLOW_THREADS record =
+        status == LH_OK ? walk_record(&walk) : lhi_py_dump_raise(state, self->dump, status, &err);
+    lhi_py_kernel_leave(self);
+    return record;
+}
+
+static PyObject *kernel_process(lhi_py_kernel *self, PyObject *address_object)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    lh_process process = {.struct_size = sizeof process};
+    PyObject *record = NULL;
+    uint64_t address = 0;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_kernel_enter(state, self) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS status = lh_kernel_get_process(self->handle, address, &process, &err);
+    Py_END_ALLOW_THREADS record = status == LH_OK
+                                      ? lhi_py_record(process_fields, COUNT_OF(process_fields), &process)
+                                      : lhi_py_dump_raise(state, self->dump, status, &err);
+    lhi_py_kernel_leave(self);
+    return record;
+}
+
+static PyObject *module_at(lhi_py_state *state, lhi_py_kernel *self, size_t index)
+{
+    lh_module module = {.struct_size = sizeof module};
+    lh_error err = {0};
+    lh_status status = lh_kernel_get_module(self->handle, index, &module, &err);
+
+    return status == LH_OK ? lhi_py_record(module_fields, COUNT_OF(module_fields), &module)
+                           : lhi_py_dump_raise(state, self->dump, status, &err);
+}
+
+/* The list is read when the kernel is opened, so that no dump is read here. */
+static PyObject *kernel_modules(lhi_py_kernel *self, PyObject *ignored)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    PyObject *list = NULL;
+    size_t count = 0;
+
+    (void)ignored;
+    if (lhi_py_kernel_enter(state, self) < 0)
+        return NULL;
+    list = PyList_New(0);
+    count = lh_kernel_module_count(self->handle);
+    for (size_t i = 0; list && i < count; i++) {
+        PyObject *record = module_at(state, self, i);
+
+        if (!record || PyList_Append(list, record) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(record);
+    }
+    lhi_py_kernel_leave(self);
+    return list;
+}
+
+static PyObject *kernel_map_physical(lhi_py_kernel *self, PyObject *addresses_object)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    PyObject *virtuals = NULL, *states = NULL, *result = NULL;
+    uint64_t *addresses = NULL, *to = NULL;
+    uint8_t *to_states = NULL;
+    size_t count = 0;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    if (lhi_py_u64_array(addresses_object, "addresses", &addresses, &count) < 0)
+        return NULL;
+    virtuals = lhi_py_new_bytes(count, sizeof *to);
+    states = virtuals ? lhi_py_new_bytes(count, 1) : NULL;
+    if (!states || lhi_py_kernel_enter(state, self) < 0)
+        goto done;
+    to = PyMem_Calloc(count ? count : 1, sizeof *to); /* a bytes object's memory need not be aligned */
+    to_states = (uint8_t *)PyBytes_AsString(states);
+    if (!to) {
+        PyErr_NoMemory();
+        goto leave;
+    }
+    Py_BEGIN_ALLOW_THREADS status =
+        lh_kernel_map_physical(self->handle, addresses, count, to, to_states, &err);
+    Py_END_ALLOW_THREADS if (status != LH_OK)
+    {
+        lhi_py_dump_raise(state, self->dump, status, &err);
+        goto leave;
+    }
+    memcpy(PyBytes_AsString(virtuals), to, count * sizeof *to);
+    result = PyTuple_New(2);
+    if (result) {
+        PyObject *first = lhi_py_column_of_bytes(state, Py_NewRef(virtuals), 'Q');
+        PyObject *second = first ? lhi_py_column_of_bytes(state, Py_NewRef(states), 'B') : NULL;
+
+        if (second) {
+            PyTuple_SetItem(result, 0, first);
+            PyTuple_SetItem(result, 1, second);
+        } else {
+            Py_XDECREF(first);
+            Py_CLEAR(result);
+        }
+    }
+leave:
+    lhi_py_kernel_leave(self);
+done:
+    PyMem_Free(to);
+    PyMem_Free(addresses);
+    Py_XDECREF(virtuals);
+    Py_XDECREF(states);
+    return result;
+}
+
+static PyMethodDef kernel_methods[] = {
+    {"read", LHI_PY_METHOD(kernel_read), METH_VARARGS, "read(address, size) -> bytes"},
+    {"read_many", LHI_PY_METHOD(kernel_read_many), METH_VARARGS,
+     "read_many(addresses, size) -> (bytes, column of absences)"},
+    {"walk", LHI_PY_METHOD(kernel_walk), METH_O, "The fields of lh_walk."},
+    {"process", LHI_PY_METHOD(kernel_process), METH_O, "The fields of lh_process; None where unknown."},
+    {"modules", LHI_PY_METHOD(kernel_modules), METH_NOARGS, "The fields of lh_module, one dict each."},
+    {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, "Columns of virtual addresses and states."},
+    {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, "The case, rendered in every way."},
+    {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, "info_json(path, redact) -> str"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot kernel_slots[] = {
+    {Py_tp_doc, "A kernel's handle; lockhound.Kernel stands on it."},
+    {Py_tp_dealloc, LHI_PY_SLOT(kernel_dealloc)},
+    {Py_tp_traverse, LHI_PY_SLOT(kernel_traverse)},
+    {Py_tp_clear, LHI_PY_SLOT(kernel_clear)},
+    {Py_tp_methods, kernel_methods},
+    {0, NULL},
+};
+
+PyType_Spec lhi_py_kernel_spec = {
+    .name = "lockhound._lockhound.Kernel",
+    .basicsize = (int)sizeof(lhi_py_kernel),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = kernel_slots,
+};
