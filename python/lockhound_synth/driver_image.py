@@ -1,101 +1,106 @@
-"""A driver image in the least form that a loader leaves in memory; the machine takes the compiled ones of `pe` where they are given."""
+"""The prebuilt drivers: plausible code that calls everything it imports, assembled by the forge where no compiler is at hand."""
 
 from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from .pe import headers, tables, version
-from .physical import PAGE
+from .pe.assemble import (
+    Address,
+    Branch,
+    Call,
+    CallLocal,
+    Compare,
+    Function,
+    Immediate,
+    Label,
+    Load,
+    Move,
+    Op,
+    Reg,
+    Return,
+    Store,
+    StoreData,
+    Test,
+)
+from .pe.build import Blueprint, build
+from .pe.load import LoadedImage, load
 
-Resolve = Callable[[str, str], int]
 NT = "ntoskrnl.exe"
+ROUTINES = ("DriverEntry", "Dispatch", "DispatchIo", "Complete", "Cancel", "Unload", "AddDevice", "Worker")
+# Where a routine is called, if a driver imports it; what stands nowhere is called by Worker.
+CALLS: dict[str, tuple[str, ...]] = {
+    "DriverEntry": ("RtlInitUnicodeString", "IoCreateDevice", "KeInitializeEvent"),
+    "Dispatch": ("IofCompleteRequest",),
+    "DispatchIo": (
+        "IoAllocateMdl", "MmProbeAndLockPages", "MmBuildMdlForNonPagedPool", "IoBuildPartialMdl", "IoMakeAssociatedIrp",
+        "IoAllocateIrp", "IoBuildDeviceIoControlRequest", "IoBuildAsynchronousFsdRequest", "IofCallDriver",
+    ),
+    "Complete": ("MmUnlockPages", "IoFreeMdl", "IoFreeIrp", "KeSetEvent"),
+    "Cancel": ("IofCompleteRequest",),
+    "Unload": ("IoDeleteDevice", "ExFreePoolWithTag"),
+    "AddDevice": ("IoCreateDevice", "IoAttachDeviceToDeviceStack"),
+    "Worker": (),
+}  # fmt: skip
+STATUS_PENDING, STATUS_UNSUCCESSFUL, MORE_PROCESSING = 0x103, 0xC000_0001, 0xC000_0016  # ntstatus.h
+NOTHING_FAILS = {"RtlInitUnicodeString", "KeInitializeEvent", "KeSetEvent", "IofCompleteRequest", "MmUnlockPages", "IoFreeMdl", "IoFreeIrp"}
+RESULT = {"Dispatch": 0, "DispatchIo": STATUS_PENDING, "Complete": MORE_PROCESSING}
 
 
-@dataclass(slots=True)
-class PlainImage:
-    """An image of random code with true headers, imports, debug directory and version resource."""
-
-    name: str
-    size_of_image: int
-    timestamp: int
-    version: tuple[int, int, int, int]
-    imports: Mapping[str, Sequence[str]]
-    symbols: dict[str, int]
-    slots: dict[tuple[str, str], int]
-    pages: dict[int, bytearray] = field(default_factory=dict)
-    iat: int = 0
-
-    def layout(self, base: int, resolve: Resolve) -> dict[int, bytes]:
-        """The image as loaded at base, by RVA page, import slots filled."""
-        loaded = {page: bytearray(data) for page, data in self.pages.items()}
-        for (dll, name), offset in self.slots.items():
-            page, at = divmod(self.iat + offset, PAGE)
-            loaded[page][at : at + 8] = resolve(dll, name).to_bytes(8, "little")
-        return {page: bytes(data) for page, data in loaded.items()}
+def _routine(name: str, calls: Sequence[str], rng: random.Random) -> Function:
+    """Keeps its second argument, makes the calls one after the other and gives up where one fails."""
+    saves = [Reg.RBX, *rng.sample((Reg.RDI, Reg.RSI, Reg.R12, Reg.R14), rng.randrange(3))]
+    ops: list[Op] = [Move(Reg.RBX, Reg.RDX)]
+    for callee in calls:
+        ops += [Load(Reg.RCX, Reg.RBX, rng.choice((0x08, 0x18, 0xB8))), Address(Reg.R8, "data")]
+        ops += [Immediate(Reg.RDX, rng.choice((0, 1, 0x40))), Call(callee)]
+        if callee not in NOTHING_FAILS:
+            ops += [Test(Reg.RAX), Branch("s", "failed")]
+        if callee in ("IoAllocateMdl", "IoAllocateIrp", "IoMakeAssociatedIrp"):
+            ops += [Compare(Reg.RAX, 0), Branch("e", "failed"), Store(Reg.RBX, 0x78, Reg.RAX)]
+        elif rng.random() < 0.3:
+            ops.append(StoreData("data", Reg.RAX))
+    if name == "Worker":
+        ops.append(CallLocal("Complete"))
+    ops += [Immediate(Reg.RAX, RESULT.get(name, 0)), Return()]
+    if any(isinstance(op, Branch) for op in ops):
+        ops += [Label("failed"), Immediate(Reg.RAX, STATUS_UNSUCCESSFUL), Return()]
+    return Function(name, ops, saves, rng.choice((0x20, 0x28, 0x48, 0x98)), "INIT" if name == "DriverEntry" else ".text")
 
 
-def plain_image(
+def plain_file(
     name: str, rng: random.Random, *, imports: Sequence[str], file_version: tuple[int, int, int, int], company: str = ""
-) -> PlainImage:
-    """A driver of a handful of pages."""
-    text_pages = rng.randrange(2, 5)
-    rdata = (1 + text_pages) * PAGE
-    data, rsrc = rdata + PAGE, rdata + 3 * PAGE
-    size = rsrc + PAGE
-    timestamp = rng.randrange(0x5800_0000, 0x6300_0000)
-    wanted = {NT: list(imports)}
-    table = tables.imports(wanted, rdata + 0x500, rdata)
-    record = tables.codeview((uuid.UUID(int=rng.getrandbits(128), version=4), rng.randrange(1, 4), name.replace(".sys", ".pdb")))
-    info = version.version_info(
-        file_version,
-        {
+) -> tuple[bytes, dict[str, int]]:
+    """A driver file and the RVAs of its symbols."""
+    told = {callee for calls in CALLS.values() for callee in calls}
+    functions = []
+    for routine in rng.sample(ROUTINES, len(ROUTINES)):
+        calls = [c for c in CALLS[routine] if c in imports]
+        if routine == "Worker":
+            calls = [c for c in imports if c not in told]
+        functions.append(_routine(routine, calls, rng))
+    blueprint = Blueprint(
+        functions=functions,
+        imports={NT: list(imports)},
+        timestamp=rng.randrange(0x5800_0000, 0x6300_0000),
+        file_version=file_version,
+        strings={
             "CompanyName": company or "Forged Systems",
             "FileDescription": f"{name} driver",
             "FileVersion": "{}.{}.{}.{}".format(*file_version),
             "OriginalFilename": name,
         },
+        pdb=(uuid.UUID(int=rng.getrandbits(128), version=4), rng.randrange(1, 4), name.rpartition(".")[0] + ".pdb"),
+        data={"data": rng.randrange(1, 0x180) * 16},
+        pointers=("Dispatch", "DispatchIo", "Unload"),
     )
-    resource = version.resource_section(rsrc, info)
-    sections = [
-        headers.Section(
-            ".text", PAGE, text_pages * PAGE, 0x400, text_pages * PAGE, headers.CODE | headers.EXECUTE | headers.READ | headers.NOT_PAGED
-        ),
-        headers.Section(".rdata", rdata, PAGE, 0x400 + rdata, PAGE, headers.INITIALIZED | headers.READ | headers.NOT_PAGED),
-        headers.Section(
-            ".data", data, 2 * PAGE, 0x400 + data, 0x200, headers.INITIALIZED | headers.READ | headers.WRITE | headers.NOT_PAGED
-        ),
-        headers.Section(".rsrc", rsrc, len(resource), 0x400 + rsrc, len(resource), headers.INITIALIZED | headers.READ),
-    ]
-    directories = {
-        headers.DIR_IMPORT: (rdata + 0x400, len(table.descriptors)),
-        headers.DIR_IAT: (rdata, len(table.iat)),
-        headers.DIR_DEBUG: (rdata + 0xE00, 28),
-        headers.DIR_RESOURCE: (rsrc, len(resource)),
-    }
-    symbols = {routine: PAGE + slot * 0x80 for slot, routine in enumerate(rng.sample(_ROUTINES, len(_ROUTINES)), 2)}
-    image = PlainImage(name, size, timestamp, file_version, wanted, {**symbols, "data": data + 0x100}, table.slots, iat=rdata)
-    header = headers.pack_headers(
-        sections=sections, directories=directories, entry=symbols["DriverEntry"], timestamp=timestamp, size_of_image=size
-    )
-    image.pages[0] = bytearray(header.ljust(PAGE, b"\0"))
-    for page in range(1, 1 + text_pages):
-        image.pages[page] = bytearray(rng.randbytes(PAGE))
-    middle = bytearray(PAGE)
-    for at, block in (
-        (0, table.iat),
-        (0x400, table.descriptors),
-        (0x500, table.names),
-        (0xE00, tables.debug_directory(timestamp, len(record), rdata + 0xE1C, 0) + record),
-    ):
-        middle[at : at + len(block)] = block
-    image.pages[rdata // PAGE] = middle
-    image.pages[data // PAGE] = bytearray(PAGE)
-    image.pages[data // PAGE + 1] = bytearray(PAGE)
-    image.pages[rsrc // PAGE] = bytearray(resource.ljust(PAGE, b"\0"))
-    return image
+    return build(blueprint)
 
 
-_ROUTINES = ("DriverEntry", "Dispatch", "DispatchIo", "Complete", "Cancel", "Unload", "AddDevice", "Worker")
+def plain_image(
+    name: str, rng: random.Random, *, imports: Sequence[str], file_version: tuple[int, int, int, int], company: str = ""
+) -> LoadedImage:
+    """A driver of a handful of pages, loaded."""
+    data, symbols = plain_file(name, rng, imports=imports, file_version=file_version, company=company)
+    return load(data, name, symbols)

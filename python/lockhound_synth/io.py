@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .driver_image import plain_image
 from .machine import Machine, Module
+from .pe.load import LoadedImage
 from .record import Record
 
 IO_TYPE_DEVICE, IO_TYPE_DRIVER, IO_TYPE_FILE, IO_TYPE_DEVICE_EXTENSION = 3, 4, 5, 0xD  # WDK wdm.h
@@ -21,6 +22,13 @@ COMMON = (
     "IofCompleteRequest", "IoCreateDevice", "IoDeleteDevice", "IofCallDriver", "RtlInitUnicodeString", "KeInitializeEvent",
     "ExAllocatePoolWithTag", "ExFreePoolWithTag", "KeSetEvent",
 )  # fmt: skip
+
+
+# Who imports none of these neither splits a request nor sends one of its own.
+PACKET_MAKERS = {
+    "IoAllocateIrp", "IoMakeAssociatedIrp", "IoBuildPartialMdl", "IoBuildAsynchronousFsdRequest", "IoBuildSynchronousFsdRequest",
+    "IoBuildDeviceIoControlRequest",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -54,6 +62,12 @@ class File:
     irps: list[int] = field(default_factory=list)
 
 
+def _fits(image: LoadedImage, wanted: tuple[str, ...]) -> bool:
+    """A given image can play a part if it imports what the part calls, and cannot make packets where the part does not."""
+    imported = {name for names in image.imports.values() for name in names}
+    return imported >= set(wanted) and not (imported & PACKET_MAKERS) - set(wanted)
+
+
 def make_driver(
     machine: Machine,
     name: str,
@@ -64,11 +78,18 @@ def make_driver(
 ) -> Driver:
     """Loads NAME.sys and makes its driver object."""
     rng = machine.rng
-    microsoft = file_version is None
-    version = file_version or machine.kernel.version
-    image = plain_image(
-        f"{name}.sys", rng, imports=sorted({*COMMON, *imports}), file_version=version, company="Microsoft Corporation" if microsoft else ""
-    )
+    wanted = sorted({*COMMON, *imports})
+    if file_version is None:
+        image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=machine.kernel.version, company="Microsoft Corporation")
+    elif fitting := [i for i in machine.images if _fits(i, imports)]:
+        image = rng.choice(fitting)
+        stem = image.name.removesuffix(".sys")
+        if stem in machine.drivers:
+            image = image.renamed(f"{name}.sys")
+        else:
+            name = stem
+    else:
+        image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=file_version)
     module = machine.load(image)
     shape = machine.layouts["DRIVER_OBJECT"]
     extension = machine.layouts["DRIVER_EXTENSION"].size

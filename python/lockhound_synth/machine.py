@@ -19,9 +19,9 @@ from .record import Record
 from .space import LARGE, Space, canonical
 
 if TYPE_CHECKING:
-    from .driver_image import PlainImage
     from .io import Driver
     from .packets import Mdl
+    from .pe.load import LoadedImage
     from .processes import Process, Thread
 
 KUSER = 0xFFFF_F780_0000_0000  # KUSER_SHARED_DATA, the same on every x64 Windows
@@ -46,6 +46,12 @@ class Module:
     exception_table: tuple[int, int] = (0, 0)
     kldr: int = 0
     symbols: dict[str, int] = field(default_factory=dict)  # name -> address
+    image: LoadedImage | None = None
+
+    def return_from(self, callee: str, fallback: str) -> int:
+        """The address behind a call of an imported routine; somewhere in the fallback routine where there is none."""
+        found = self.image.returns(callee) if self.image else []
+        return self.base + found[0] if found else self.symbols[fallback] + 0x11
 
 
 @dataclass(slots=True)
@@ -94,6 +100,7 @@ class Machine:
         self.modules: list[Module] = []
         self.unloaded: list[tuple[str, int, int]] = []
         self.drivers: dict[str, Driver] = {}
+        self.images: list[LoadedImage] = []  # for invented drivers, instead of the forge's own
         self.processes: list[Process] = []  # in creation order, living and dead
         self.threads: list[Thread] = []
         self.decoys: list[Decoy] = []
@@ -233,7 +240,7 @@ class Machine:
                 return module.symbols[name]
         raise KeyError(f"{dll}!{name}")
 
-    def load(self, image: PlainImage, folder: str = "\\SystemRoot\\System32\\drivers\\") -> Module:
+    def load(self, image: LoadedImage, folder: str = "\\SystemRoot\\System32\\drivers\\") -> Module:
         """Maps a driver image at a random address above nt and enters it in the module list."""
         base = self.next_image
         self.next_image = base + image.size_of_image + self.rng.randrange(1, 0x40) * 0x10000 & ~0xFFFF
@@ -248,8 +255,10 @@ class Machine:
             image.timestamp,
             image.version,
             folder + image.name,
-            symbols["DriverEntry"],
+            base + image.entry,
+            (base + image.exception_table[0], image.exception_table[1]) if image.exception_table[1] else (0, 0),
             symbols=symbols,
+            image=image,
         )
         self.modules.append(module)
         return module

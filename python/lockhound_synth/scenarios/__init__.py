@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lockhound_synth.forge import Forged
+from lockhound_synth.pe.load import LoadedImage
 
 from . import absent, leftovers, made, pending, splits, tracked
 from .stage import Stage
@@ -34,10 +35,17 @@ NAMES: tuple[str, ...] = tuple(STORIES)
 BUILDS: tuple[int, ...] = (17763, 19041, 22000)
 
 
-def build(name: str, *, build: int = 19041, seed: int = 0, genuine: bool = False) -> Forged:
-    """The machine of a scenario. genuine gives it the identity of a public symbol file's kernel (19041 and 22000)."""
+def build(
+    name: str, *, build: int = 19041, seed: int = 0, genuine: bool = False, images: Mapping[str, LoadedImage] | None = None
+) -> Forged:
+    """The machine of a scenario. genuine gives it the identity of a public symbol file's kernel (19041 and 22000).
+
+    images are real drivers by file name (`pe.load.load` of compiled files): the invented drivers of the story take those that
+    import what their part calls, in any order, under another name where one is used twice; where none fits, the forge's own
+    are used. An image needs symbols for the routines of `driver_image.ROUTINES`.
+    """
     if name not in STORIES:
         raise ValueError(f"no scenario {name!r}; there are {', '.join(NAMES)}")
-    stage = Stage(name, build, seed, genuine=genuine)
+    stage = Stage(name, build, seed, genuine=genuine, images=images)
     STORIES[name](stage)
     return stage.finish()

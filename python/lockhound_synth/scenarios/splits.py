@@ -9,7 +9,7 @@ from lockhound_synth.processes import Process
 
 from .stage import Stage
 
-SPLITTING = ("IoAllocateIrp", "IoFreeIrp", "IoAllocateMdl", "IoFreeMdl", "IoBuildPartialMdl")
+SPLITTING = ("IoAllocateIrp", "IoFreeIrp", "IoAllocateMdl", "IoFreeMdl", "IoBuildPartialMdl", "IoMakeAssociatedIrp")
 
 
 class Split:

@@ -3,6 +3,7 @@ writes the truth down and closes the machine."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lockhound_synth import cpu, debugger_block, decoys, frames, io, processes
@@ -13,6 +14,7 @@ from lockhound_synth.forge import Forged, ForgeError
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.machine import Machine
 from lockhound_synth.packets import Irp, Mdl
+from lockhound_synth.pe.load import LoadedImage
 from lockhound_synth.processes import Process
 from lockhound_synth.truth import DRIVER, EXIT, LOCKED, Truth, hexadecimal
 
@@ -35,10 +37,13 @@ VICTIMS = ("capture.exe", "scopeview.exe", "labrun.exe", "mixdesk.exe", "filmcut
 class Stage:
     """Collects what the story makes; `finish` turns it into a Forged."""
 
-    def __init__(self, scenario: str, build: int, seed: int, *, genuine: bool = False) -> None:
+    def __init__(
+        self, scenario: str, build: int, seed: int, *, genuine: bool = False, images: Mapping[str, LoadedImage] | None = None
+    ) -> None:
         self.scenario = scenario
         # Each scenario gets addresses of its own from the same seed.
         self.machine = Machine(build, seed * 1000 + sum(scenario.encode()), genuine=genuine)
+        self.machine.images = [image.renamed(name) for name, image in sorted((images or {}).items())]
         self.seed = seed
         self.rng = self.machine.rng
         self.names = self.rng.sample(INVENTED, len(INVENTED))

@@ -62,7 +62,7 @@ def tracked_leak(stage: Stage) -> None:
     machine.space.write_u64(device.extension + 0x20, mdl.address)
     nt = machine.nt_base
     exports = machine.kernel.exports
-    code = guilty.module.symbols["DispatchIo"] + 0x31
+    code = guilty.module.return_from("MmProbeAndLockPages", "DispatchIo")
     trace = [
         nt + exports["MmProbeAndLockPages"] + 0x5C,
         nt + exports["MmProbeAndLockPages"] + 0x18,
@@ -90,7 +90,10 @@ def unlock_unknown(stage: Stage) -> None:
     mdl = packets.make_mdl(machine, process, rng.randrange(1, 10), locked=False)
     machine.space.write_u64(device.extension + 0x20, mdl.address)
     track(machine, process, [])
-    stage.callers = [machine.nt_base + machine.kernel.exports["MmUnlockPages"] + 0x4A, culprit.module.symbols["DispatchIo"] + 0x55]
+    stage.callers = [
+        machine.nt_base + machine.kernel.exports["MmUnlockPages"] + 0x4A,
+        culprit.module.return_from("MmUnlockPages", "Complete"),
+    ]
     stage.parameters = (1, mdl.address, process.locked, process.lock_header)
     stage.consider(mdl, "unlocked")
     machine.label("unlocked_mdl", mdl.address)

@@ -1,0 +1,1 @@
+"""Portable executables: assembled, written and loaded, for the drivers of the forge."""
