@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import lockhound as lh
+
 from lockhound_synth import scenarios
 
 from .yardstick import Yardstick, processors, timed
