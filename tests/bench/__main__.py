@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import lockhound as lh
-
 from lockhound_synth import scenarios
 
 from .yardstick import Yardstick, processors, timed
