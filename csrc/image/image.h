@@ -15,6 +15,7 @@ typedef struct lhi_image {
     uint16_t machine;
     uint16_t section_count;
     uint32_t timestamp, size_of_image, checksum, entry;
+    uint32_t span;     /* no RVA at or above it is read */
     uint32_t sections; /* RVA of the section headers */
     lhi_directory directories[16];
 } lhi_image;
@@ -33,8 +34,9 @@ lh_absence lhi_image_version(const lhi_image *image, char out[32]);
 typedef struct lhi_pdb_identity {
     uint8_t guid[16]; /* as stored */
     uint32_t age;
-    char name[64]; /* escaped UTF-8 file name, no folder */
+    char name[64]; /* escaped ASCII file name, no folder; "" where it can't be read */
 } lhi_pdb_identity;
+/* LH_ABSENT_NOT_MAPPED: has no CodeView entry; LH_ABSENT_LAYOUT: damaged. */
 lh_absence lhi_image_pdb(const lhi_image *image, lhi_pdb_identity *out);
 
 /* Exports by name, and by address for naming. Forwarders are left out. Bounded by the directory's size. */
@@ -47,7 +49,8 @@ typedef struct lhi_exports {
     size_t count;
     char *names;
     uint32_t *by_name; /* indices, ascending strcmp */
-    bool complete;     /* false: pages of the table are not in the dump, or it is damaged */
+    bool complete; /* false: pages of the table are not in the dump, or it is damaged, or odd names were left
+                      out */
 } lhi_exports;
 lh_status lhi_exports_read(const lhi_image *image, lhi_exports *out,
                            lh_error *err);                                  /* only LH_ERR_NO_MEMORY fails */
