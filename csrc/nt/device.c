@@ -1,0 +1,251 @@
+/* Reads device, driver and file objects and finds the file a driver was loaded from. */
+#include "nt/device.h"
+
+#include "base/bytes.h"
+#include "nt/text.h"
+
+#include <string.h>
+
+/* IO_TYPE_* of wdm.h */
+#define TYPE_DEVICE 3
+#define TYPE_DRIVER 4
+#define TYPE_FILE   5
+#define MAX_DEVICES 4096 /* of one driver followed; more can't be told from a loop */
+
+static lh_absence head(const lh_kernel *kernel, uint64_t address, lhi_field type_field, uint16_t type,
+                       uint64_t *at)
+{
+    uint16_t found = 0;
+    *at = address;
+    if (!lhi_is_kernel(address) || address % 8 != 0)
+        return LH_ABSENT_LAYOUT;
+    lh_absence absence = lhi_space_u16(&kernel->space, address + kernel->layout->offsets[type_field], &found);
+    if (absence != LH_PRESENT)
+        return absence;
+    return found == type ? LH_PRESENT : LH_ABSENT_LAYOUT;
+}
+
+static lh_absence field(const lh_kernel *kernel, uint64_t base, lhi_field name, uint64_t *out, uint64_t *at)
+{
+    *at = base + kernel->layout->offsets[name];
+    return lhi_space_u64(&kernel->space, *at, out);
+}
+
+static void take_module(const lh_kernel *kernel, lhi_driver *driver, const lhi_module *module,
+                        lhi_name_basis basis)
+{
+    driver->has_module = true;
+    driver->module = *module;
+    driver->start = module->base;
+    driver->size = module->size;
+    if (module->name_absence == LH_PRESENT && module->name[0] != '\0') {
+        memcpy(driver->name, module->name, sizeof driver->name);
+        driver->basis = basis;
+        driver->absence = LH_PRESENT;
+    } else {
+        driver->absence = module->name_absence == LH_PRESENT ? LH_ABSENT_LAYOUT : module->name_absence;
+        driver->absent_at = module->name_address;
+    }
+    driver->is_kernel = kernel->nt_known && module->base == kernel->nt.base && !module->unloaded;
+}
+
+static lhi_module_sources sources_of(const lh_kernel *kernel)
+{
+    return (lhi_module_sources){.space = &kernel->space,
+                                .layout = kernel->layout,
+                                .list_head = kernel->modules.list_head,
+                                .unloaded_drivers = kernel->kdbg.unloaded_drivers,
+                                .last_unloaded = kernel->kdbg.last_unloaded};
+}
+
+/* A driver object without an image (IoCreateDriver): the module that all its dispatch routines lie in. */
+static bool dispatch_module(const lh_kernel *kernel, uint64_t address, lhi_driver *driver)
+{
+    const lhi_module *only = NULL;
+    for (unsigned i = 0; i < 28; i++) { /* IRP_MJ_MAXIMUM_FUNCTION + 1 */
+        uint64_t routine = 0;
+        if (lhi_space_u64(&kernel->space,
+                          address + kernel->layout->offsets[LHI_F_DRIVER_OBJECT_MajorFunction] + 8ull * i,
+                          &routine) != LH_PRESENT)
+            return false;
+        const lhi_module *module = lhi_module_at(&kernel->modules, routine);
+        bool in_nt = module && kernel->nt_known && module->base == kernel->nt.base;
+        if (in_nt && only) /* IopInvalidDeviceRequest fills the entries a driver leaves */
+            continue;
+        if (!module || (only && only != module && !(kernel->nt_known && only->base == kernel->nt.base)))
+            return false;
+        only = module;
+    }
+    if (only)
+        take_module(kernel, driver, only, LHI_NAME_MODULE);
+    return only != NULL;
+}
+
+void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out)
+{
+    lhi_driver driver = {.address = address};
+    uint64_t section = 0;
+    driver.absence = head(kernel, address, LHI_F_DRIVER_OBJECT_Type, TYPE_DRIVER, &driver.absent_at);
+    if (driver.absence == LH_PRESENT)
+        driver.absence =
+            field(kernel, address, LHI_F_DRIVER_OBJECT_DriverStart, &driver.start, &driver.absent_at);
+    if (driver.absence == LH_PRESENT)
+        driver.absence =
+            field(kernel, address, LHI_F_DRIVER_OBJECT_DriverSection, &section, &driver.absent_at);
+    if (driver.absence != LH_PRESENT)
+        goto done;
+    driver.object_known = true;
+    uint32_t size = 0;
+    if (lhi_space_u32(&kernel->space, address + kernel->layout->offsets[LHI_F_DRIVER_OBJECT_DriverSize],
+                      &size) == LH_PRESENT)
+        driver.size = size;
+    uint64_t ignored = 0;
+    char path[256];
+    if (lhi_text_unicode_string(&kernel->space,
+                                address + kernel->layout->offsets[LHI_F_DRIVER_OBJECT_DriverName], false,
+                                path, sizeof path, &ignored) == LH_PRESENT) {
+        const char *base = lhi_text_base_name(path);
+        size_t length = strlen(base);
+        if (length >= sizeof driver.object_name)
+            length = sizeof driver.object_name - 1;
+        memcpy(driver.object_name, base, length);
+        driver.object_name[length] = '\0';
+    }
+    driver.absence = LH_ABSENT_LAYOUT;
+    driver.absent_at = address;
+    if (driver.start == 0) {
+        if (!dispatch_module(kernel, address, &driver) && driver.object_name[0]) {
+            memcpy(driver.name, driver.object_name, sizeof driver.name);
+            driver.basis = LHI_NAME_OBJECT;
+            driver.absence = LH_PRESENT;
+        }
+        goto done;
+    }
+    const lhi_module *module = lhi_module_at(&kernel->modules, driver.start);
+    if (module && module->base == driver.start) {
+        take_module(kernel, &driver, module, LHI_NAME_MODULE);
+        if (driver.absence == LH_PRESENT)
+            goto done;
+    }
+    if (lhi_is_kernel(section)) {
+        lhi_module entry = {0};
+        lhi_module_sources sources = sources_of(kernel);
+        lh_absence absence = lhi_module_from_entry(&sources, section, &entry);
+        if (absence == LH_PRESENT && entry.base == driver.start) {
+            take_module(kernel, &driver, &entry, LHI_NAME_SECTION);
+            goto done;
+        }
+        if (absence != LH_PRESENT && absence != LH_ABSENT_LAYOUT) {
+            driver.absence = absence;
+            driver.absent_at = section;
+            goto done; /* the file's name is known to exist, and is not captured */
+        }
+    }
+    if (driver.has_module)
+        goto done;
+    module = lhi_module_unloaded_at(&kernel->modules, driver.start);
+    if (module) {
+        take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
+        goto done;
+    }
+    if (!kernel->modules.complete) {
+        driver.absence = kernel->modules.absence;
+        driver.absent_at = kernel->modules.absent_at;
+        goto done;
+    }
+    if (driver.object_name[0]) {
+        memcpy(driver.name, driver.object_name, sizeof driver.name);
+        driver.basis = LHI_NAME_OBJECT;
+        driver.absence = LH_PRESENT;
+    }
+done:
+    *out = driver;
+}
+
+void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *out)
+{
+    lhi_driver driver = {.absence = LH_ABSENT_LAYOUT, .absent_at = code};
+    const lhi_module *module = lhi_is_kernel(code) ? lhi_module_at(&kernel->modules, code) : NULL;
+    if (module) {
+        take_module(kernel, &driver, module, LHI_NAME_MODULE);
+    } else if (lhi_is_kernel(code)) {
+        /* In a gap of the list the module may be one that was not captured, and an unloaded one's range may
+         * be its. */
+        if (!kernel->modules.complete) {
+            driver.absence = kernel->modules.absence;
+            driver.absent_at = kernel->modules.absent_at;
+        } else if ((module = lhi_module_unloaded_at(&kernel->modules, code)) != NULL) {
+            take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
+        }
+    }
+    *out = driver;
+}
+
+static bool in_device_list(const lh_kernel *kernel, uint64_t driver, uint64_t device)
+{
+    uint64_t at = 0, next = 0;
+    if (field(kernel, driver, LHI_F_DRIVER_OBJECT_DeviceObject, &next, &at) != LH_PRESENT)
+        return false;
+    for (unsigned i = 0; i < MAX_DEVICES && lhi_is_kernel(next); i++) {
+        if (next == device)
+            return true;
+        if (field(kernel, next, LHI_F_DEVICE_OBJECT_NextDevice, &next, &at) != LH_PRESENT)
+            return false;
+    }
+    return false;
+}
+
+void lhi_device_read(const lh_kernel *kernel, uint64_t address, lhi_device *out)
+{
+    lhi_device device = {.address = address};
+    const uint16_t *at = kernel->layout->offsets;
+    device.absence = head(kernel, address, LHI_F_DEVICE_OBJECT_Type, TYPE_DEVICE, &device.absent_at);
+    if (device.absence == LH_PRESENT)
+        device.absence =
+            field(kernel, address, LHI_F_DEVICE_OBJECT_DriverObject, &device.driver, &device.absent_at);
+    if (device.absence != LH_PRESENT)
+        goto done;
+    if (!lhi_is_kernel(device.driver)) {
+        device.absence = LH_ABSENT_LAYOUT;
+        device.absent_at = address;
+        goto done;
+    }
+    /* What else there is helps, and is not needed. */
+    (void)lhi_space_u64(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_AttachedDevice], &device.attached);
+    (void)lhi_space_u64(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_DeviceExtension], &device.extension);
+    (void)lhi_space_u32(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_DeviceType], &device.device_type);
+    (void)lhi_space_u16(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_Size], &device.size);
+    device.listed = in_device_list(kernel, device.driver, address);
+done:
+    *out = device;
+}
+
+void lhi_file_read(const lh_kernel *kernel, uint64_t address, lhi_file *out)
+{
+    lhi_file file = {.address = address};
+    file.absence = head(kernel, address, LHI_F_FILE_OBJECT_Type, TYPE_FILE, &file.absent_at);
+    if (file.absence == LH_PRESENT)
+        file.absence = field(kernel, address, LHI_F_FILE_OBJECT_DeviceObject, &file.device, &file.absent_at);
+    if (file.absence == LH_PRESENT) {
+        file.absent_at = address + kernel->layout->offsets[LHI_F_FILE_OBJECT_Flags];
+        file.absence = lhi_space_u32(&kernel->space, file.absent_at, &file.flags);
+    }
+    *out = file;
+}
+
+bool lhi_is_library(const char *name)
+{
+    static const char *const libraries[] = {
+        "afd.sys",     "classpnp.sys", "cng.sys",         "disk.sys",     "dxgkrnl.sys", "dxgmms1.sys",
+        "dxgmms2.sys", "fltmgr.sys",   "hidclass.sys",    "http.sys",     "ks.sys",      "mountmgr.sys",
+        "msrpc.sys",   "ndis.sys",     "netio.sys",       "ntfs.sys",     "partmgr.sys", "pci.sys",
+        "portcls.sys", "rdbss.sys",    "refs.sys",        "scsiport.sys", "stream.sys",  "storport.sys",
+        "tcpip.sys",   "ucx01000.sys", "usbccgp.sys",     "usbd.sys",     "usbhub.sys",  "usbhub3.sys",
+        "usbport.sys", "usbxhci.sys",  "verifierext.sys", "vid.sys",      "vmbkmcl.sys", "volmgr.sys",
+        "volsnap.sys", "wdf01000.sys", "winusb.sys",      "wmilib.sys",
+    };
+    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++)
+        if (strcmp(name, libraries[i]) == 0)
+            return true;
+    return false;
+}

@@ -1,0 +1,294 @@
+/* Decodes I/O request packets and tells their state and origin. */
+#include "nt/irp.h"
+
+#include "base/bytes.h"
+
+#define TYPE_IRP  6     /* IO_TYPE_IRP, WDK wdm.h */
+#define IRP_SIZE  0xd0u /* sizeof(IRP), public PDB type _IRP */
+#define SLOT_SIZE 0x48u /* sizeof(IO_STACK_LOCATION), public PDB type */
+
+const char *lhi_irp_state_name(lhi_irp_state state)
+{
+    switch (state) {
+    case LHI_IRP_PENDING:
+        return "pending";
+    case LHI_IRP_RETURNED:
+        return "returned";
+    case LHI_IRP_COMPLETED:
+        return "completed";
+    case LHI_IRP_FREED:
+        return "freed";
+    case LHI_IRP_UNREADABLE:
+        return "not_captured";
+    case LHI_IRP_NOT_ONE:
+        break;
+    }
+    return "not_a_packet";
+}
+
+const char *lhi_irp_origin_name(lhi_irp_origin origin)
+{
+    switch (origin) {
+    case LHI_ORIGIN_MANAGER:
+        return "io_manager";
+    case LHI_ORIGIN_THREADED:
+        return "thread_request";
+    case LHI_ORIGIN_DRIVER:
+        return "driver";
+    case LHI_ORIGIN_UNKNOWN:
+        break;
+    }
+    return "unknown";
+}
+
+const char *lhi_irp_major_name(uint8_t major)
+{
+    static const char *const names[] = {
+        /* WDK wdm.h */
+        "IRP_MJ_CREATE",
+        "IRP_MJ_CREATE_NAMED_PIPE",
+        "IRP_MJ_CLOSE",
+        "IRP_MJ_READ",
+        "IRP_MJ_WRITE",
+        "IRP_MJ_QUERY_INFORMATION",
+        "IRP_MJ_SET_INFORMATION",
+        "IRP_MJ_QUERY_EA",
+        "IRP_MJ_SET_EA",
+        "IRP_MJ_FLUSH_BUFFERS",
+        "IRP_MJ_QUERY_VOLUME_INFORMATION",
+        "IRP_MJ_SET_VOLUME_INFORMATION",
+        "IRP_MJ_DIRECTORY_CONTROL",
+        "IRP_MJ_FILE_SYSTEM_CONTROL",
+        "IRP_MJ_DEVICE_CONTROL",
+        "IRP_MJ_INTERNAL_DEVICE_CONTROL",
+        "IRP_MJ_SHUTDOWN",
+        "IRP_MJ_LOCK_CONTROL",
+        "IRP_MJ_CLEANUP",
+        "IRP_MJ_CREATE_MAILSLOT",
+        "IRP_MJ_QUERY_SECURITY",
+        "IRP_MJ_SET_SECURITY",
+        "IRP_MJ_POWER",
+        "IRP_MJ_SYSTEM_CONTROL",
+        "IRP_MJ_DEVICE_CHANGE",
+        "IRP_MJ_QUERY_QUOTA",
+        "IRP_MJ_SET_QUOTA",
+        "IRP_MJ_PNP",
+    };
+    return major < sizeof names / sizeof names[0] ? names[major] : "IRP_MJ_?";
+}
+
+static uint64_t u64_at(const uint8_t *raw, size_t size, uint64_t offset)
+{
+    uint64_t value = 0;
+    (void)lhi_bytes_u64((lhi_bytes){raw, size}, (size_t)offset, &value);
+    return value;
+}
+
+static uint8_t u8_at(const uint8_t *raw, size_t size, uint64_t offset)
+{
+    return offset < size ? raw[offset] : 0;
+}
+
+static lhi_links read_links(const lh_kernel *kernel, uint64_t entry, uint64_t flink, uint64_t blink)
+{
+    if (flink == entry && blink == entry)
+        return LHI_LINKS_SELF;
+    if (!lhi_is_kernel(flink) || !lhi_is_kernel(blink))
+        return LHI_LINKS_BROKEN;
+    uint64_t back = 0, forth = 0;
+    lh_absence a = lhi_space_u64(&kernel->space, flink + 8, &back);
+    lh_absence b = lhi_space_u64(&kernel->space, blink, &forth);
+    if ((a == LH_PRESENT && back != entry) || (b == LH_PRESENT && forth != entry))
+        return LHI_LINKS_BROKEN;
+    return a == LH_PRESENT && b == LH_PRESENT ? LHI_LINKS_LINKED : LHI_LINKS_UNKNOWN;
+}
+
+static void tell_origin(lhi_irp *irp)
+{
+    bool user_iosb = irp->user_iosb >= 0x10000 && irp->user_iosb < LHI_USER_END;
+    bool on_list = irp->links == LHI_LINKS_LINKED;
+    irp->origin = LHI_ORIGIN_UNKNOWN;
+    if (irp->flags & LHI_IRP_ASSOCIATED) {
+        /* IoMakeAssociatedIrp: a piece of its master, made by the driver that has the master. */
+        irp->origin = LHI_ORIGIN_DRIVER;
+        irp->origin_reason =
+            "an associated packet: a piece of its master, made by the driver that has the master";
+    } else if (irp->file != 0 && irp->user_mode && user_iosb) {
+        irp->origin = LHI_ORIGIN_MANAGER;
+        irp->origin_reason =
+            "OriginalFileObject, user-mode requestor and a user UserIosb: made by the I/O manager";
+        irp->orphan = irp->thread == 0 && irp->links == LHI_LINKS_SELF && irp->cancel;
+    } else if (irp->file != 0 && irp->thread != 0 && (on_list || irp->links == LHI_LINKS_UNKNOWN)) {
+        irp->origin = on_list ? LHI_ORIGIN_MANAGER : LHI_ORIGIN_UNKNOWN;
+        irp->origin_reason =
+            on_list ? "OriginalFileObject, and queued to its thread: made by the I/O manager"
+                    : "OriginalFileObject, but its neighbours in the thread's list are not in this dump";
+    } else if (irp->file != 0 && irp->user_mode) {
+        irp->origin_reason =
+            "OriginalFileObject and user mode, but no user UserIosb: the marks contradict each other";
+    } else if (irp->file != 0 && irp->cancel && irp->thread == 0 && irp->links == LHI_LINKS_SELF) {
+        irp->origin = LHI_ORIGIN_MANAGER;
+        irp->orphan = true;
+        irp->origin_reason =
+            "OriginalFileObject, cancelled and cut off from its thread: made by the I/O manager";
+    } else if (irp->file == 0 && irp->thread != 0 && on_list) {
+        irp->origin = LHI_ORIGIN_THREADED;
+        irp->origin_reason =
+            "no OriginalFileObject, but queued to a thread: IoBuildDeviceIoControlRequest or "
+            "IoBuildSynchronousFsdRequest, unlocked by the I/O manager at completion";
+    } else if (irp->links == LHI_LINKS_UNKNOWN) {
+        irp->origin_reason = "its neighbours in the thread's list are not in this dump";
+    } else if (irp->user_mode && user_iosb) {
+        irp->origin_reason =
+            "user mode and a user UserIosb, but no OriginalFileObject: the marks contradict each other";
+    } else {
+        irp->origin = LHI_ORIGIN_DRIVER;
+        irp->origin_reason =
+            irp->links == LHI_LINKS_SELF
+                ? "on no thread's list: made by a driver (IoAllocateIrp or IoBuildAsynchronousFsdRequest)"
+                : "on no list at all: made by a driver (IoAllocateIrp)";
+    }
+}
+
+static void read_slots(const lh_kernel *kernel, lhi_irp *irp, const uint8_t *raw, size_t size)
+{
+    const uint16_t *at = kernel->layout->offsets;
+    irp->slot_count = irp->stack_count;
+    for (unsigned i = 0; i < irp->slot_count; i++) {
+        uint64_t base = IRP_SIZE + (uint64_t)SLOT_SIZE * i;
+        lhi_slot *slot = &irp->slots[i];
+        slot->major = u8_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_MajorFunction]);
+        slot->minor = u8_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_MinorFunction]);
+        slot->flags = u8_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_Flags]);
+        slot->control = u8_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_Control]);
+        slot->device = u64_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_DeviceObject]);
+        slot->file = u64_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_FileObject]);
+        slot->completion = u64_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_CompletionRoutine]);
+        slot->context = u64_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_Context]);
+        for (unsigned k = 0; k < 4; k++)
+            slot->parameters[k] = u64_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_Parameters] + 8ull * k);
+    }
+}
+
+static void reject(lhi_irp *irp, const char *why)
+{
+    irp->state = LHI_IRP_NOT_ONE;
+    irp->reason = why;
+}
+
+static bool is_freed(const lh_kernel *kernel, const lhi_free_lists *freed, lhi_irp *irp)
+{
+    if (freed && lhi_vec_find(&freed->irps, irp->address) != SIZE_MAX) {
+        irp->reason = "it lies on a lookaside list of freed packets";
+        return true;
+    }
+    lhi_pool_block block = {0};
+    lhi_pool_block_at(kernel, irp->address, &block);
+    if (block.found && block.state == LHI_POOL_FREE) {
+        irp->reason = "it lies in a free pool block";
+        return true;
+    }
+    return false;
+}
+
+/* The fixed part; false when the verdict is already told. */
+static bool decode(const lh_kernel *kernel, uint64_t mdl, lhi_irp *irp, uint16_t *type, uint64_t links[2])
+{
+    uint8_t raw[IRP_SIZE];
+    lh_error err = {0};
+    if (lhi_space_read(&kernel->space, irp->address, raw, sizeof raw, NULL, &err) != LH_OK) {
+        uint16_t seen = 0;
+        bool other = lhi_space_u16(&kernel->space, irp->address, &seen) == LH_PRESENT && seen != TYPE_IRP;
+        irp->state = other || err.absence == LH_ABSENT_NOT_MAPPED ? LHI_IRP_NOT_ONE : LHI_IRP_UNREADABLE;
+        irp->reason = other ? "what is left of it is no packet" : "part of it is not in this dump";
+        irp->absence = err.absence;
+        irp->absent_at = err.address;
+        return false;
+    }
+    const uint16_t *at = kernel->layout->offsets;
+    size_t n = sizeof raw;
+    *type = lhi_u16(raw + at[LHI_F_IRP_Type]);
+    irp->size = lhi_u16(raw + at[LHI_F_IRP_Size]);
+    irp->mdl = u64_at(raw, n, at[LHI_F_IRP_MdlAddress]);
+    irp->flags = (uint32_t)u64_at(raw, n, at[LHI_F_IRP_Flags]);
+    irp->associated = u64_at(raw, n, at[LHI_F_IRP_AssociatedIrp]);
+    links[0] = u64_at(raw, n, at[LHI_F_IRP_ThreadListEntry]);
+    links[1] = u64_at(raw, n, at[LHI_F_IRP_ThreadListEntry] + 8u);
+    irp->user_mode = u8_at(raw, n, at[LHI_F_IRP_RequestorMode]) == 1;
+    irp->stack_count = u8_at(raw, n, at[LHI_F_IRP_StackCount]);
+    irp->current = u8_at(raw, n, at[LHI_F_IRP_CurrentLocation]);
+    irp->cancel = u8_at(raw, n, at[LHI_F_IRP_Cancel]) != 0;
+    irp->user_iosb = u64_at(raw, n, at[LHI_F_IRP_UserIosb]);
+    irp->cancel_routine = u64_at(raw, n, at[LHI_F_IRP_CancelRoutine]);
+    irp->user_buffer = u64_at(raw, n, at[LHI_F_IRP_UserBuffer]);
+    irp->thread = u64_at(raw, n, at[LHI_F_IRP_Thread]);
+    irp->file = u64_at(raw, n, at[LHI_F_IRP_OriginalFileObject]);
+    irp->current_slot = u64_at(raw, n, at[LHI_F_IRP_CurrentStackLocation]);
+    if (mdl != 0 && irp->mdl != mdl) {
+        reject(irp, "MdlAddress is another");
+        return false;
+    }
+    uint8_t mode = u8_at(raw, n, at[LHI_F_IRP_RequestorMode]);
+    if (mode > 1 || u8_at(raw, n, at[LHI_F_IRP_Cancel]) > 1) {
+        reject(irp, "RequestorMode or Cancel is no BOOLEAN");
+        return false;
+    }
+    return true;
+}
+
+void lhi_irp_read(const lh_kernel *kernel, uint64_t address, uint64_t mdl, const lhi_free_lists *freed,
+                  lhi_irp *out)
+{
+    lhi_irp *irp = out;
+    *irp = (lhi_irp){.address = address};
+    uint16_t type = 0;
+    uint64_t links[2] = {0};
+    if (!lhi_is_kernel(address) || address % 8 != 0 || address > UINT64_MAX - 0x10000) {
+        reject(irp, "not a place for a packet");
+        return;
+    }
+    if (!decode(kernel, mdl, irp, &type, links))
+        return;
+    if (irp->stack_count == 0 || irp->stack_count > LHI_IRP_MOST_STACKS || irp->current == 0 ||
+        irp->current > irp->stack_count + 2u) {
+        reject(irp, "CurrentLocation does not fit StackCount");
+        return;
+    }
+    uint64_t needed = IRP_SIZE + (uint64_t)SLOT_SIZE * irp->stack_count;
+    if (irp->current_slot != address + IRP_SIZE + (uint64_t)SLOT_SIZE * (irp->current - 1u)) {
+        reject(irp, "CurrentStackLocation does not fit CurrentLocation");
+        return;
+    }
+    if (type != TYPE_IRP) {
+        /* The first word of a freed packet is a list link; the arithmetic above still says what it was. */
+        irp->state = LHI_IRP_FREED;
+        irp->reason = "its Type is overwritten: freed";
+    } else if (irp->size < needed) {
+        reject(irp, "Size is too small for its stack locations");
+        return;
+    } else if (is_freed(kernel, freed, irp)) {
+        irp->state = LHI_IRP_FREED;
+    } else if (irp->current == irp->stack_count + 2u) {
+        irp->state = LHI_IRP_COMPLETED;
+        irp->reason = "CurrentLocation is StackCount + 2: completed";
+    } else if (irp->current == irp->stack_count + 1u) {
+        irp->state = LHI_IRP_RETURNED;
+        irp->reason = "CurrentLocation is StackCount + 1: never sent, or back with its maker";
+    } else {
+        irp->state = LHI_IRP_PENDING;
+        irp->reason = "CurrentLocation is a driver's";
+    }
+    uint8_t raw[IRP_SIZE + SLOT_SIZE * LHI_IRP_MOST_STACKS];
+    lh_error err = {0};
+    if (lhi_space_read(&kernel->space, address, raw, (size_t)needed, NULL, &err) != LH_OK) {
+        irp->state = LHI_IRP_UNREADABLE;
+        irp->reason = "its stack locations are not wholly in this dump";
+        irp->absence = err.absence;
+        irp->absent_at = err.address;
+        return;
+    }
+    read_slots(kernel, irp, raw, (size_t)needed);
+    irp->links =
+        read_links(kernel, address + kernel->layout->offsets[LHI_F_IRP_ThreadListEntry], links[0], links[1]);
+    tell_origin(irp);
+}
