@@ -17,7 +17,6 @@ Version = tuple[int, int, int, int]
 ORDINAL = 1 << 63
 DIR64 = 10  # IMAGE_REL_BASED_DIR64
 FIXED_INFO = 0xFEEF04BD
-SYMBOL_SIZE = 18
 CALL_THROUGH_SLOT = b"\xff\x15"
 
 
@@ -109,7 +108,7 @@ class _File:
         (pe,) = struct.unpack_from("<I", data, 0x3C)
         if data[pe : pe + 4] != b"PE\0\0":
             raise ImageError("no PE signature")
-        machine, count, self.timestamp, self.symbol_table, self.symbol_count, optional_size, _ = struct.unpack_from("<2H3I2H", data, pe + 4)
+        machine, count, self.timestamp, _, _, optional_size, _ = struct.unpack_from("<2H3I2H", data, pe + 4)
         optional = pe + 24
         (magic,) = struct.unpack_from("<H", data, optional)
         if machine != headers.MACHINE_AMD64 or magic != headers.PE32_PLUS:
@@ -192,25 +191,9 @@ class _File:
         high, low = struct.unpack_from("<2I", block, where + 8)
         return (high >> 16, high & 0xFFFF, low >> 16, low & 0xFFFF)
 
-    def symbols(self) -> dict[str, int]:
-        """Of the COFF symbol table, where the linker left one (lld-link /debug:symtab): names of sections' contents."""
-        out: dict[str, int] = {}
-        strings = self.symbol_table + SYMBOL_SIZE * self.symbol_count
-        index = 0
-        while index < self.symbol_count:
-            at = self.symbol_table + SYMBOL_SIZE * index
-            raw, value, section, _, _, auxiliary = struct.unpack_from("<8sIhHBB", self.data, at)
-            if raw[:4] == b"\0\0\0\0":
-                begin = strings + struct.unpack_from("<I", raw, 4)[0]
-                raw = self.data[begin : self.data.index(0, begin)]
-            if section > 0:
-                out[raw.rstrip(b"\0").decode("latin-1")] = self.sections[section - 1].rva + value
-            index += 1 + auxiliary
-        return out
-
 
 def load(data: bytes, name: str, symbols: Mapping[str, int] | None = None) -> LoadedImage:
-    """A file as an image of that name; symbols are the file's own where none are given."""
+    """A file as an image of that name; symbols are the RVAs of its routines, which no stripped file tells."""
     file = _File(data)
     slots: dict[tuple[str, str], int] = {}
     imports: dict[str, list[str]] = {}
@@ -232,5 +215,5 @@ def load(data: bytes, name: str, symbols: Mapping[str, int] | None = None) -> Lo
         exception_table=exceptions,
         sections=tuple(file.sections),
         pages={page: bytes(file.memory[page * PAGE : (page + 1) * PAGE].ljust(PAGE, b"\0")) for page in sorted(present)},
-        symbols=dict(symbols) if symbols is not None else file.symbols(),
+        symbols=dict(symbols or {}),
     )
