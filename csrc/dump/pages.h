@@ -45,6 +45,9 @@ lh_dump *lhi_dump_retain(lh_dump *dump);
 /* The raw header bytes (0x2000), for identity and context. */
 const uint8_t *lhi_dump_header_bytes(const lh_dump *dump);
 const char *lhi_dump_name(const lh_dump *dump);
+/* What the dump's own numbers contradict each other in, or lack: one clause each, for a case's coverage. */
+size_t lhi_dump_note_count(const lh_dump *dump);
+const char *lhi_dump_note(const lh_dump *dump, size_t index);
 /* The machine's memory runs as the header has them (n may be 0); false: not RAM at all. Valid only when
  * header info pages_ram != 0. */
 bool lhi_dump_is_ram(const lh_dump *dump, uint64_t pfn);

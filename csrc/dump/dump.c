@@ -1,0 +1,293 @@
+/* The dump handle: opens a source by its header, keeps lookup and facts together, answers the public API. */
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "dump/header.h"
+#include "dump/lookup.h"
+#include "dump/pages.h"
+#include "source/source.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+struct lh_dump {
+    atomic_size_t references;
+    lh_source *source;
+    lh_dump *below; /* of an overlay: the dump it is laid over */
+    lhi_pages *pages;
+    lh_dump_info info;
+    uint8_t *header;
+    lhi_runs runs; /* the machine's; valid when info.pages_ram is not 0, and always in a full dump */
+    lhi_notes notes;
+};
+
+const char *lh_format_name(lh_format format)
+{
+    switch (format) {
+    case LH_FORMAT_FULL:
+        return "full";
+    case LH_FORMAT_KERNEL_BITMAP:
+        return "kernel-bitmap";
+    case LH_FORMAT_FULL_BITMAP:
+        return "full-bitmap";
+    }
+    return "unknown";
+}
+
+static void destroy(lh_dump *dump)
+{
+    lhi_pages_destroy(dump->pages);
+    lhi_free(dump->header);
+    lh_source_release(dump->source);
+    lhi_free(dump);
+}
+
+lh_dump *lhi_dump_retain(lh_dump *dump)
+{
+    atomic_fetch_add_explicit(&dump->references, 1, memory_order_relaxed);
+    return dump;
+}
+
+void lh_dump_release(lh_dump *dump)
+{
+    /* A loop and no recursion: overlays may be stacked as high as a caller likes. */
+    while (dump && atomic_fetch_sub_explicit(&dump->references, 1, memory_order_acq_rel) == 1) {
+        lh_dump *below = dump->below;
+        destroy(dump);
+        dump = below;
+    }
+}
+
+static void take_counts(lh_dump *dump)
+{
+    dump->info.pages_present = dump->pages->present;
+    dump->info.pages_described = dump->pages->described;
+    dump->info.pages_clipped = dump->pages->clipped;
+    dump->info.pages_ram = dump->pages->ram;
+    dump->info.highest_pfn = dump->pages->end_pfn ? dump->pages->end_pfn - 1 : 0;
+}
+
+/* The runs of a bitmap dump's header are a help, not a need: only flawless ones tell what is no RAM. */
+static const lhi_runs *machine_runs(lh_dump *dump)
+{
+    lhi_notes ignored = {0};
+    if (lhi_runs_parse(dump->header, &dump->runs, &ignored, NULL) != LH_OK)
+        return NULL;
+    return ignored.count == 0 && dump->runs.claimed == dump->runs.pages ? &dump->runs : NULL;
+}
+
+static lh_status open_pages(lh_dump *dump, lh_error *err)
+{
+    lh_status status = lhi_header_read(dump->source, dump->header, &dump->info, &dump->notes, err);
+    if (status != LH_OK)
+        return status;
+    if (dump->info.format == LH_FORMAT_FULL) {
+        status = lhi_runs_parse(dump->header, &dump->runs, &dump->notes, err);
+        if (status == LH_OK)
+            status = lhi_full_open(dump->source, &dump->runs, &dump->notes, &dump->pages, err);
+    } else {
+        status = lhi_bitmap_open(dump->source, machine_runs(dump), &dump->notes, &dump->pages, err);
+    }
+    if (status != LH_OK)
+        return status;
+    take_counts(dump);
+    if (dump->info.pages_clipped)
+        lhi_note(&dump->notes, "%llu of %llu pages are lost: the file is shorter than its header says",
+                 (unsigned long long)dump->info.pages_clipped,
+                 (unsigned long long)dump->info.pages_described);
+    return LH_OK;
+}
+
+lh_status lh_dump_open(lh_source *source, lh_dump **out, lh_error *err)
+{
+    lh_status status = LH_OK;
+    if (!source)
+        return lhi_fail_argument(err, "source", "is NULL");
+    if (!out)
+        return lhi_fail_argument(err, "out", "is NULL");
+    lh_dump *dump = lhi_calloc(1, sizeof *dump);
+    if (!dump)
+        return lhi_fail_memory(err);
+    atomic_init(&dump->references, 1);
+    dump->source = lhi_source_retain(source);
+    dump->info.struct_size = sizeof dump->info;
+    dump->header = lhi_malloc(LHI_HEADER_SIZE);
+    if (!dump->header) {
+        status = lhi_fail_memory(err);
+        goto done;
+    }
+    status = open_pages(dump, err);
+    if (status != LH_OK)
+        goto done;
+    *out = dump;
+    dump = NULL;
+done:
+    if (status != LH_OK && *lhi_source_name(source))
+        lhi_prefix(err, "%s", lhi_source_name(source));
+    if (dump)
+        destroy(dump);
+    return status;
+}
+
+lh_status lh_dump_open_file(const char *path, lh_dump **out, lh_error *err)
+{
+    lh_source *source = NULL;
+    if (!out)
+        return lhi_fail_argument(err, "out", "is NULL");
+    lh_status status = lh_source_open_file(path, LH_SOURCE_DEFAULT, &source, err);
+    if (status == LH_OK)
+        status = lh_dump_open(source, out, err);
+    lh_source_release(source);
+    return status;
+}
+
+lh_status lh_dump_get_info(const lh_dump *dump, lh_dump_info *out, lh_error *err)
+{
+    if (!dump)
+        return lhi_fail_argument(err, "dump", "is NULL");
+    if (!out)
+        return lhi_fail_argument(err, "out", "is NULL");
+    /* An older caller's struct ends earlier, a newer one's later; 4096 tells an uninitialised one. */
+    size_t size = out->struct_size;
+    if (size < offsetof(lh_dump_info, build) || size > 4096)
+        return lhi_fail_argument(err, "struct_size", "%zu is no size of lh_dump_info", size);
+    memset(out, 0, size);
+    memcpy(out, &dump->info, size < sizeof dump->info ? size : sizeof dump->info);
+    out->struct_size = size;
+    return LH_OK;
+}
+
+lh_status lh_dump_read_physical(const lh_dump *dump, uint64_t address, void *buffer, size_t size,
+                                size_t *done, lh_error *err)
+{
+    uint8_t *to = buffer;
+    size_t read = 0;
+    uint64_t end = 0;
+    lh_status status = LH_OK;
+    if (done)
+        *done = 0;
+    if (!dump)
+        return lhi_fail_argument(err, "dump", "is NULL");
+    if (!buffer && size)
+        return lhi_fail_argument(err, "buffer", "is NULL");
+    if (!lhi_add(address, size, &end))
+        return lhi_fail_argument(err, "address", "0x%llx and the size pass the end of the address space",
+                                 (unsigned long long)address);
+    while (read < size && status == LH_OK) {
+        uint64_t at = address + read;
+        size_t part = LHI_PAGE_SIZE - (size_t)(at % LHI_PAGE_SIZE);
+        if (part > size - read)
+            part = size - read;
+        status = lhi_pages_read(dump->pages, at, to + read, part, err);
+        if (status == LH_OK)
+            read += part;
+    }
+    if (done)
+        *done = read;
+    return status;
+}
+
+lh_status lh_dump_next_run(const lh_dump *dump, uint64_t *pfn, uint64_t *count, lh_error *err)
+{
+    if (!dump)
+        return lhi_fail_argument(err, "dump", "is NULL");
+    if (!pfn)
+        return lhi_fail_argument(err, "pfn", "is NULL");
+    if (!count)
+        return lhi_fail_argument(err, "count", "is NULL");
+    lhi_run run = {0};
+    lhi_pages_next(dump->pages, *pfn, &run);
+    *pfn = run.pfn;
+    *count = run.count;
+    return LH_OK;
+}
+
+static lh_status overlay(lh_dump *dump, const uint64_t *pfns, const void *bytes, size_t count, lh_dump **out,
+                         lh_error *err)
+{
+    if (!dump)
+        return lhi_fail_argument(err, "dump", "is NULL");
+    if (!pfns && count)
+        return lhi_fail_argument(err, "pfns", "is NULL");
+    if (!out)
+        return lhi_fail_argument(err, "out", "is NULL");
+    lh_dump *made = lhi_calloc(1, sizeof *made);
+    if (!made)
+        return lhi_fail_memory(err);
+    lh_status status = lhi_overlay_open(dump->pages, pfns, bytes, count, &made->pages, err);
+    if (status != LH_OK) {
+        destroy(made);
+        return status;
+    }
+    atomic_init(&made->references, 1);
+    made->source = lhi_source_retain(dump->source);
+    made->below = lhi_dump_retain(dump);
+    made->info = dump->info;
+    made->runs = dump->runs;
+    made->notes = dump->notes;
+    take_counts(made);
+    *out = made;
+    return LH_OK;
+}
+
+lh_status lh_dump_without_pages(lh_dump *dump, const uint64_t *pfns, size_t count, lh_dump **out,
+                                lh_error *err)
+{
+    return overlay(dump, pfns, NULL, count, out, err);
+}
+
+lh_status lh_dump_with_pages(lh_dump *dump, const uint64_t *pfns, const void *bytes, size_t count,
+                             lh_dump **out, lh_error *err)
+{
+    if (!bytes && count)
+        return lhi_fail_argument(err, "bytes", "is NULL");
+    return overlay(dump, pfns, bytes, count, out, err);
+}
+
+/* ------------------------------------------------- for the upper directories */
+
+const lhi_pages *lhi_dump_pages(const lh_dump *dump)
+{
+    return dump->pages;
+}
+
+const lh_dump_info *lhi_dump_header(const lh_dump *dump)
+{
+    return &dump->info;
+}
+
+const uint8_t *lhi_dump_header_bytes(const lh_dump *dump)
+{
+    while (!dump->header)
+        dump = dump->below;
+    return dump->header;
+}
+
+const char *lhi_dump_name(const lh_dump *dump)
+{
+    return lhi_source_name(dump->source);
+}
+
+size_t lhi_dump_note_count(const lh_dump *dump)
+{
+    return dump->notes.count;
+}
+
+const char *lhi_dump_note(const lh_dump *dump, size_t index)
+{
+    return index < dump->notes.count ? dump->notes.text[index] : "";
+}
+
+bool lhi_dump_is_ram(const lh_dump *dump, uint64_t pfn)
+{
+    lhi_run place = {0};
+    return !dump->info.pages_ram || lhi_runs_find(&dump->runs, pfn) ||
+           lhi_pages_find(dump->pages, pfn, &place) == LH_PRESENT;
+}
+
+uint64_t lhi_dump_file_offset(const lh_dump *dump, uint64_t physical)
+{
+    lhi_run place = {0};
+    if (lhi_pages_find(dump->pages, physical / LHI_PAGE_SIZE, &place) != LH_PRESENT || place.memory)
+        return LHI_NO_OFFSET;
+    return place.offset + physical % LHI_PAGE_SIZE;
+}
