@@ -14,7 +14,6 @@ PORTABLE = frozenset(
     " stddef stdint stdio stdlib stdnoreturn string tgmath time uchar wchar wctype cpuid immintrin".split()
 )
 LINUX_ONLY = "source/os_linux.c"
-BESIDE_THE_LADDER = frozenset({"include", "tests"})
 TOP_LEVEL = frozenset({"README.md", "LICENSE", "setup.py", "csrc", "python", "tests", "notebooks", "docs"})
 LONGEST = 800
 
@@ -34,10 +33,8 @@ def ladder(root: Path) -> dict[str, str]:
 
 
 def c_files(root: Path) -> list[Path]:
-    """The C files and headers of the library and the binding, without their tests."""
-    csrc = root / "csrc"
-    found = (path for pattern in ("*.c", "*.h", "*.inc") for path in csrc.rglob(pattern))
-    return sorted(path for path in found if path.relative_to(csrc).parts[0] != "tests")
+    """The C files and headers of the library and the binding."""
+    return sorted(path for pattern in ("*.c", "*.h", "*.inc") for path in (root / "csrc").rglob(pattern))
 
 
 def wrong_includes(root: Path) -> Iterator[str]:
@@ -80,7 +77,7 @@ def _wrong_own(csrc: Path, name: Path, own: str, order: list[str]) -> Iterator[s
 def wrong_directories(root: Path) -> Iterator[str]:
     """Directories without a row, and rows without a directory that are not marked as coming later."""
     rows = ladder(root)
-    there = {path.relative_to(root / "csrc").parts[0] for path in c_files(root)} - BESIDE_THE_LADDER
+    there = {path.relative_to(root / "csrc").parts[0] for path in c_files(root)} - {"include"}
     for name in sorted(there - set(rows)):
         yield f"csrc/{name} has no line in docs/architecture.md"
     for name in rows:
@@ -109,8 +106,8 @@ def wrong_sources(root: Path) -> Iterator[str]:
 
 def wrong_first_lines(root: Path) -> Iterator[str]:
     """Files that do not begin by saying what they are for."""
-    python = [path for folder in ("python", "tests") for path in sorted((root / folder).rglob("*.py"))]
-    tests = sorted((root / "csrc" / "tests").rglob("*.[ch]"))
+    python = [path for folder in ("python", "tests", "csrc") for path in sorted((root / folder).rglob("*.py"))]
+    tests = sorted((root / "tests").rglob("*.[ch]"))
     for path in [*c_files(root), *tests, *python, *(p for p in [root / "setup.py"] if p.exists())]:
         text = path.read_text()
         opening = re.match(r'/\*[\s*]*(.+)|//\s*(.+)|r?"""\s*(.+)|#(?!!)\s*(.+)', text)

@@ -154,6 +154,6 @@ def test_top_level(root: Path) -> None:
 
 def test_no_text_of_one_machine(root: Path, tmp_path: Path) -> None:
     assert list(rules.wrong_text(root, rules.tracked(root))) == []
-    planted = ["see /" + "work/x", "index: https://" + "pypi.org" + "/simple", "cd $root/home/x", "cp a /" + "tmp/b"]
+    planted = ["see /" + "work/x", "index: https://pypi" + ".org/simple", "cd $root/home/x", "cp a /" + "tmp/b"]
     (tmp_path / "planted").write_text("\n".join(planted))
     assert [line.split(" ")[0] for line in rules.wrong_text(tmp_path, [Path("planted")])] == ["planted:1", "planted:2", "planted:4"]
