@@ -35,7 +35,8 @@ def blocks(text: str) -> list[Block]:
 def run(text: str, folder: Path) -> Iterator[str]:
     """Runs the python, pycon, console and json blocks in their order; the python ones share their names. Yields what went wrong.
 
-    A block in another language is an error, so that nothing escapes: `sh` is for the README's two commands, `text` for what is no example.
+    A block in another language is an error, so that nothing escapes: `sh` is for the README's two commands, `text` for what is no example,
+    and `c` has a test of its own.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     before = Path.cwd()
@@ -51,7 +52,7 @@ def run(text: str, folder: Path) -> Iterator[str]:
                     yield from _console(block, folder)
                 case "json":
                     json.loads(block.text)
-                case "sh" | "text":
+                case "sh" | "text" | "c":
                     pass
                 case other:
                     yield f"line {block.line}: nobody runs blocks in {other or 'no language'}"
