@@ -17,6 +17,7 @@ typedef struct lhi_scan_options {
     lh_cancel *cancel;
     lh_progress_fn progress;
     void *progress_user;
+    const struct lhi_scan_kernel *kernel; /* NULL: the fastest one here; tests name one */
 } lhi_scan_options;
 
 /* Columns in ascending physical order. A place that matches several needles is one row for each. */
@@ -25,11 +26,14 @@ typedef struct lhi_scan_result {
     uint64_t *value;
     uint32_t *needle;
     size_t count;
-    bool truncated;
-    uint64_t bytes;     /* scanned */
+    bool truncated;     /* there are more hits than `limit` */
+    uint64_t bytes;     /* present bytes searched; those up to the last row's page block when truncated */
     const char *kernel; /* name of the instruction set used: "serial", "avx2" */
 } lhi_scan_result;
 
+/* The answer depends on the pages and the options only, not on the threads. Fails with LH_ERR_NO_MEMORY,
+ * _INVALID_ARGUMENT, _IO, _CANCELLED or _TIMEOUT; *out is then left alone. Beside the results and the needles
+ * it needs about 32 KiB a thread, and 128 KiB more where the source has no view. */
 lh_status lhi_scan(const lhi_pages *pages, const lhi_scan_options *options, lhi_scan_result *out,
                    lh_error *err);
 void lhi_scan_result_free(lhi_scan_result *result);

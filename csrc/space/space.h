@@ -20,7 +20,10 @@ static inline bool lhi_is_kernel(uint64_t va)
 }
 
 void lhi_space_init(lhi_space *space, const lhi_pages *pages, uint64_t dtb);
-/* An absence is a result. out->struct_size is set by this. */
+/* An absence is a result. out->struct_size is set by this. For LH_ABSENT_TABLE entry_addresses[entry_count]
+ * is the entry that could not be read: its page is the missing table. For LH_ABSENT_NONCANONICAL level is 0.
+ * A prototype PTE is followed once; what is reached through one has `transition` set, as no hardware PTE maps
+ * it. */
 void lhi_space_walk(const lhi_space *space, uint64_t va, lh_walk *out);
 /* Physical address of va when its page's bytes are there; else why not (walk tells more). */
 lh_absence lhi_space_translate(const lhi_space *space, uint64_t va, uint64_t *physical);
@@ -34,13 +37,25 @@ lh_absence lhi_space_u64(const lhi_space *space, uint64_t va, uint64_t *out);
 lh_absence lhi_space_u32(const lhi_space *space, uint64_t va, uint32_t *out);
 lh_absence lhi_space_u16(const lhi_space *space, uint64_t va, uint16_t *out);
 
-/* The reverse map of the frames asked for: one breadth-first sweep of the kernel half. */
+/* The reverse map of the frames asked for: one breadth-first sweep of the kernel half. Rows are what valid
+ * and transition PTEs map; prototype PTEs are not followed, and self-map entries of the PML4 are left out.
+ *
+ * Bounds, whatever the tables say: each (table frame, level) is swept once, so that work is linear in the
+ * page tables present and the frames asked for. A frame gets at most LHI_REVERSE_ROWS rows from the entries
+ * of each level and as many more through tables that several entries refer to; of those further references at
+ * most LHI_REVERSE_ALIASES + 2 for each table are kept. The lowest address of a frame is always there. What a
+ * bound left out is counted in aliases_dropped. */
+#define LHI_REVERSE_ROWS    16u
+#define LHI_REVERSE_ALIASES 65536u
+
 typedef struct lhi_reverse {
     uint64_t *frame; /* ascending; a frame with several mappings has several rows, ascending by va */
     uint64_t *va;    /* page-aligned address that maps the frame (4 KiB granular inside large pages) */
     size_t count;
     uint64_t tables_missing; /* page tables of the kernel half that are not in the dump */
-    bool complete;           /* no table was missing: a frame without a row has no kernel mapping */
+    uint64_t
+        aliases_dropped; /* mappings that a bound left out, each of a frame that has rows, or of a table */
+    bool complete;       /* none missing, none dropped: a frame without a row has no kernel mapping */
 } lhi_reverse;
 /* frames: sorted ascending, unique. Tables that refer to themselves (the self-map) are walked once. */
 lh_status lhi_reverse_map(const lhi_space *space, const uint64_t *frames, size_t count, lhi_reverse *out,
@@ -53,8 +68,9 @@ void lhi_reverse_free(lhi_reverse *map);
 typedef struct lhi_mapping {
     uint64_t va;
     uint64_t pages;   /* 4 KiB pages, contiguous in va, one state */
-    lh_absence state; /* LH_PRESENT, NOT_CAPTURED, CLIPPED, NOT_RAM, or TABLE: a whole table is missing
-                         and `pages` is what it could map at most */
+    lh_absence state; /* LH_PRESENT, NOT_CAPTURED, CLIPPED, NOT_RAM, or TABLE: a whole table is missing (or
+                         was listed eight times already) and `pages` is what it could map at most. Inside a
+                         large page the first of several absent frames tells the state of all */
 } lhi_mapping;
 /* Calls visit for each; ascending va; the self-map region itself is left out. */
 lh_status lhi_space_mappings(const lhi_space *space, void (*visit)(void *user, const lhi_mapping *mapping),
