@@ -1,0 +1,70 @@
+"""lockhound: names the driver that left a process's pages locked, from a Windows kernel dump.
+
+with lockhound.open("MEMORY.DMP") as dump: ...   an open dump: search, memory, processes, the case
+case = lockhound.analyze("MEMORY.DMP")           the case in one call
+"""
+
+from ._lockhound import Cancel, Column, version
+from .case import Case, CaseProcess, Confidence, Ledger, Mdl, NamedDriver, Verdict
+from .dump import Dump, analyze, open  # noqa: A004
+from .errors import (
+    AbsentError,
+    ArgumentError,
+    Cancelled,
+    ClosedError,
+    DeadlineExceeded,
+    FormatError,
+    InternalError,
+    IOFailure,
+    LimitError,
+    LockhoundError,
+    UnsupportedError,
+)
+from .kernel import Kernel
+from .records import Record
+from .rows import Absence, Absent, BugCheck, DumpInfo, Hit, Module, Process, Run, Walk
+from .tables import Addresses, Hits, Reads, Runs
+
+__version__ = version()
+
+__all__ = [
+    "Absence",
+    "Absent",
+    "AbsentError",
+    "Addresses",
+    "ArgumentError",
+    "BugCheck",
+    "Cancel",
+    "Cancelled",
+    "Case",
+    "CaseProcess",
+    "ClosedError",
+    "Column",
+    "Confidence",
+    "DeadlineExceeded",
+    "Dump",
+    "DumpInfo",
+    "FormatError",
+    "Hit",
+    "Hits",
+    "IOFailure",
+    "InternalError",
+    "Kernel",
+    "Ledger",
+    "LimitError",
+    "LockhoundError",
+    "Mdl",
+    "Module",
+    "NamedDriver",
+    "Process",
+    "Reads",
+    "Record",
+    "Run",
+    "Runs",
+    "UnsupportedError",
+    "Verdict",
+    "Walk",
+    "__version__",
+    "analyze",
+    "open",
+]

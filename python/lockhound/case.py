@@ -1,0 +1,257 @@
+"""Case: the finished investigation as immutable values; a view of the JSON that the library wrote."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from .records import Record, frozen
+from .rows import BugCheck
+from .tables import frame_of_rows
+
+SCHEMA = "lockhound.case/1"
+
+
+def address_of(text: str | None) -> int | None:
+    """A number of the JSON's hexadecimal strings."""
+    return None if text is None else int(text, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How sure the verdict is: a score from 0 to 1, computed from the factors, and its level in a word."""
+
+    score: float
+    level: str
+    factors: tuple[Any, ...]
+
+    def __float__(self) -> float:
+        return self.score
+
+    def __str__(self) -> str:
+        return f"{self.score:.2f} ({self.level})"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDriver:
+    """A driver that the verdict names. version, timestamp and size are None where its image is not in the dump."""
+
+    name: str
+    version: str | None
+    timestamp: int | None
+    size: int | None
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided: kind is driver, kernel, unattributed, insufficient or not_applicable."""
+
+    kind: str
+    driver: str | None
+    drivers: tuple[NamedDriver, ...]
+    confidence: Confidence
+    sentence: str
+    advice: Any  # a string, a tuple of strings, or None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseProcess:
+    """A process of the case; None where a fact could not be read (`case.absent` tells why)."""
+
+    address: int | None
+    name: str | None
+    pid: int | None
+    locked_pages: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mdl:
+    """An MDL whose lock still stands: state is locked, freed_locked or unknown; holder a driver or None."""
+
+    address: int
+    pages: int
+    state: str
+    holder: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The account of locked pages: what the kernel charged against what the MDLs explain."""
+
+    charged: int | None
+    explained: int
+    unexplained: int | None
+    explained_range: tuple[int, int] | None  # least and most, where copies can't be told apart
+    mdls: tuple[Mdl, ...]
+
+    def to_frame(self) -> Any:
+        """The MDLs as a pandas DataFrame."""
+        names = ("address", "pages", "state", "holder")
+        return frame_of_rows(names, ({name: getattr(mdl, name) for name in names} for mdl in self.mdls))
+
+
+def _verdict(fields: Mapping[str, Any]) -> Verdict:
+    confidence = fields["confidence"]
+    drivers = tuple(NamedDriver(*(each.get(name) for name in NamedDriver.__slots__)) for each in fields["drivers"])
+    return Verdict(
+        fields["kind"],
+        fields["driver"],
+        drivers,
+        Confidence(float(confidence["score"]), confidence["level"], confidence["factors"]),
+        fields["sentence"],
+        fields["advice"],
+    )
+
+
+def _process(fields: Mapping[str, Any] | None) -> CaseProcess | None:
+    if fields is None:
+        return None
+    return CaseProcess(address_of(fields["address"]), fields.get("name"), fields.get("pid"), fields.get("locked_pages"))
+
+
+def _ledger(fields: Mapping[str, Any]) -> Ledger:
+    mdls = tuple(Mdl(int(each["address"], 16), each["pages"], each["state"], each["holder"]) for each in fields["mdls"])
+    return Ledger(fields["charged"], fields["explained"], fields["unexplained"], fields.get("explained_range"), mdls)
+
+
+class Case:
+    """A finished case. It holds no handle: it survives its dump, pickles, and compares by content."""
+
+    __slots__ = ("_document", "_json", "_redacted", "_texts", "bugcheck", "current_process", "ledger", "process", "verdict")
+
+    verdict: Verdict
+    process: CaseProcess | None  # the process charged
+    current_process: CaseProcess | None
+    bugcheck: BugCheck
+    ledger: Ledger
+
+    def __init__(self, json_text: str, redacted: str, *texts: str) -> None:
+        """What the library rendered: JSON, the same redacted, and text plain, in colour, redacted, redacted in colour."""
+        document = json.loads(json_text)
+        if document.get("schema") != SCHEMA:
+            raise ValueError(f"this is not a case: schema {document.get('schema')!r}, wanted {SCHEMA!r}")
+        if len(texts) != 4:
+            raise ValueError("a case has four texts")
+        record = cast(Record, frozen(document))
+        fill = object.__setattr__
+        fill(self, "_json", json_text)
+        fill(self, "_redacted", redacted)
+        fill(self, "_texts", texts)
+        fill(self, "_document", record)
+        fill(self, "verdict", _verdict(record["verdict"]))
+        fill(self, "process", _process(record["process"]))
+        fill(self, "current_process", _process(record["current_process"]))
+        fill(self, "ledger", _ledger(record["ledger"]))
+        code, numbers = record["bugcheck"]["code"], record["bugcheck"]["parameters"]
+        fill(self, "bugcheck", BugCheck.of(code, cast("tuple[int, int, int, int]", tuple(int(each, 16) for each in numbers))))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a case is immutable")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("a case is immutable")
+
+    @property
+    def tool(self) -> Record:
+        """Name and version of what wrote the case."""
+        return cast(Record, self._document["tool"])
+
+    @property
+    def dump(self) -> Record:
+        """The dump: path, identity, format, machine, build, pages."""
+        return cast(Record, self._document["dump"])
+
+    @property
+    def suspects(self) -> tuple[Record, ...]:
+        """Every driver for which there is evidence, best first."""
+        return cast("tuple[Record, ...]", self._document["suspects"])
+
+    @property
+    def considered(self) -> tuple[Record, ...]:
+        """What was looked at and does not count, with the reason."""
+        return cast("tuple[Record, ...]", self._document["considered"])
+
+    @property
+    def cleared(self) -> tuple[Record, ...]:
+        """Drivers that look guilty and are not, with the reason."""
+        return cast("tuple[Record, ...]", self._document["cleared"])
+
+    @property
+    def chain(self) -> tuple[Record, ...]:
+        """The way from the process to the driver."""
+        return cast("tuple[Record, ...]", self._document["chain"])
+
+    @property
+    def coverage(self) -> Record:
+        """How much of the memory, where a missing object could lie, is in the dump."""
+        return cast(Record, self._document["coverage"])
+
+    @property
+    def unevaluated(self) -> tuple[Record, ...]:
+        """Rules that could not be applied, with what they need."""
+        return cast("tuple[Record, ...]", self._document["unevaluated"])
+
+    @property
+    def absent(self) -> Record:
+        """Facts that could not be read, by their path: kind, address, reason."""
+        return cast(Record, self._document["absent"])
+
+    @property
+    def reproduce(self) -> tuple[Record, ...]:
+        """Debugger commands that show each step."""
+        return cast("tuple[Record, ...]", self._document["reproduce"])
+
+    @property
+    def signature(self) -> Record:
+        """What makes two cases the same cause."""
+        return cast(Record, self._document["signature"])
+
+    @property
+    def document(self) -> Record:
+        """The whole case, also what this version has no attribute for."""
+        return self._document
+
+    def to_json(self, *, redact: bool = False, indent: int | None = None) -> str:
+        """The case as JSON, schema lockhound.case/1. redact drops the path and the names of people's things."""
+        text = self._redacted if redact else self._json
+        return text if indent is None else json.dumps(json.loads(text), indent=indent)
+
+    def to_dict(self, *, redact: bool = False) -> dict[str, Any]:
+        """The case as dicts and lists that are the caller's own."""
+        return cast("dict[str, Any]", json.loads(self.to_json(redact=redact)))
+
+    def text(self, *, color: bool = False, redact: bool = False) -> str:
+        """The case for people."""
+        return self._texts[int(color) + 2 * int(redact)]
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        verdict, ledger = self.verdict, self.ledger
+        named = f" {verdict.driver}" if verdict.driver else ""
+        pages = f"{ledger.explained} of {'?' if ledger.charged is None else ledger.charged} pages explained"
+        return f"<lockhound.Case: {verdict.kind}{named}, confidence {verdict.confidence}, {pages}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.text())}</pre>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Case):
+            return NotImplemented
+        return self._document == other._document
+
+    def __hash__(self) -> int:
+        return hash(self._document)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Case, (self._json, self._redacted, *self._texts)
+
+    _document: Record
+    _json: str
+    _redacted: str
+    _texts: tuple[str, ...]

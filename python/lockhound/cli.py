@@ -1,0 +1,301 @@
+"""The command line: analyze, info, search; exit statuses that a script can branch on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__, analyze, open  # noqa: A004
+from .dump import Dump
+from .errors import AbsentError, FormatError, IOFailure, LockhoundError, UnsupportedError
+from .rows import Hit
+from .terminal import one_line, wants_color, write_line
+
+NAMED, ERROR, USAGE, NOT_APPLICABLE, NOT_NAMED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+STATUS_OF_KIND = {
+    "driver": NAMED,
+    "not_applicable": NOT_APPLICABLE,
+    "kernel": NOT_NAMED,
+    "insufficient": NOT_NAMED,
+    "unattributed": NOT_NAMED,
+}
+WORST_FIRST = (ERROR, NOT_NAMED, NOT_APPLICABLE, NAMED)
+EPILOG = """\
+exit status: 0 a driver was named, or the question was answered; 1 error; 2 usage; 3 not a locked-pages dump;
+4 kernel, insufficient or unattributed; 130 interrupted. Several dumps: the first of 1, 4, 3, 0 that occurred.
+"""
+
+
+def number(text: str) -> int:
+    """A 64-bit number: 0x..., decimal, or hexadecimal as the debugger writes it (ffffe000`12345080)."""
+    plain = text.replace("_", "")
+    try:
+        value = int(plain.replace("`", ""), 16) if "`" in plain else int(plain, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not a number: {one_line(text)}") from None
+    if not 0 <= value < 1 << 64:
+        raise argparse.ArgumentTypeError(f"not a 64-bit number: {one_line(text)}")
+    return value
+
+
+def positive(text: str) -> int:
+    """A count of 1 or more."""
+    value = number(text)
+    if not value:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A timeout."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {one_line(text)}")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = argparse.ArgumentParser(
+        prog="lockhound",
+        description="Names the driver that left a process's pages locked, from a Windows kernel dump.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"lockhound {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    one = commands.add_parser("analyze", help="name the driver", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    one.add_argument("dumps", nargs="+", metavar="DUMP")
+    one.add_argument("--json", action="store_true", help="the case as JSON; one line each for several dumps")
+    one.add_argument("--redact", action="store_true", help="leave out the path and the names of people's things")
+    one.add_argument("--threads", type=positive, metavar="N", help="default: one for each processor")
+    one.add_argument("--timeout", type=seconds, metavar="SECONDS", help="for each dump")
+    one.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    one.set_defaults(run=run_analyze)
+
+    info = commands.add_parser("info", help="what the dump is, without a scan")
+    info.add_argument("dump", metavar="DUMP")
+    info.add_argument("--json", action="store_true")
+    info.add_argument("--redact", action="store_true", help="leave out the path and the names of people's things")
+    info.set_defaults(run=run_info)
+
+    search = commands.add_parser("search", help="find values in physical memory")
+    search.add_argument("dump", metavar="DUMP")
+    search.add_argument("values", nargs="+", type=number, metavar="VALUE", help="0x..., decimal, or ffffe000`12345080")
+    search.add_argument("--align", type=positive, choices=(1, 2, 4, 8), default=8)
+    search.add_argument("--limit", type=positive, metavar="N", help="at most N hits")
+    search.add_argument("--threads", type=positive, metavar="N", help="default: one for each processor")
+    search.add_argument("--timeout", type=seconds, metavar="SECONDS")
+    search.add_argument("--json", action="store_true")
+    search.set_defaults(run=run_search)
+    return top
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """The exit status of several dumps."""
+    occurred = set(statuses)
+    return next((status for status in WORST_FIRST if status in occurred), ERROR)
+
+
+# ---- failures
+
+
+def failure(path: str, error: BaseException) -> str:
+    """A line for people: the path once, then what went wrong."""
+    message = str(error) or type(error).__name__
+    for prefix in (path, Path(path).name):
+        if prefix and message.startswith(prefix + ": "):
+            message = message[len(prefix) + 2 :]
+            break
+    return one_line(f"lockhound: {path}: {message}")
+
+
+def failure_json(path: str | None, error: BaseException) -> dict[str, Any]:
+    """The same for programs."""
+    facts: dict[str, Any] = {"code": "memory" if isinstance(error, MemoryError) else "internal", "message": str(error)}
+    if isinstance(error, LockhoundError):
+        facts |= {"code": error.code, "field": error.field, "offset": error.offset, "absence": error.absence, "level": error.level}
+        facts["address"] = None if error.address is None else f"{error.address:#x}"
+    if isinstance(error, IOFailure):
+        facts["errno"] = error.errno
+    return {"schema": "lockhound.error/1", "path": path, "error": facts}
+
+
+def compact(document: Any) -> str:
+    """JSON on one line, in ASCII: nothing of it can hurt a terminal."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+# ---- analyze
+
+
+def run_analyze(options: argparse.Namespace) -> int:
+    """The main job, for one dump or several."""
+    several = len(options.dumps) > 1
+    color = wants_color(options.color, sys.stdout)
+    statuses = []
+    for position, path in enumerate(options.dumps):
+        try:
+            case = analyze(path, threads=options.threads, timeout=options.timeout)
+        except (LockhoundError, MemoryError) as error:
+            write_line(sys.stderr, failure(path, error))
+            if several and options.json:
+                write_line(sys.stdout, compact(failure_json(None if options.redact else path, error)))
+            statuses.append(ERROR)
+        else:
+            statuses.append(STATUS_OF_KIND.get(case.verdict.kind, ERROR))
+            if options.json:
+                write_line(sys.stdout, compact(case.to_dict(redact=options.redact)))
+            else:
+                if several:
+                    name = f"dump {position + 1}" if options.redact else one_line(path)
+                    write_line(sys.stdout, f"{'' if position == 0 else chr(10)}== {name}")
+                write_line(sys.stdout, case.text(color=color, redact=options.redact), color=color)
+        sys.stdout.flush()
+    return worst(statuses)
+
+
+# ---- info
+
+
+def dump_info(dump: Dump, path: str | None) -> dict[str, Any]:
+    """What can be said without a kernel, in the words of the case."""
+    info, check = dump.info, dump.bugcheck
+    return {
+        "schema": "lockhound.case/1",
+        "tool": {"name": "lockhound", "version": __version__},
+        "dump": {
+            "path": path,
+            "identity": None,
+            "format": info.format,
+            "machine": info.machine_name,
+            "build": info.build,
+            "pages": {"present": info.pages_present, "described": info.pages_described},
+        },
+        "bugcheck": {
+            "code": check.code,
+            "name": check.name,
+            "parameters": [f"{value:#x}" for value in check.parameters],
+            "subtype": check.subtype,
+        },
+        "process": None,
+        "current_process": None,
+        "coverage": {},
+    }
+
+
+def describe(document: dict[str, Any], dump: Dump) -> list[str]:
+    """info for people."""
+    about, check, info = document["dump"], document["bugcheck"], dump.info
+    lines = []
+    if about["path"] is not None:
+        lines.append(("dump", about["path"]))
+    lines.append(("format", f"{about['format']}, {about['machine']}, build {about['build']}"))
+    variant = f": {check['subtype']}" if check["subtype"] else ""
+    lines.append(("bug check", f"{check['code']:#x} {check['name'] or '(unknown)'}{variant}"))
+    for position, value in enumerate(check["parameters"]):
+        lines.append((f"  parameter {position + 1}", f"{value}  {dump.bugcheck.meanings[position] or ''}"))
+    for name in ("process", "current_process"):
+        process = document[name]
+        if process:
+            known = [process["address"], process["name"] or "name unknown", f"pid {process['pid']}" if process["pid"] is not None else ""]
+            locked = f"{process['locked_pages']} pages locked" if process["locked_pages"] is not None else ""
+            lines.append((name.replace("_", " "), ", ".join(part for part in (*known, locked) if part)))
+    share = "" if info.share is None else f", {info.share:.1%} of RAM"
+    lines.append(("pages", f"{info.pages_present} present of {info.pages_described} described{share}"))
+    if info.pages_clipped:
+        lines.append(("", f"{info.pages_clipped} pages lost: the file is shorter than it says"))
+    if info.time is not None:
+        lines.append(("stopped", f"{info.time:%Y-%m-%d %H:%M:%S} UTC"))
+    return [f"{title:14} {one_line(str(text))}".rstrip() for title, text in lines]
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """The header, the bug check and the processes."""
+    with open(options.dump) as dump:
+        shown = None if options.redact else options.dump
+        try:
+            document = json.loads(dump.kernel().info_json(redact=options.redact))
+        except (FormatError, UnsupportedError, AbsentError) as error:
+            document = dump_info(dump, shown)
+            write_line(sys.stderr, failure(options.dump, error))
+        write_line(sys.stdout, compact(document) if options.json else "\n".join(describe(document, dump)))
+    return NAMED
+
+
+# ---- search
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """A hit, with addresses as in a case."""
+    return {
+        "physical": f"{hit.physical:#x}",
+        "virtual": None if hit.virtual is None else f"{hit.virtual:#x}",
+        "virtual_state": hit.virtual_state,
+        "value": f"{hit.value:#x}",
+        "needle": hit.needle,
+    }
+
+
+def hit_line(hit: Hit) -> str:
+    """A hit for people: where it is, and what stands there."""
+    virtual = f"{hit.virtual:#018x}" if hit.virtual is not None else f"({hit.virtual_state})"
+    return f"{hit.physical:#014x}  {virtual:18}  {hit.value:#018x}"
+
+
+def run_search(options: argparse.Namespace) -> int:
+    """Values in physical memory."""
+    with open(options.dump) as dump:
+        hits = dump.search(options.values, align=options.align, limit=options.limit, threads=options.threads, timeout=options.timeout)
+    if options.json:
+        found = {"schema": "lockhound.search/1", "path": options.dump, "values": [f"{value:#x}" for value in options.values]}
+        write_line(sys.stdout, compact({**found, "truncated": hits.truncated, "hits": [hit_json(hit) for hit in hits]}))
+        return NAMED
+    for hit in hits:
+        write_line(sys.stdout, hit_line(hit))
+    more = ", and there may be more (--limit)" if hits.truncated else ""
+    write_line(sys.stderr, f"{len(hits)} hits{more}")
+    return NAMED
+
+
+# ---- the frame around all commands
+
+
+def _silence(stream: Any) -> None:
+    """After a broken pipe: what is still buffered must not fail again when Python ends."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
+        return
+
+
+def guarded_run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Runs a command; failures become a line and a status, never a traceback."""
+    try:
+        status = run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return ERROR  # what was asked for could not be delivered
+    except KeyboardInterrupt:
+        write_line(sys.stderr, "lockhound: interrupted")
+        return INTERRUPTED
+    except (LockhoundError, MemoryError, OSError, ValueError) as error:
+        write_line(sys.stderr, failure(options.dump if "dump" in options else options.dumps[0], error))
+        return ERROR
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script. argparse ends usage errors with status 2 by itself."""
+    options = parser().parse_args(arguments)
+    return guarded_run(options.run, options)

@@ -1,0 +1,85 @@
+"""Kernel: the kernel address space of a dump."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NoReturn, SupportsIndex
+
+from . import _lockhound
+from .progress import Progress, watched
+from .rows import Module, Process, Walk
+from .tables import Addresses, Reads
+
+if TYPE_CHECKING:
+    from .case import Case
+    from .dump import Dump
+
+
+class Kernel:
+    """Virtual memory, processes and modules of a dump; made by Dump.kernel(). It ends with its dump."""
+
+    __slots__ = ("_dump", "_raw")
+
+    def __init__(self, dump: Dump, raw: _lockhound.Kernel) -> None:
+        self._dump, self._raw = dump, raw
+
+    @property
+    def dump(self) -> Dump:
+        """The dump it is of."""
+        return self._dump
+
+    def read(self, address: SupportsIndex, size: SupportsIndex) -> bytes:
+        """Virtual memory, across pages. AbsentError tells why a byte is not there, and has those before it as `partial`."""
+        return self._raw.read(address, size)
+
+    def read_many(self, addresses: Iterable[SupportsIndex], size: SupportsIndex) -> Reads:
+        """`size` bytes at each address, in one call; what is absent is a fact in the answer, not an error."""
+        data, absences = self._raw.read_many(addresses, size)
+        return Reads(data, absences, size.__index__())
+
+    def walk(self, address: SupportsIndex) -> Walk:
+        """Walks the page tables. An absence is a fact in the answer."""
+        return Walk(**self._raw.walk(address))
+
+    def process(self, address: SupportsIndex) -> Process:
+        """The process object at an address. ArgumentError when what is there is none; AbsentError when nothing of it is there."""
+        return Process.of(self._raw.process(address))
+
+    def modules(self) -> tuple[Module, ...]:
+        """Loaded and unloaded drivers."""
+        return tuple(Module(**record) for record in self._raw.modules())
+
+    def map_physical(self, addresses: Iterable[SupportsIndex]) -> Addresses:
+        """The kernel addresses that map physical ones, by one sweep of the page tables."""
+        return Addresses(*self._raw.map_physical(addresses))
+
+    def investigate(
+        self,
+        *,
+        threads: SupportsIndex | None = None,
+        timeout: float | None = None,
+        cancel: _lockhound.Cancel | None = None,
+        progress: Progress | bool | None = None,
+        hits: SupportsIndex | None = None,
+        mdls: SupportsIndex | None = None,
+        chain_length: SupportsIndex | None = None,
+        levels: SupportsIndex | None = None,
+    ) -> Case:
+        """Builds the case. hits, mdls, chain_length and levels are limits; a case that met one says so."""
+        from .case import Case
+
+        with watched(progress, "investigating") as report:
+            texts = self._raw.investigate(
+                self._dump.path, threads, hits, mdls, chain_length, levels, timeout, cancel, report
+            )  # fmt: skip
+        return Case(*texts)
+
+    def info_json(self, *, redact: bool = False) -> str:
+        """The objects dump, bugcheck, process, current_process and coverage of the case, without a scan."""
+        return self._raw.info_json(self._dump.path, redact)
+
+    def __repr__(self) -> str:
+        return f"<lockhound.Kernel of {self._dump!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Kernel is a handle and can't be pickled; open the dump where it is needed")

@@ -1,0 +1,51 @@
+"""Progress: a bar where somebody watches, nothing in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Progress = Callable[[int, int], object]
+
+
+def in_notebook() -> bool:
+    """Whether this is the kernel of a Jupyter notebook."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_ipython is not None and type(get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def _bar_class() -> Any:
+    """tqdm's class of bars for where we are, or None."""
+    try:
+        if in_notebook():
+            from tqdm.notebook import tqdm as notebook_bar  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+            return notebook_bar
+        if sys.stderr is not None and sys.stderr.isatty():
+            from tqdm import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+            return tqdm
+    except ImportError:
+        return None
+    return None
+
+
+@contextmanager
+def watched(progress: Progress | bool | None, what: str) -> Iterator[Progress | None]:
+    """The function that the call reports to: the caller's; a bar's, when the caller said nothing and somebody watches; or None."""
+    if callable(progress):
+        yield progress
+        return
+    bar_class = None if progress is False else _bar_class()
+    if bar_class is None:
+        yield None
+        return
+    with bar_class(total=None, desc=what, unit="B", unit_scale=True, unit_divisor=1024, leave=False) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total or None
+            bar.update(done - bar.n)
+
+        yield report

@@ -1,0 +1,199 @@
+"""Rows: the answers of dumps and kernels as immutable values that survive the handle and pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import Any
+
+from . import _lockhound
+
+PAGE_SIZE = 4096
+_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)  # of FILETIME, in units of 100 ns
+_MACHINES = {0x8664: "x64", 0x14C: "x86", 0xAA64: "arm64"}  # IMAGE_FILE_MACHINE_*, winnt.h
+
+
+def when(filetime: int | None) -> datetime | None:
+    """The time of a FILETIME; None for 0, which means that it is not known, and for years that datetime has not."""
+    if not filetime:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=filetime // 10)
+    except OverflowError:
+        return None
+
+
+class Absence(IntEnum):
+    """Why a byte can't be read; the numbers in a column of absences."""
+
+    PRESENT = 0
+    NOT_CAPTURED = 1  # mapped, but the physical page is not in this dump
+    CLIPPED = 2  # should be in the file, but the file ends before it
+    NOT_RAM = 3  # outside the machine's memory runs
+    NOT_MAPPED = 4
+    PAGED_OUT = 5
+    DEMAND_ZERO = 6
+    PROTOTYPE = 7
+    TABLE = 8  # a page table on the way is not in the dump
+    NONCANONICAL = 9
+    LAYOUT = 10  # no structure layout is known for this build
+
+
+@dataclass(frozen=True, slots=True)
+class BugCheck:
+    """A bug check, and what its parameters mean in this variant (None where that is not known)."""
+
+    code: int
+    name: str | None
+    parameters: tuple[int, int, int, int]
+    subtype: str | None
+    meanings: tuple[str | None, str | None, str | None, str | None]
+
+    @classmethod
+    def of(cls, code: int, parameters: tuple[int, int, int, int]) -> BugCheck:
+        """The bug check of a code and its four parameters."""
+        name, subtype, meanings = _lockhound.bugcheck(code, parameters)
+        return cls(code, name, parameters, subtype, meanings)
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{value:#x}" for value in self.parameters)
+        return f"{self.code:#x} {self.name or 'unknown'} ({numbers})"
+
+
+@dataclass(frozen=True, slots=True)
+class DumpInfo:
+    """What a dump's header says, and how many pages are there."""
+
+    format: str
+    machine: int  # IMAGE_FILE_MACHINE_*
+    build: int
+    major: int
+    processors: int
+    bugcheck_code: int
+    parameters: tuple[int, int, int, int]
+    directory_table_base: int
+    pfn_database: int
+    loaded_module_list: int
+    active_process_head: int
+    debugger_data_block: int
+    system_time: int  # FILETIME, 0 where the header does not say
+    system_uptime: int  # 100 ns units, 0 likewise
+    file_size: int
+    pages_present: int
+    pages_described: int
+    pages_clipped: int
+    pages_ram: int  # 0 where the header has no memory runs
+    highest_pfn: int
+
+    @property
+    def machine_name(self) -> str:
+        """x64, x86 or arm64."""
+        return _MACHINES.get(self.machine, f"{self.machine:#x}")
+
+    @property
+    def time(self) -> datetime | None:
+        """When the system stopped."""
+        return when(self.system_time)
+
+    @property
+    def share(self) -> float | None:
+        """Share of the machine's memory that is in the dump, 0 to 1; None where its size is not known."""
+        return min(1.0, self.pages_present / self.pages_ram) if self.pages_ram else None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Pages that are present one after the other."""
+
+    pfn: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A value found in physical memory. virtual_state is "mapped", "unmapped" or "unknown"; virtual is None unless mapped."""
+
+    physical: int
+    virtual: int | None
+    virtual_state: str
+    value: int
+    needle: int  # index into the values asked for, then into the ranges
+
+    def __repr__(self) -> str:
+        virtual = self.virtual_state if self.virtual is None else f"{self.virtual:#x}"
+        return f"Hit(physical={self.physical:#x}, virtual={virtual}, value={self.value:#x}, needle={self.needle})"
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A walk of the page tables. absence is None when the byte can be read, else it says why not, and level where it ended."""
+
+    address: int
+    physical: int | None
+    page_size: int
+    absence: str | None
+    level: int
+    transition: bool
+    entries: tuple[int, ...]
+    entry_addresses: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        if self.absence is not None:
+            return f"Walk({self.address:#x}: {self.absence} at level {self.level})"
+        return f"Walk({self.address:#x} -> {self.physical or 0:#x}, page of {self.page_size} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Why something is not known, and the address that is missing (None where the layout is)."""
+
+    kind: str
+    address: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process object. Fields that could not be read are None, and `absent` tells why the first of them could not."""
+
+    address: int
+    name: str | None
+    pid: int | None
+    locked_pages: int | None
+    directory_table_base: int | None
+    flags: int | None
+    exit_time: int | None  # FILETIME; 0 while the process lives
+    absent: Absent | None
+
+    @property
+    def exited(self) -> datetime | None:
+        """When the process exited; None while it lives, and where that is not known."""
+        return when(self.exit_time)
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Process:
+        """From the record of the library."""
+        kind, address = record.pop("absence"), record.pop("absent_address")
+        return cls(**record, absent=None if kind is None else Absent(kind, address or None))
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A loaded or unloaded driver. timestamp is 0 and version "" where they are not known."""
+
+    name: str
+    base: int
+    size: int
+    entry: int
+    timestamp: int
+    unloaded: bool
+    version: str
+
+    def __contains__(self, address: int) -> bool:
+        return self.base <= address < self.base + self.size
+
+
+def as_dict(row: Any) -> dict[str, Any]:
+    """A row's fields by name, not deep."""
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}

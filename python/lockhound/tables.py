@@ -1,0 +1,226 @@
+"""Tables: sequences of rows over immutable columns, and their way into pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from ._lockhound import Column
+from .rows import Hit, Run
+
+if TYPE_CHECKING:
+    from typing import Self
+
+Row = TypeVar("Row")
+
+Sequence.register(Column)
+_STATES = ("mapped", "unmapped", "unknown")
+
+
+def frame(columns: Mapping[str, Any]) -> Any:
+    """A pandas DataFrame of columns. pandas is an optional dependency, imported here."""
+    try:
+        import pandas  # type: ignore[import-untyped,unused-ignore]
+    except ImportError as missing:
+        raise ImportError("to_frame() needs pandas: pip install lockhound[tables]") from missing
+    return pandas.DataFrame(dict(columns))
+
+
+def frame_of_rows(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Any:
+    """A DataFrame with these columns of rows; it has them also when there is no row."""
+    kept = list(rows)
+    return frame({name: [row.get(name) for row in kept] for name in names})
+
+
+class Table(Generic[Row]):
+    """An immutable sequence of rows that stand in columns. A slice is a table too and shares them."""
+
+    __slots__ = ()
+    _names: tuple[str, ...] = ()
+
+    def _row(self, index: int) -> Row:
+        raise NotImplementedError
+
+    def _sliced(self, part: slice) -> Self:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(getattr(self, self._names[0]))
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Row | Self:
+        if isinstance(index, slice):
+            return self._sliced(index)
+        position = range(len(self))[index]
+        return self._row(position)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._row, range(len(self)))
+
+    def __reversed__(self) -> Iterator[Row]:
+        return map(self._row, reversed(range(len(self))))
+
+    def __contains__(self, row: object) -> bool:
+        return any(row == other for other in self)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def _columns(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._names}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Table) or type(other) is not type(self):
+            return NotImplemented
+        return self._columns() == other._columns()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._columns().values()))
+
+    def to_frame(self) -> Any:
+        """The columns as a pandas DataFrame."""
+        return frame({name: None if column is None else memoryview(column) for name, column in self._columns().items()})
+
+
+Sequence.register(Table)
+
+
+def _fill(table: Table[Any], **values: object) -> None:
+    for name, value in values.items():
+        object.__setattr__(table, name, value)
+
+
+class Hits(Table[Hit]):
+    """What a search found, in ascending physical order; rows, and the columns they stand in."""
+
+    __slots__ = ("needle", "physical", "truncated", "value", "virtual", "virtual_state")
+    _names = ("physical", "virtual", "virtual_state", "value", "needle")
+
+    physical: Column
+    virtual: Column | None  # None when the kernel could not be opened: no virtual address is known
+    virtual_state: Column | None  # 0 mapped, 1 unmapped, 2 unknown
+    value: Column
+    needle: Column
+    truncated: bool  # the limit was met: there may be more
+
+    def __init__(
+        self, physical: Column, virtual: Column | None, virtual_state: Column | None, value: Column, needle: Column, truncated: bool
+    ) -> None:
+        _fill(self, physical=physical, virtual=virtual, virtual_state=virtual_state, value=value, needle=needle, truncated=truncated)
+
+    def _row(self, index: int) -> Hit:
+        state = _STATES[self.virtual_state[index]] if self.virtual_state is not None else "unknown"
+        virtual = self.virtual[index] if self.virtual is not None and state == "mapped" else None
+        return Hit(self.physical[index], virtual, state, self.value[index], self.needle[index])
+
+    def _sliced(self, part: slice) -> Hits:
+        virtual = None if self.virtual is None else self.virtual[part]
+        states = None if self.virtual_state is None else self.virtual_state[part]
+        return Hits(self.physical[part], virtual, states, self.value[part], self.needle[part], self.truncated)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hits, (*self._columns().values(), self.truncated)
+
+    def __repr__(self) -> str:
+        return f"<lockhound.Hits: {len(self)} hits{', truncated' if self.truncated else ''}>"
+
+
+class Runs(Table[Run]):
+    """The runs of present pages, in ascending order."""
+
+    __slots__ = ("count", "pfn")
+    _names = ("pfn", "count")
+
+    pfn: Column
+    count: Column
+
+    def __init__(self, pfn: Column, count: Column) -> None:
+        _fill(self, pfn=pfn, count=count)
+
+    def _row(self, index: int) -> Run:
+        return Run(self.pfn[index], self.count[index])
+
+    def _sliced(self, part: slice) -> Runs:
+        return Runs(self.pfn[part], self.count[part])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Runs, (self.pfn, self.count)
+
+    def __repr__(self) -> str:
+        return f"<lockhound.Runs: {len(self)} runs, {sum(self.count)} pages>"
+
+
+class Addresses(Table["int | None"]):
+    """The kernel addresses that map physical ones; a row is None where none does, and where that is not known (state 2)."""
+
+    __slots__ = ("state", "virtual")
+    _names = ("virtual", "state")
+
+    virtual: Column
+    state: Column  # 0 mapped, 1 unmapped, 2 unknown
+
+    def __init__(self, virtual: Column, state: Column) -> None:
+        _fill(self, virtual=virtual, state=state)
+
+    def _row(self, index: int) -> int | None:
+        return self.virtual[index] if self.state[index] == 0 else None
+
+    def _sliced(self, part: slice) -> Addresses:
+        return Addresses(self.virtual[part], self.state[part])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Addresses, (self.virtual, self.state)
+
+    def __repr__(self) -> str:
+        return f"<lockhound.Addresses: {len(self)} addresses, {sum(state == 0 for state in self.state)} mapped>"
+
+
+class Reads(Table["bytes | None"]):
+    """What read_many found: a row of `size` bytes for each address, None where a byte of it is absent."""
+
+    __slots__ = ("absences", "data", "size")
+    _names = ("absences",)
+
+    data: bytes  # all rows, one after the other; zeros where absent
+    absences: Column  # numbers of Absence, one a row
+    size: int
+
+    def __init__(self, data: bytes, absences: Column, size: int) -> None:
+        _fill(self, data=data, absences=absences, size=size)
+
+    @property
+    def rows(self) -> tuple[bytes | None, ...]:
+        """All rows."""
+        return tuple(self)
+
+    def _row(self, index: int) -> bytes | None:
+        return None if self.absences[index] else self.data[index * self.size : (index + 1) * self.size]
+
+    def _sliced(self, part: slice) -> Reads:
+        kept = range(len(self))[part]
+        data = b"".join(self.data[at * self.size : (at + 1) * self.size] for at in kept)
+        return Reads(data, self.absences[part], self.size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Reads, (self.data, self.absences, self.size)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reads):
+            return NotImplemented
+        return (self.size, self.data, self.absences) == (other.size, other.data, other.absences)
+
+    def __hash__(self) -> int:
+        return hash((self.size, self.data, self.absences))
+
+    def to_frame(self) -> Any:
+        """The rows and absences as a pandas DataFrame."""
+        return frame({"data": list(self), "absence": memoryview(self.absences)})
+
+    def __repr__(self) -> str:
+        return f"<lockhound.Reads: {len(self)} of {self.size} bytes, {sum(map(bool, self.absences))} absent>"

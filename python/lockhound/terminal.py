@@ -1,0 +1,52 @@
+"""What reaches a terminal: the last guard against control characters in names and paths."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from typing import TextIO
+
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def _is_safe(char: str) -> bool:
+    """Whether a character has no power over a terminal or over the order of a line: no controls, formats, surrogates."""
+    return char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def _escape(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if _is_safe(char) else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text)
+
+
+def guarded(text: str, *, color: bool = False) -> str:
+    """The text with every dangerous character written as an escape; with color=True, colours (and nothing else) stay."""
+    if not color:
+        return _escape(text)
+    parts: list[str] = []
+    at = 0
+    for match in _COLOR.finditer(text):
+        parts += _escape(text[at : match.start()]), match.group()
+        at = match.end()
+    return "".join((*parts, _escape(text[at:])))
+
+
+def one_line(text: str) -> str:
+    """The same for something that has to stay on its line."""
+    return guarded(text).replace("\n", "\\n")
+
+
+def wants_color(choice: str, stream: TextIO) -> bool:
+    """What `--color auto|always|never` means for a stream; auto heeds NO_COLOR."""
+    if choice != "auto":
+        return choice == "always"
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def write_line(stream: TextIO, text: str, *, color: bool = False) -> None:
+    """Writes guarded text and one end of line, in whatever encoding the stream has."""
+    line = guarded(text, color=color).rstrip("\n") + "\n"
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
