@@ -6,6 +6,8 @@
 #include "nt/module.h"
 #include "symbols/layout.h"
 
+#include <stdatomic.h>
+
 /* KDDEBUGGER_DATA64, as far as its own Size reaches; fields not there are 0. */
 typedef struct lhi_kdbg {
     bool known;
@@ -21,11 +23,13 @@ typedef struct lhi_kdbg {
 } lhi_kdbg;
 
 struct lh_kernel {
-    int references; /* atomic */
-    lh_dump *dump;  /* retained */
+    atomic_size_t references;
+    lh_dump *dump; /* retained */
     lhi_space space;
     const lhi_layout *layout;
-    uint32_t build;
+    uint32_t build;        /* what NT itself says, where it can be read; else the header's */
+    uint32_t layout_build; /* the build that chose `layout`; a servicing branch may share an older build's
+                              kernel */
     lhi_kdbg kdbg;
     lhi_modules modules;
     bool nt_known;

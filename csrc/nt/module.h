@@ -13,6 +13,7 @@ typedef struct lhi_module {
     lh_absence name_absence; /* LH_PRESENT: name is the file's name */
     uint64_t name_address;   /* where the name would be */
     char name[128];          /* lower case, escaped UTF-8; "" when name_absence says so */
+    uint64_t reach;          /* look-up: the highest end of this and all loaded ones before it */
 } lhi_module;
 
 typedef struct lhi_modules {

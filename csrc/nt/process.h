@@ -4,7 +4,14 @@
 
 #include "nt/kernel.h"
 
-/* As lh_kernel_get_process. */
+/* Address of the KPRCB of processor `index`: KiProcessorBlock[index], accepted when the processor's own
+ * pointers to itself agree (KPCR.CurrentPrcb, facts B.9). LH_ABSENT_LAYOUT: where the table lies is not
+ * known, or it does not lead to a processor. */
+lh_absence lhi_processor(const lh_kernel *kernel, uint32_t index, uint64_t *prcb, uint64_t *at);
+/* Processors to ask: as the header counts them, within what Windows supports. */
+uint32_t lhi_processor_count(const lh_kernel *kernel);
+
+/* As lh_kernel_get_process. out->struct_size is not looked at. */
 lh_status lhi_process_read(const lh_kernel *kernel, uint64_t address, lh_process *out, lh_error *err);
 
 typedef struct lhi_thread_info {

@@ -5,10 +5,11 @@
 #include "space/space.h"
 
 /* Converts `units` UTF-16LE code units to UTF-8 at most size - 1 bytes, never cutting a character; lone
- * surrogates, C0/C1 controls, DEL, bidi controls and U+2028/2029 become \uXXXX, a backslash \\. Lower-cases
- * ASCII when asked. Adds NUL. */
+ * surrogates, C0/C1 controls, DEL, bidi controls, U+2028/2029 and invisible characters (zero width, tags)
+ * become \uXXXX with small digits, one for each unit; a backslash becomes two. Lower-cases ASCII when asked.
+ * Adds NUL; size 0 writes nothing. */
 void lhi_text_utf16(const uint8_t *data, size_t units, bool lower, char *out, size_t size);
-/* The same for bytes taken as ASCII; bytes above 0x7e become \xNN. Ends at a NUL byte. */
+/* The same for bytes taken as ASCII; bytes below 0x20 and above 0x7e become \xNN. Ends at a NUL byte. */
 void lhi_text_bytes(const uint8_t *data, size_t length, char *out, size_t size);
 
 /* A UNICODE_STRING in memory. LH_PRESENT, or why its header or buffer can't be read (*at gets the address);
@@ -19,5 +20,7 @@ lh_absence lhi_text_unicode_string(const lhi_space *space, uint64_t va, bool low
 /* The part behind the last backslash of an (escaped) path: a pointer into it. An escaped backslash is "\\\\".
  */
 const char *lhi_text_base_name(const char *path);
+/* Copies escaped text, as many whole characters and whole escapes as fit. Adds NUL. */
+void lhi_text_copy(const char *text, char *out, size_t size);
 
 #endif

@@ -1,0 +1,66 @@
+/* Entries of the PFN database: who still refers to a physical page.
+ *
+ * Layout: public PDB type _MMPFN by the layout tables; meanings: facts B.8. */
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "nt/memory.h"
+#include "nt/read.h"
+
+#include <string.h>
+
+/* Size of an entry on every x64 kernel (facts B.8). */
+#define ENTRY_SIZE 0x30u
+/* u3: ReferenceCount in the first 16 bits, PageLocation in the low 3 bits of the byte behind them. */
+#define U3_LOCATION 2u
+
+/* The array's address. The kernel's variable comes first: some writers put the variable's address into the
+ * header in place of its value (facts live-memory, "Format facts"). */
+static lh_absence find_database(const lh_kernel *kernel, uint64_t *database, uint64_t *at)
+{
+    const uint64_t header = lhi_dump_header(kernel->dump)->pfn_database;
+    const uint64_t variable = kernel->kdbg.pfn_database;
+    uint64_t value = 0;
+    lh_absence absence = LH_ABSENT_LAYOUT;
+    *at = 0;
+    if (lhi_is_object(variable, 8)) {
+        absence = lhi_read_u64(&kernel->space, variable, &value, at);
+        if (absence == LH_PRESENT && lhi_is_object(value, 16)) {
+            *database = value;
+            return LH_PRESENT;
+        }
+    }
+    if (lhi_is_object(header, 16) && header != variable) {
+        *database = header;
+        return LH_PRESENT;
+    }
+    return absence == LH_PRESENT ? LH_ABSENT_LAYOUT : absence;
+}
+
+void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)
+{
+    const uint64_t size =
+        kernel->layout->sizes[LHI_SIZE_MMPFN] ? kernel->layout->sizes[LHI_SIZE_MMPFN] : ENTRY_SIZE;
+    uint64_t database = 0;
+    uint64_t offset = 0;
+    uint64_t entry = 0;
+    uint64_t word = 0;
+    memset(out, 0, sizeof *out);
+    out->absence = find_database(kernel, &database, &out->absent_at);
+    if (out->absence != LH_PRESENT)
+        return;
+    if (!lhi_mul(pfn, size, &offset) || !lhi_add(database, offset, &entry)) {
+        out->absence = LH_ABSENT_NONCANONICAL;
+        out->absent_at = database;
+        return;
+    }
+    out->absence =
+        lhi_read_field(&kernel->space, kernel->layout, entry, LHI_F_MMPFN_u3, 4, &word, &out->absent_at);
+    if (out->absence == LH_PRESENT)
+        out->absence = lhi_read_field(&kernel->space, kernel->layout, entry, LHI_F_MMPFN_PteAddress, 8,
+                                      &out->pte_address, &out->absent_at);
+    if (out->absence != LH_PRESENT)
+        return;
+    out->references = (uint16_t)word;
+    out->location = (uint8_t)(word >> (8 * U3_LOCATION) & 7);
+    out->absent_at = 0;
+}

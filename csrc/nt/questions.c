@@ -1,0 +1,183 @@
+/* The questions of the public header to an opened kernel: memory, walks, processes, modules, reverse map. */
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/error.h"
+#include "base/vec.h"
+#include "nt/kernel.h"
+#include "nt/process.h"
+
+#include <string.h>
+
+/* More than any version of these structs will hold: tells a struct_size that was never set. */
+#define STRUCT_MOST 4096u
+#define PAGE_MASK   ((uint64_t)LHI_PAGE_SIZE - 1)
+
+/* Gives a result to a caller whose struct may be older (shorter) or newer (longer) than ours. */
+static void give(void *out, size_t caller, const void *result, size_t ours)
+{
+    size_t common = caller < ours ? caller : ours;
+    memset(out, 0, caller);
+    memcpy(out, result, common);
+    memcpy(out, &caller, sizeof caller); /* struct_size comes first in each of them */
+}
+
+static lh_status check_struct(const void *out, lh_error *err)
+{
+    size_t size = 0;
+    if (!out)
+        return lhi_fail_argument(err, "out", "is NULL");
+    memcpy(&size, out, sizeof size);
+    if (size < 2 * sizeof(uint64_t) || size > STRUCT_MOST)
+        return lhi_fail_argument(err, "struct_size", "%zu is no size of this struct", size);
+    return LH_OK;
+}
+
+lh_status lh_kernel_read(const lh_kernel *kernel, uint64_t address, void *buffer, size_t size, size_t *done,
+                         lh_error *err)
+{
+    size_t read = 0;
+    lh_status status = LH_OK;
+    if (!kernel)
+        return lhi_fail_argument(err, "kernel", "is NULL");
+    if (!buffer && size > 0)
+        return lhi_fail_argument(err, "buffer", "is NULL");
+    status = lhi_space_read(&kernel->space, address, buffer, size, &read, err);
+    if (done)
+        *done = read;
+    return status;
+}
+
+lh_status lh_kernel_read_many(const lh_kernel *kernel, const uint64_t *addresses, size_t count, size_t size,
+                              void *buffer, uint8_t *absences, lh_error *err)
+{
+    uint8_t *item = buffer;
+    uint64_t total = 0;
+    if (!kernel)
+        return lhi_fail_argument(err, "kernel", "is NULL");
+    if (!lhi_mul(count, size, &total) || total > SIZE_MAX / 2)
+        return lhi_fail_argument(err, "size", "%zu items of %zu bytes are too many", count, size);
+    if (count > 0 && (!addresses || !absences))
+        return lhi_fail_argument(err, addresses ? "absences" : "addresses", "is NULL");
+    if (total > 0 && !buffer)
+        return lhi_fail_argument(err, "buffer", "is NULL");
+    for (size_t i = 0; i < count; i++, item += size) {
+        lh_error why = {0};
+        lh_status status =
+            size ? lhi_space_read(&kernel->space, addresses[i], item, size, NULL, &why) : LH_OK;
+        if (status == LH_OK) {
+            absences[i] = LH_PRESENT;
+        } else if (status == LH_ERR_ABSENT) {
+            memset(item, 0, size);
+            absences[i] = (uint8_t)why.absence;
+        } else {
+            if (err)
+                *err = why;
+            return status;
+        }
+    }
+    return LH_OK;
+}
+
+lh_status lh_kernel_walk(const lh_kernel *kernel, uint64_t address, lh_walk *out, lh_error *err)
+{
+    lh_walk walk = {0};
+    lh_status status = LH_OK;
+    if (!kernel)
+        return lhi_fail_argument(err, "kernel", "is NULL");
+    status = check_struct(out, err);
+    if (status != LH_OK)
+        return status;
+    lhi_space_walk(&kernel->space, address, &walk);
+    give(out, out->struct_size, &walk, sizeof walk);
+    return LH_OK;
+}
+
+lh_status lh_kernel_map_physical(const lh_kernel *kernel, const uint64_t *addresses, size_t count,
+                                 uint64_t *virtuals, uint8_t *states, lh_error *err)
+{
+    lhi_vec frames = {0};
+    lhi_reverse map = {0};
+    lh_status status = LH_OK;
+    if (!kernel)
+        return lhi_fail_argument(err, "kernel", "is NULL");
+    if (count > 0 && (!addresses || !virtuals || !states))
+        return lhi_fail_argument(err,
+                                 !addresses  ? "addresses"
+                                 : !virtuals ? "virtuals"
+                                             : "states",
+                                 "is NULL");
+    if (count == 0)
+        return LH_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (!lhi_vec_push(&frames, addresses[i] / LHI_PAGE_SIZE)) {
+            status = lhi_fail_memory(err);
+            goto done;
+        }
+    }
+    lhi_vec_sort_unique(&frames);
+    status = lhi_reverse_map(&kernel->space, frames.data, frames.count, &map, err);
+    if (status != LH_OK)
+        goto done;
+    for (size_t i = 0; i < count; i++) {
+        size_t first = 0;
+        if (lhi_reverse_find(&map, addresses[i] / LHI_PAGE_SIZE, &first) > 0) {
+            virtuals[i] = map.va[first] + (addresses[i] & PAGE_MASK);
+            states[i] = 0;
+        } else {
+            virtuals[i] = 0;
+            states[i] = map.complete ? 1 : 2;
+        }
+    }
+done:
+    lhi_reverse_free(&map);
+    lhi_vec_free(&frames);
+    return status;
+}
+
+lh_status lh_kernel_get_process(const lh_kernel *kernel, uint64_t address, lh_process *out, lh_error *err)
+{
+    lh_process process = {0};
+    lh_status status = LH_OK;
+    if (!kernel)
+        return lhi_fail_argument(err, "kernel", "is NULL");
+    status = check_struct(out, err);
+    if (status == LH_OK)
+        status = lhi_process_read(kernel, address, &process, err);
+    if (status == LH_OK)
+        give(out, out->struct_size, &process, sizeof process);
+    return status;
+}
+
+size_t lh_kernel_module_count(const lh_kernel *kernel)
+{
+    return kernel ? kernel->modules.count : 0;
+}
+
+lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module *out, lh_error *err)
+{
+    lh_module module = {0};
+    lhi_image image = {0};
+    lh_status status = LH_OK;
+    if (!kernel)
+        return lhi_fail_argument(err, "kernel", "is NULL");
+    status = check_struct(out, err);
+    if (status != LH_OK)
+        return status;
+    if (index >= kernel->modules.count)
+        return lhi_fail_argument(err, "index", "%zu: there are %zu modules", index, kernel->modules.count);
+    const lhi_module *item = &kernel->modules.items[index];
+    module.base = item->base;
+    module.size = item->size;
+    module.entry = item->unloaded ? 0 : item->entry;
+    module.timestamp = item->timestamp;
+    module.unloaded = item->unloaded;
+    memcpy(module.name, item->name, sizeof module.name);
+    if (!item->unloaded && lhi_image_open(&kernel->space, item->base, item->size, &image) == LH_PRESENT) {
+        if (image.timestamp)
+            module.timestamp = image.timestamp;
+        if (lhi_image_version(&image, module.version) != LH_PRESENT)
+            module.version[0] = 0;
+    }
+    give(out, out->struct_size, &module, sizeof module);
+    return LH_OK;
+}
