@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from .records import Record, frozen
-from .rows import BugCheck
+from .rows import BugCheck, Row
 from .tables import frame_of_rows
 
 SCHEMA = "lockhound.case/1"
@@ -35,9 +36,11 @@ class Confidence:
         return f"{self.score:.2f} ({self.level})"
 
 
-@dataclass(frozen=True, slots=True)
-class NamedDriver:
+@dataclass(frozen=True, slots=True, repr=False)
+class NamedDriver(Row):
     """A driver that the verdict names. version, timestamp and size are None where its image is not in the dump."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"size", "timestamp"})
 
     name: str
     version: str | None
@@ -58,9 +61,11 @@ class Verdict:
     advice: Any  # a string, a tuple of strings, or None
 
 
-@dataclass(frozen=True, slots=True)
-class CaseProcess:
+@dataclass(frozen=True, slots=True, repr=False)
+class CaseProcess(Row):
     """A process of the case; None where a fact could not be read (`case.absent` tells why)."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address"})
 
     address: int | None
     name: str | None
@@ -68,9 +73,11 @@ class CaseProcess:
     locked_pages: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Mdl:
+@dataclass(frozen=True, slots=True, repr=False)
+class Mdl(Row):
     """An MDL whose lock still stands: state is locked, freed_locked or unknown; holder a driver or None."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address"})
 
     address: int
     pages: int
@@ -96,7 +103,9 @@ class Ledger:
 
 def _verdict(fields: Mapping[str, Any]) -> Verdict:
     confidence = fields["confidence"]
-    drivers = tuple(NamedDriver(*(each.get(name) for name in NamedDriver.__slots__)) for each in fields["drivers"])
+    drivers = tuple(
+        NamedDriver(*(each.get(name) for name in (field.name for field in dataclasses.fields(NamedDriver)))) for each in fields["drivers"]
+    )
     return Verdict(
         fields["kind"],
         fields["driver"],

@@ -216,7 +216,7 @@ def describe(document: dict[str, Any], dump: Dump) -> list[str]:
         lines.append(("", f"{info.pages_clipped} pages lost: the file is shorter than it says"))
     if info.time is not None:
         lines.append(("stopped", f"{info.time:%Y-%m-%d %H:%M:%S} UTC"))
-    return [f"{title:14} {one_line(str(text))}".rstrip() for title, text in lines]
+    return [f"{title:16} {one_line(str(text))}".rstrip() for title, text in lines]
 
 
 def run_info(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 class Dump:
     """An open dump, made by lockhound.open(). Any number of threads may use it; leaving `with` closes it for new questions."""
 
-    __slots__ = ("__weakref__", "_bugcheck", "_info", "_kernel", "_lock", "_path", "_raw")
+    __slots__ = ("__weakref__", "_bugcheck", "_info", "_kernel", "_lock", "_path", "_raw", "_raw_kernel")
 
     def __init__(self, raw: _lockhound.Dump, path: str | None = None) -> None:
         self._raw, self._path = raw, path
         self._info = DumpInfo(**raw.info())
         self._bugcheck = BugCheck.of(self._info.bugcheck_code, self._info.parameters)
-        self._kernel: Kernel | None = None
+        self._raw_kernel: _lockhound.Kernel | None = None
+        self._kernel: weakref.ref[Kernel] | None = None  # a strong one would make a cycle, and the file stay open for longer
         self._lock = threading.Lock()
 
     @property
@@ -73,10 +75,19 @@ class Dump:
 
     def kernel(self) -> Kernel:
         """The kernel address space; the same object each time."""
+        raw = self._open_kernel()
         with self._lock:
-            if self._kernel is None or self._raw.closed:
-                self._kernel = Kernel(self, self._raw.kernel())
-            return self._kernel
+            kernel = self._kernel() if self._kernel is not None else None
+            if kernel is None:
+                kernel = Kernel(self, raw)
+                self._kernel = weakref.ref(kernel)
+            return kernel
+
+    def _open_kernel(self) -> _lockhound.Kernel:
+        with self._lock:
+            if self._raw_kernel is None or self._raw.closed:
+                self._raw_kernel = self._raw.kernel()
+            return self._raw_kernel
 
     def search(
         self,
@@ -116,7 +127,7 @@ class Dump:
         if self.closed:
             return None  # let the search say so
         try:
-            return self.kernel()._raw
+            return self._open_kernel()
         except IOFailure:
             raise
         except LockhoundError:

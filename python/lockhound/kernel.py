@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Kernel:
     """Virtual memory, processes and modules of a dump; made by Dump.kernel(). It ends with its dump."""
 
-    __slots__ = ("_dump", "_raw")
+    __slots__ = ("__weakref__", "_dump", "_raw")
 
     def __init__(self, dump: Dump, raw: _lockhound.Kernel) -> None:
         self._dump, self._raw = dump, raw

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from . import _lockhound
 
@@ -41,9 +41,29 @@ class Absence(IntEnum):
     LAYOUT = 10  # no structure layout is known for this build
 
 
-@dataclass(frozen=True, slots=True)
-class BugCheck:
+class Row:
+    """Base of the rows: their repr shows the fields of `_hex` in hexadecimal, as everybody in this field does."""
+
+    __slots__ = ()
+    _hex: ClassVar[frozenset[str]] = frozenset()
+
+    def __repr__(self) -> str:
+        names = [field.name for field in dataclasses.fields(cast("Any", self))]
+        shown = (f"{name}={_shown(getattr(self, name), name in self._hex)}" for name in names)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _shown(value: Any, in_hex: bool) -> str:
+    if in_hex and isinstance(value, tuple):
+        return f"({', '.join(_shown(item, True) for item in value)})"
+    return f"{value:#x}" if in_hex and isinstance(value, int) else repr(value)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BugCheck(Row):
     """A bug check, and what its parameters mean in this variant (None where that is not known)."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"code", "parameters"})
 
     code: int
     name: str | None
@@ -62,9 +82,23 @@ class BugCheck:
         return f"{self.code:#x} {self.name or 'unknown'} ({numbers})"
 
 
-@dataclass(frozen=True, slots=True)
-class DumpInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class DumpInfo(Row):
     """What a dump's header says, and how many pages are there."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset(
+        {
+            "active_process_head",
+            "bugcheck_code",
+            "debugger_data_block",
+            "directory_table_base",
+            "highest_pfn",
+            "loaded_module_list",
+            "machine",
+            "parameters",
+            "pfn_database",
+        }
+    )
 
     format: str
     machine: int  # IMAGE_FILE_MACHINE_*
@@ -111,9 +145,11 @@ class Run:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+@dataclass(frozen=True, slots=True, repr=False)
+class Hit(Row):
     """A value found in physical memory. virtual_state is "mapped", "unmapped" or "unknown"; virtual is None unless mapped."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"physical", "value", "virtual"})
 
     physical: int
     virtual: int | None
@@ -121,14 +157,12 @@ class Hit:
     value: int
     needle: int  # index into the values asked for, then into the ranges
 
-    def __repr__(self) -> str:
-        virtual = self.virtual_state if self.virtual is None else f"{self.virtual:#x}"
-        return f"Hit(physical={self.physical:#x}, virtual={virtual}, value={self.value:#x}, needle={self.needle})"
 
-
-@dataclass(frozen=True, slots=True)
-class Walk:
+@dataclass(frozen=True, slots=True, repr=False)
+class Walk(Row):
     """A walk of the page tables. absence is None when the byte can be read, else it says why not, and level where it ended."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address", "entries", "entry_addresses", "page_size", "physical"})
 
     address: int
     physical: int | None
@@ -139,23 +173,22 @@ class Walk:
     entries: tuple[int, ...]
     entry_addresses: tuple[int, ...]
 
-    def __repr__(self) -> str:
-        if self.absence is not None:
-            return f"Walk({self.address:#x}: {self.absence} at level {self.level})"
-        return f"Walk({self.address:#x} -> {self.physical or 0:#x}, page of {self.page_size} bytes)"
 
-
-@dataclass(frozen=True, slots=True)
-class Absent:
+@dataclass(frozen=True, slots=True, repr=False)
+class Absent(Row):
     """Why something is not known, and the address that is missing (None where the layout is)."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address"})
 
     kind: str
     address: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+@dataclass(frozen=True, slots=True, repr=False)
+class Process(Row):
     """A process object. Fields that could not be read are None, and `absent` tells why the first of them could not."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address", "directory_table_base", "flags"})
 
     address: int
     name: str | None
@@ -178,9 +211,11 @@ class Process:
         return cls(**record, absent=None if kind is None else Absent(kind, address or None))
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+@dataclass(frozen=True, slots=True, repr=False)
+class Module(Row):
     """A loaded or unloaded driver. timestamp is 0 and version "" where they are not known."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"base", "entry", "size", "timestamp"})
 
     name: str
     base: int
