@@ -12,6 +12,8 @@ typedef struct lhi_pfn_entry {
     uint8_t location; /* u3.PageLocation: 0 zeroed, 1 free, 2 standby, 3 modified, 6 active, 7 transition */
     uint64_t pte_address; /* low bit set: the PTE is gone */
 } lhi_pfn_entry;
+/* Address of the array of entries. */
+lh_absence lhi_pfn_database(const lh_kernel *kernel, uint64_t *database, uint64_t *absent_at);
 /* From the PFN database at the header's (or the debugger block's) address. */
 void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out);
 

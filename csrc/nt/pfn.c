@@ -13,27 +13,38 @@
 /* u3: ReferenceCount in the first 16 bits, PageLocation in the low 3 bits of the byte behind them. */
 #define U3_LOCATION 2u
 
-/* The array's address. The kernel's variable comes first: some writers put the variable's address into the
- * header in place of its value (facts live-memory, "Format facts"). */
+static lh_absence from_variable(const lh_kernel *kernel, uint64_t variable, uint64_t *database, uint64_t *at)
+{
+    uint64_t value = 0;
+    lh_absence absence = lhi_read_u64(&kernel->space, variable, &value, at);
+    if (absence != LH_PRESENT)
+        return absence;
+    if (!lhi_is_object(value, LHI_PAGE_SIZE)) {
+        *at = variable;
+        return LH_ABSENT_LAYOUT;
+    }
+    *database = value;
+    return LH_PRESENT;
+}
+
+/* The array's address. The header may hold it, or the address of the kernel's variable with it (facts
+ * live-memory, "Format facts"): a variable lies inside an image, and the array begins a page. */
 static lh_absence find_database(const lh_kernel *kernel, uint64_t *database, uint64_t *at)
 {
     const uint64_t header = lhi_dump_header(kernel->dump)->pfn_database;
-    const uint64_t variable = kernel->kdbg.pfn_database;
-    uint64_t value = 0;
     lh_absence absence = LH_ABSENT_LAYOUT;
     *at = 0;
-    if (lhi_is_object(variable, 8)) {
-        absence = lhi_read_u64(&kernel->space, variable, &value, at);
-        if (absence == LH_PRESENT && lhi_is_object(value, 16)) {
-            *database = value;
-            return LH_PRESENT;
-        }
-    }
-    if (lhi_is_object(header, 16) && header != variable) {
+    if (lhi_is_object(kernel->kdbg.pfn_database, 8))
+        absence = from_variable(kernel, kernel->kdbg.pfn_database, database, at);
+    if (absence == LH_PRESENT)
+        return LH_PRESENT;
+    if (lhi_is_object(header, 8) && lhi_module_at(&kernel->modules, header))
+        return from_variable(kernel, header, database, at);
+    if (lhi_is_object(header, LHI_PAGE_SIZE)) {
         *database = header;
         return LH_PRESENT;
     }
-    return absence == LH_PRESENT ? LH_ABSENT_LAYOUT : absence;
+    return absence;
 }
 
 void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)

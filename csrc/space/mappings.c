@@ -10,6 +10,9 @@
 /* Times that one table, met through several entries, is listed again. */
 #define VISITS 8
 
+/* PWT and PCD (Intel SDM volume 3, 4-level paging): how device memory is mapped, and RAM is not. */
+#define UNCACHED 0x18u
+
 typedef struct listing {
     const lhi_space *space;
     void (*visit)(void *user, const lhi_mapping *mapping);
@@ -29,26 +32,28 @@ static void flush(listing *l)
     l->open.pages = 0;
 }
 
-static void emit(listing *l, uint64_t va, uint64_t pages, lh_absence state)
+static void emit(listing *l, uint64_t va, uint64_t pages, lh_absence state, bool uncached)
 {
-    if (l->open.pages != 0 && l->open.state == state && l->open.va + l->open.pages * LHI_PAGE_SIZE == va) {
+    uncached = uncached && state != LH_PRESENT;
+    if (l->open.pages != 0 && l->open.state == state && l->open.uncached == uncached &&
+        l->open.va + l->open.pages * LHI_PAGE_SIZE == va) {
         l->open.pages += pages;
         return;
     }
     flush(l);
-    l->open = (lhi_mapping){va, pages, state};
+    l->open = (lhi_mapping){va, pages, state, uncached};
 }
 
 /* A page of `count` frames, cut where presence changes. The first frame of an absent stretch speaks for it.
  */
-static void emit_page(listing *l, uint64_t va, uint64_t frame, uint64_t count)
+static void emit_page(listing *l, uint64_t va, uint64_t frame, uint64_t count, bool uncached)
 {
     while (count != 0) {
         lhi_run run = {0};
         uint64_t n = count;
         lh_absence state = LH_PRESENT;
         if (l->steps == 0) {
-            emit(l, va, count, LH_ABSENT_TABLE);
+            emit(l, va, count, LH_ABSENT_TABLE, false);
             return;
         }
         l->steps--;
@@ -64,7 +69,7 @@ static void emit_page(listing *l, uint64_t va, uint64_t frame, uint64_t count)
                 state = lhi_pages_find(l->space->pages, frame, &run);
             }
         }
-        emit(l, va, n, state);
+        emit(l, va, n, state, uncached);
         va += n * LHI_PAGE_SIZE;
         frame += n;
         count -= n;
@@ -110,7 +115,7 @@ static lh_status list_table(listing *l, uint64_t frame, int level, uint64_t base
         return status;
     if (entries == NULL) {
         emit(l, base + ((uint64_t)first << lhi_entry_shift(level)), (LHI_ENTRY_COUNT - first) * pages,
-             LH_ABSENT_TABLE);
+             LH_ABSENT_TABLE, false);
         return LH_OK;
     }
     if (l->steps <= UINT64_MAX - LHI_ENTRY_COUNT)
@@ -123,7 +128,7 @@ static lh_status list_table(listing *l, uint64_t frame, int level, uint64_t base
             continue;
         lhi_entry_decode(l->space->pages, raw, level, &entry);
         if (entry.kind == LHI_ENTRY_PAGE) {
-            emit_page(l, va, entry.frame, pages);
+            emit_page(l, va, entry.frame, pages, (raw & UNCACHED) != 0);
         } else if (entry.kind == LHI_ENTRY_TABLE &&
                    !(level == 4 && entry.frame == l->space->dtb / LHI_PAGE_SIZE)) {
             status = list_table(l, entry.frame, level - 1, va, err);

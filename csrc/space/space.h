@@ -71,6 +71,8 @@ typedef struct lhi_mapping {
     lh_absence state; /* LH_PRESENT, NOT_CAPTURED, CLIPPED, NOT_RAM, or TABLE: a whole table is missing (or
                          was listed eight times already) and `pages` is what it could map at most. Inside a
                          large page the first of several absent frames tells the state of all */
+    bool
+        uncached; /* of an absent range: the entry maps it uncached or write-combining, as device memory is */
 } lhi_mapping;
 /* Calls visit for each; ascending va; the self-map region itself is left out. */
 lh_status lhi_space_mappings(const lhi_space *space, void (*visit)(void *user, const lhi_mapping *mapping),
