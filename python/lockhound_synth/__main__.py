@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import scenarios
 from .containers import TYPES
+from .layouts import KERNELS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,11 +17,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="names of the scenarios")
     write = commands.add_parser("write", help="write a dump")
-    write.add_argument("scenario", choices=scenarios.NAMES)
+    write.add_argument("scenario", choices=scenarios.NAMES + scenarios.MORE)
     write.add_argument("-o", "--output", type=Path, required=True)
     write.add_argument("--build", type=int, default=19041, choices=scenarios.BUILDS)
     write.add_argument("--type", type=int, default=6, choices=TYPES)
     write.add_argument("--seed", type=int, default=0)
+    write.add_argument("--genuine", action="store_true", help="nt takes the identity of a public symbol file (19041, 22000)")
     write.add_argument("--truth", type=Path, help="write what is true as JSON")
     write.add_argument("--without", action="append", default=[], metavar="LABEL", help="leave out the page of this evidence")
     write.add_argument("--filler-mib", type=int, default=0, help="more RAM full of noise (type 1)")
@@ -30,9 +32,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.command == "list":
-        print("\n".join(scenarios.NAMES))
+        print("\n".join(scenarios.NAMES + scenarios.MORE))
         return 0
-    forged = scenarios.build(options.scenario, build=options.build, seed=options.seed)
+    if options.genuine and options.build not in KERNELS:
+        print(f"no public symbol file for build {options.build}", file=sys.stderr)
+        return 2
+    forged = scenarios.build(options.scenario, build=options.build, seed=options.seed, genuine=options.genuine)
     unknown = [label for label in options.without if label not in forged.evidence_pages]
     if unknown:
         print(f"no such evidence: {', '.join(unknown)}; there is {', '.join(sorted(forged.evidence_pages))}", file=sys.stderr)

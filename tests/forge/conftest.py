@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
+
 from lockhound_synth import scenarios
 from lockhound_synth.forge import Forged
 
@@ -14,7 +15,7 @@ def machine(name: str, build: int = 19041, seed: int = 0, genuine: bool = False)
     return scenarios.build(name, build=build, seed=seed, genuine=genuine)
 
 
-@pytest.fixture(params=scenarios.NAMES)
+@pytest.fixture(params=scenarios.NAMES + scenarios.MORE)
 def story(request: pytest.FixtureRequest) -> str:
     """Each scenario's name in turn."""
     return str(request.param)

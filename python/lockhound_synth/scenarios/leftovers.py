@@ -6,6 +6,7 @@ import struct
 
 from lockhound_synth import io, packets, processes
 from lockhound_synth.packets import CONTROL, READ, Slot
+from lockhound_synth.truth import FREED_LOCKED
 
 from .pending import guilty_device, send
 from .stage import Stage
@@ -65,6 +66,30 @@ def stale_and_freed(stage: Stage) -> None:
     frame = processes.user_pages(machine, stage.others[0], 1)[1]
     machine.space.write(reused, record + struct.pack("<Q", frame[0]))
     stage.considered.append({"address": f"{reused:#x}", "why": "paging_read"})
+
+
+def freed_locked(stage: Stage) -> None:
+    """An MDL went back to its list while it was locked: the pages stay charged, and who freed it left no trace that convicts."""
+    stage.description = "the MDL was freed without an unlock; old pointers to it name nobody"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    innocents = [guilty_device(stage)[1] for _ in range(2)]
+    mdl = packets.make_mdl(machine, victim, rng.randrange(1, packets.FIXED_PAGES + 1), mapped=False)
+    stage.charge(mdl, None, state=FREED_LOCKED)
+    # Its neighbours on the list: what Next leads to is nobody's chain.
+    for _ in range(2):
+        packets.free_mdl(machine, packets.make_mdl(machine, rng.choice(stage.others), rng.randrange(1, 9), locked=False))
+    packets.free_mdl(machine, mdl)
+    packets.free_mdl(machine, packets.make_mdl(machine, rng.choice(stage.others), rng.randrange(1, 9), locked=False))
+    other = rng.choice(innocents)
+    slot = Slot(other, CONTROL, file=io.make_file(machine, other), control=packets.PENDING_RETURNED)
+    freed = packets.make_irp(machine, [slot], 1, mdl=mdl, linked="none", lookaside=True)
+    packets.free_irp(machine, freed)
+    stage.note_irp(freed, "freed", other, label=False)
+    # An idle packet with a leftover pointer: its "current location" lies behind its end.
+    idle = packets.make_irp(machine, [None], 2, mdl=mdl, manager=False, flags=0)
+    stage.note_irp(idle, "idle", None)
+    stage.kind = "unattributed"
 
 
 def no_mdl(stage: Stage) -> None:

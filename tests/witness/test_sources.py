@@ -1,0 +1,107 @@
+"""The forge's tables come from their own source and agree with a second one; forge and reader share nothing."""
+
+from __future__ import annotations
+
+import ast
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockhound_synth import generate_layouts
+from lockhound_synth.layouts.offsets import BUILDS, PDB_GUIDS, SHAPES
+
+FORGE, READER = "lockhound_synth", "lockhound"
+FORGE_SOURCE, READER_SOURCE = "types-six-kernels.json.xz", "nt-layouts.json.xz"
+
+
+def imported(source: str) -> set[str]:
+    """Top-level names of the packages that a Python file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name in ("import_module", "__import__"):
+                found.add(str(node.args[0].value).split(".")[0])
+    return found
+
+
+def test_tables_are_what_the_generator_writes(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shared / "data" / "isf"
+    if not (folder / FORGE_SOURCE).is_file():
+        pytest.skip(f"{FORGE_SOURCE} is not in the shared data")
+    committed = generate_layouts.HERE
+    monkeypatch.setattr(generate_layouts, "HERE", tmp_path)
+    assert generate_layouts.main([str(folder)]) == 0
+    for name in ("offsets.py", "kernels.py"):
+        assert (tmp_path / name).read_text() == (committed / name).read_text(), name
+
+
+def test_a_second_source_agrees(shared: Path) -> None:
+    """The reader's source has the same kernels by PDB identity: what both know of a field must be the same."""
+    path = shared / "data" / READER_SOURCE
+    if not path.is_file():
+        pytest.skip(f"{READER_SOURCE} is not in the shared data")
+    with lzma.open(path) as stream:
+        data: dict[str, Any] = json.load(stream)
+    kernels = {kernel["guid"]: kernel for kernel in data["kernels"]}
+    compared = 0
+    for build, guid in PDB_GUIDS.items():
+        assert guid in kernels, build
+        types = {name: data["type_tables"][index] for name, index in kernels[guid]["types"].items()}
+        for name, index in BUILDS[build].items():
+            other = types.get(f"_{name}")
+            if other is None:
+                continue
+            size, fields = SHAPES[index]
+            assert size == other["size"], (build, name)
+            for field, (offset, _) in fields.items():
+                if field in other["fields"]:
+                    assert offset == other["fields"][field][0], (build, name, field)
+                    compared += 1
+    assert compared > 1000
+
+
+def test_forge_and_reader_do_not_import_each_other(root: Path) -> None:
+    forge = list((root / "python" / FORGE).rglob("*.py"))
+    assert len(forge) > 30
+    for path in forge:
+        assert READER not in imported(path.read_text()), path
+    reader = list((root / "python" / READER).rglob("*.py")) + list((root / "csrc").rglob("*.py"))
+    for path in reader:
+        assert FORGE not in imported(path.read_text()), path
+
+
+def test_the_import_check_can_fail() -> None:
+    assert imported("def f():\n    from lockhound.case import x\n") == {"lockhound"}
+    assert imported("import lockhound_synth.forge as f, json") == {"lockhound_synth", "json"}
+    assert imported("__import__('lockhound')\nimportlib.import_module('lockhound.x')") == {"lockhound"}
+    assert imported("from . import lockhound") == set()
+
+
+def test_generators_read_different_sources(root: Path) -> None:
+    forge = (root / "python" / FORGE / "generate_layouts.py").read_text()
+    assert FORGE_SOURCE in forge
+    assert READER_SOURCE not in forge
+    reader = [path.read_text() for path in (root / "csrc").rglob("*.py")]
+    if not reader:
+        pytest.skip("the reader's generator is not here")
+    assert any(READER_SOURCE in text for text in reader)
+    assert not any(FORGE_SOURCE in text for text in reader)
+
+
+def test_no_file_stands_on_both_sides(root: Path) -> None:
+    def contents(folder: Path) -> set[bytes]:
+        return {path.read_bytes().strip() for path in folder.rglob("*") if path.is_file() and path.suffix in (".py", ".c", ".h", ".json")}
+
+    forge = contents(root / "python" / FORGE) - {b""}
+    reader = (contents(root / "csrc") | contents(root / "python" / READER)) - {b""}
+    assert forge
+    assert reader
+    assert not forge & reader
