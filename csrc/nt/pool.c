@@ -11,8 +11,10 @@
 #define HEADER_SIZE 16u
 #define UNIT        16u    /* of BlockSize and PreviousSize */
 #define BLOCK_MOST  0xff0u /* 255 units: the field has 8 bits */
-/* PoolType of a block in use has this bit; a free one has 0 there. */
-#define IN_USE 2u
+/* PoolType of a block in use has this bit; a free one has 0 there. Beside it stand the paged bit, the quota
+ * and the session bit, nothing else (kernel triage dumps of 19041 show 2, 3, 10 and 11 only). */
+#define IN_USE    2u
+#define TYPE_BITS 0x2bu
 /* "Protected": not part of the tag. */
 #define TAG_PROTECTED 0x80u
 /* First build whose kernel pool is a segment heap: BlockSize and PreviousSize no longer form a chain, and
@@ -36,6 +38,8 @@ static bool decode(const uint8_t *bytes, header *out)
         if (out->tag[i] < 0x20 || out->tag[i] > 0x7e)
             return false;
     }
+    if (out->type != 0 && ((out->type & ~TYPE_BITS) != 0 || (out->type & IN_USE) == 0))
+        return false;
     return out->size >= HEADER_SIZE + UNIT;
 }
 
@@ -50,7 +54,7 @@ static void answer(const lh_kernel *kernel, uint64_t at, const header *h, lhi_po
     else if ((h->type & IN_USE) != 0)
         out->state = LHI_POOL_ALLOCATED;
     else
-        out->state = h->type == 0 ? LHI_POOL_FREE : LHI_POOL_UNKNOWN;
+        out->state = LHI_POOL_FREE;
 }
 
 /* Follows the blocks of a page from its first one: true when every header up to the one that spans `offset`
@@ -105,7 +109,8 @@ void lhi_pool_block_at(const lh_kernel *kernel, uint64_t va, lhi_pool_block *out
             return;
         for (size_t back = HEADER_SIZE; back <= length; back += UNIT) {
             uint64_t here = end - back;
-            if (decode(bytes + (here - begin), &h) && va - here < h.size) {
+            /* On a segment heap only blocks in use have this header. */
+            if (decode(bytes + (here - begin), &h) && va - here < h.size && (chained || h.type != 0)) {
                 answer(kernel, here, &h, out);
                 return;
             }
