@@ -46,8 +46,8 @@ static bool parse_optional(const uint8_t *bytes, uint16_t size, lhi_image *image
     if (count > (size - OPTIONAL_FIXED) / 8u)
         count = (size - OPTIONAL_FIXED) / 8u;
     for (uint32_t i = 0; i < count; i++) {
-        image->directories[i].rva = lhi_u32(bytes + OPTIONAL_FIXED + 8 * i);
-        image->directories[i].size = lhi_u32(bytes + OPTIONAL_FIXED + 8 * i + 4);
+        image->directories[i].rva = lhi_u32(bytes + OPTIONAL_FIXED + (size_t)8 * i);
+        image->directories[i].size = lhi_u32(bytes + OPTIONAL_FIXED + (size_t)8 * i + 4);
     }
     return image->size_of_image != 0;
 }
