@@ -47,10 +47,14 @@ def parse(data: bytes) -> RawDump:
         assert data[0x2000:0x2008] == {5: b"FDMPDUMP", 6: b"SDMPDUMP"}[kind]
         first, present, bits = struct.unpack_from("<3Q", data, 0x2020)
         at = first
-        for pfn in range(bits):
-            if data[0x2038 + (pfn >> 3)] >> (pfn & 7) & 1:
-                places[pfn] = at
-                at += PAGE
+        marks = int.from_bytes(data[0x2038 : 0x2038 + (bits + 7) // 8], "little")
+        text = f"{marks:b}"[::-1]
+        pfn = text.find("1")
+        while pfn >= 0:
+            places[pfn] = at
+            at += PAGE
+            pfn = text.find("1", pfn + 1)
+        assert not places or max(places) < bits
         assert len(places) == present
     assert at == len(data)
     assert struct.unpack_from("<q", data, 0xFA0)[0] == len(data)

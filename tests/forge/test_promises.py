@@ -38,6 +38,11 @@ def test_decoys_are_in_the_file_and_the_header_is_true(forged: Forged, kind: int
     assert {"pool_quota", "pool_quota_encoded", "handle_entry", "monitor_table", "freed_pool", "one_bit_off", "stack"} <= set(seen)
     assert {"thread_process", "thread_apc_process", "handle_table_owner"} <= set(seen)
     assert ("free_frame" in seen) == (kind != BITMAP_KERNEL)
+    # The header says what is true.
+    truth = forged.truth
+    assert (raw.kind, raw.bugcheck, raw.dtb) == (kind, truth.bugcheck["code"], int(truth.dtb, 16))
+    assert [f"{p:#x}" for p in raw.parameters] == truth.bugcheck["parameters"]
+    assert sorted(raw.places) == forged.present(kind)
 
 
 def test_decoys_name_the_process(forged: Forged) -> None:
@@ -52,12 +57,6 @@ def test_decoys_name_the_process(forged: Forged) -> None:
     near = [int(d["value"], 16) ^ int(address, 16) for d in forged.truth.decoys if d["kind"] == "one_bit_off"]
     assert len(near) == 3
     assert all(bits.bit_count() == 1 for bits in near)
-
-    # The header says what is true.
-    truth = forged.truth
-    assert (raw.kind, raw.bugcheck, raw.dtb) == (kind, truth.bugcheck["code"], int(truth.dtb, 16))
-    assert [f"{p:#x}" for p in raw.parameters] == truth.bugcheck["parameters"]
-    assert sorted(raw.places) == forged.present(kind)
 
 
 def test_truth_is_json(forged: Forged) -> None:
