@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import lzma
 import subprocess
 import sys
 from pathlib import Path
@@ -317,3 +319,50 @@ def test_byte_offset(generator: ModuleType, entry: list[Any], expected: int) -> 
 def test_bit_field_without_a_byte_of_its_own_is_refused(generator: ModuleType) -> None:
     with pytest.raises(ValueError, match="does not fill bytes"):
         generator.byte_offset([0, "unsigned char:3:5"])
+
+
+ISF = ("339E74133576439CBCDF7E0229DA3773", "5278AFF86C341677D7D7835C85B7B844", "32C1A669D5FFEFD41091F636CFDB6E99")
+LDR_SHARED = "InLoadOrderLinks DllBase EntryPoint SizeOfImage FullDllName BaseDllName Flags".split()
+
+
+def places(types: dict[str, Any], name: str, base: int = 0) -> dict[str, int]:
+    """Byte offset of every field of a type, unnamed structures and unions opened; bit fields by the byte they begin in."""
+    found: dict[str, int] = {}
+    for field, entry in types[name]["fields"].items():
+        kind = entry["type"]
+        at = base + entry["offset"] + (kind["bit_position"] // 8 if kind["kind"] == "bitfield" else 0)
+        found.setdefault(field, at)
+        if str(kind.get("name", "")).startswith("__") and kind["kind"] in ("struct", "union"):
+            for inner, offset_inside in places(types, kind["name"], at).items():
+                found.setdefault(inner, offset_inside)
+    return found
+
+
+@pytest.mark.parametrize("guid", ISF)
+def test_whole_symbol_files_agree(generator: ModuleType, kernels: list[Any], shared: Path, guid: str) -> None:
+    """Every field, also those that the tables do not hold and the generator states (Tail, lookaside lists), and every global."""
+    path = shared / "data" / "isf" / f"{guid}-1.json.xz"
+    if not path.exists():
+        pytest.skip("the complete symbol files are not here")
+    with lzma.open(path, "rt", encoding="utf-8") as stream:
+        isf = json.load(stream)
+    types = isf["user_types"]
+    kernel = next(kernel for kernel in kernels if kernel.guid == guid)
+    compared = 0
+    for structure, names in generator.WANTED.items():
+        real = f"_{structure}" if f"_{structure}" in types else ""
+        if structure == "KLDR_DATA_TABLE_ENTRY" and not real:
+            real = "_LDR_DATA_TABLE_ENTRY"
+            names = " ".join(LDR_SHARED)
+        if not real:
+            assert structure == "UNLOADED_DRIVERS" or (structure.startswith("LOCK_") and kernel.build == 7601)
+            continue
+        where = places(types, real)
+        for field in names.split():
+            assert offset(generator, kernel.shape, structure, field) == where.get(field, NO_OFFSET), f"{structure}.{field}"
+            compared += 1
+        if real == f"_{structure}":
+            assert size(generator, kernel.shape, structure) == types[real]["size"], structure
+    assert compared > 140
+    for name, rva in zip(generator.GLOBALS, kernel.rvas, strict=True):
+        assert rva == isf["symbols"].get(name, {"address": 0})["address"], name
