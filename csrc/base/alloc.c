@@ -10,6 +10,7 @@
 static atomic_uint_fast64_t allocations;
 static atomic_uint_fast64_t fail_at; /* value of `allocations` that fails; 0 = none */
 static atomic_int fail_for_ever;
+static atomic_uint_fast64_t largest;
 
 void lhi_alloc_fail_at(uint64_t n, int persistent)
 {
@@ -22,29 +23,38 @@ uint64_t lhi_alloc_count(void)
     return atomic_load(&allocations);
 }
 
-static int must_fail(void)
+uint64_t lhi_alloc_largest(void)
 {
+    return atomic_exchange(&largest, 0);
+}
+
+static int must_fail(uint64_t size)
+{
+    uint64_t before = atomic_load(&largest);
+    while (before < size && !atomic_compare_exchange_weak(&largest, &before, size))
+        continue;
     uint64_t number = atomic_fetch_add(&allocations, 1) + 1;
     uint64_t at = atomic_load(&fail_at);
     return at && (number == at || (number > at && atomic_load(&fail_for_ever)));
 }
 #else
-static int must_fail(void)
+static int must_fail(uint64_t size)
 {
+    (void)size;
     return 0;
 }
 #endif
 
 void *lhi_malloc(size_t size)
 {
-    return must_fail() ? NULL : malloc(size ? size : 1);
+    return must_fail(size) ? NULL : malloc(size ? size : 1);
 }
 
 void *lhi_calloc(size_t count, size_t size)
 {
     if (size && count > SIZE_MAX / size) /* calloc checks too, but sanitizers stop at it */
         return NULL;
-    if (must_fail())
+    if (must_fail(count * size))
         return NULL;
     return count && size ? calloc(count, size) : calloc(1, 1); /* ISO C leaves the size 0 open */
 }
@@ -53,9 +63,9 @@ void *lhi_realloc_array(void *pointer, size_t count, size_t size)
 {
     if (size && count > SIZE_MAX / size)
         return NULL;
-    if (must_fail())
-        return NULL;
     size_t bytes = count * size;
+    if (must_fail(bytes))
+        return NULL;
     return realloc(pointer, bytes ? bytes : 1);
 }
 

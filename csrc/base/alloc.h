@@ -15,7 +15,8 @@ char *lhi_strdup(const char *text);
 /* The n-th allocation from now fails (1 = the next one); 0 switches the fault off. Every later one fails
  * too when `persistent`. Not thread safe. */
 void lhi_alloc_fail_at(uint64_t n, int persistent);
-uint64_t lhi_alloc_count(void); /* allocations since the start */
+uint64_t lhi_alloc_count(void);   /* allocations since the start */
+uint64_t lhi_alloc_largest(void); /* bytes of the largest one asked for since the last call */
 #endif
 
 #endif

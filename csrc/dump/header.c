@@ -41,11 +41,11 @@ static const char *type_name(uint32_t type)
     case 1:
         return "full";
     case 2:
-        return "summary (kernel dump of Windows 7 and before)";
+        return "summary: kernel pages, Windows 7 and before";
     case 3:
         return "header only";
     case 4:
-        return "triage (small memory dump)";
+        return "triage: small memory dump";
     case 5:
         return "full bitmap";
     case 6:
@@ -53,11 +53,11 @@ static const char *type_name(uint32_t type)
     case 7:
         return "automatic";
     case 8:
-        return "range, kernel pages";
+        return "range: kernel pages";
     case 9:
-        return "range, kernel and user pages";
+        return "range: kernel and user pages";
     case 10:
-        return "range, complete";
+        return "range: complete";
     default:
         return NULL;
     }
@@ -179,8 +179,9 @@ static lh_status check_kind(const uint8_t *bytes, lh_dump_info *info, lh_error *
     default:
         if (type == LHI_UNSET32)
             return lhi_fail_field(err, LH_ERR_FORMAT, "DumpType", DUMP_TYPE, "was never set");
-        return lhi_fail_field(err, LH_ERR_UNSUPPORTED, "DumpType", DUMP_TYPE, "%s dump, type %u, is not read",
-                              type_name(type) ? type_name(type) : "an unknown kind of", (unsigned)type);
+        return lhi_fail_field(err, LH_ERR_UNSUPPORTED, "DumpType", DUMP_TYPE,
+                              "a dump of type %u (%s); only 1 (full), 5 and 6 (bitmap) are read",
+                              (unsigned)type, type_name(type) ? type_name(type) : "unknown");
     }
     info->machine = machine;
     return LH_OK;

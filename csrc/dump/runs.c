@@ -23,24 +23,61 @@ static lh_status fail_run(lh_error *err, uint32_t index, const char *reason)
     return lhi_fail_field(err, LH_ERR_FORMAT, field, FIRST_RUN + (uint64_t)index * RUN_SIZE, "%s", reason);
 }
 
-/* Number of leading runs that stand without contradiction; *bad is the run that ended them. */
-static uint32_t believable(const lhi_memory_run *run, uint32_t count, uint32_t *bad, const char **reason)
+/* What the header has, and which of it is believed. */
+typedef struct lhi_candidates {
+    lhi_memory_run run[LHI_MOST_RUNS]; /* in the header's order */
+    bool refused[LHI_MOST_RUNS];
+    uint32_t count;
+    uint32_t bad; /* the first that shows a contradiction, and why */
+    const char *reason;
+} lhi_candidates;
+
+static void refuse(lhi_candidates *all, uint32_t index, const char *reason)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        *bad = i;
-        if (run[i].pfn >= LHI_PFN_LIMIT || run[i].count > LHI_PFN_LIMIT - run[i].pfn) {
-            *reason = "lies beyond the end of physical memory";
-            return i;
-        }
-        /* Either of two runs that claim one page may be wrong, and with it the place of all pages behind
-         * it: none of them is used. */
-        for (uint32_t j = 0; j < i; j++)
-            if (overlap(&run[j], &run[i])) {
-                *reason = "claims pages of another run";
-                return j;
-            }
+    if (!all->reason) {
+        all->bad = index;
+        all->reason = reason;
     }
-    return count;
+    all->refused[index] = true;
+}
+
+/* Refuses runs that can't lie where they claim. Of two that claim one page either may be wrong: both go. */
+static void refuse_impossible(lhi_candidates *all)
+{
+    for (uint32_t i = 0; i < all->count; i++) {
+        const lhi_memory_run *run = &all->run[i];
+        bool outside = run->pfn >= LHI_PFN_LIMIT || run->count > LHI_PFN_LIMIT - run->pfn;
+        if (outside)
+            refuse(all, i, "lies beyond the end of physical memory");
+        for (uint32_t j = 0; j < i && !outside; j++) {
+            const lhi_memory_run *other = &all->run[j];
+            bool valid = other->pfn < LHI_PFN_LIMIT && other->count <= LHI_PFN_LIMIT - other->pfn;
+            if (valid && overlap(other, run)) {
+                refuse(all, i, "claims pages of another run");
+                refuse(all, j, all->reason);
+            }
+        }
+    }
+}
+
+/* Numbers the runs' first pages. The place of a page hangs on all counts before it, so behind a refused run
+ * nothing is believed, unless NumberOfPages bears the counts out: then only the refused runs themselves lie.
+ */
+static void number(lhi_candidates *all, uint64_t claimed)
+{
+    uint64_t pages = 0;
+    bool sane = true;
+    for (uint32_t i = 0; i < all->count; i++) {
+        all->run[i].first = pages;
+        sane = sane && all->run[i].count <= LHI_PFN_LIMIT;
+        pages += sane ? all->run[i].count : 0; /* 42 * 2^40 can't overflow */
+    }
+    bool confirmed = sane && pages == claimed;
+    bool lost = false;
+    for (uint32_t i = 0; i < all->count; i++) {
+        lost = lost || (all->refused[i] && !confirmed);
+        all->refused[i] = all->refused[i] || lost;
+    }
 }
 
 static void sort(lhi_memory_run *run, uint32_t count)
@@ -66,37 +103,37 @@ lh_status lhi_runs_parse(const uint8_t *header, lhi_runs *out, lhi_notes *notes,
         return lhi_fail_field(err, LH_ERR_FORMAT, "PhysicalMemoryBlock.NumberOfRuns", LHI_HEADER_RUNS,
                               "%u runs; the header has room for 1 to %u", (unsigned)stated, LHI_MOST_RUNS);
 
-    lhi_memory_run run[LHI_MOST_RUNS] = {{0}};
+    uint64_t claimed = lhi_u64(header + NUMBER_OF_PAGES);
+    lhi_candidates all = {.count = stated};
     for (uint32_t i = 0; i < stated; i++) {
         const uint8_t *entry = header + FIRST_RUN + i * RUN_SIZE;
-        run[i] = (lhi_memory_run){.pfn = lhi_u64(entry), .count = lhi_u64(entry + 8)};
+        all.run[i] = (lhi_memory_run){.pfn = lhi_u64(entry), .count = lhi_u64(entry + 8)};
     }
-    uint32_t bad = 0;
-    const char *reason = "";
-    uint32_t kept = believable(run, stated, &bad, &reason);
-    if (kept < stated)
-        lhi_note(notes, "memory run %u %s: runs %u to %u of the header are not used", (unsigned)bad, reason,
-                 (unsigned)kept, (unsigned)(stated - 1));
+    refuse_impossible(&all);
+    number(&all, claimed);
 
+    uint32_t refused = 0;
     runs.ascending = true;
-    for (uint32_t i = 0; i < kept; i++) {
-        run[i].first = runs.pages;
-        runs.pages += run[i].count; /* 42 x 2^40 can't overflow */
-        if (!run[i].count)
+    for (uint32_t i = 0; i < stated; i++) {
+        refused += all.refused[i];
+        if (all.refused[i] || !all.run[i].count)
             continue;
-        runs.ascending = runs.ascending && (!runs.count || runs.run[runs.count - 1].pfn < run[i].pfn);
-        runs.run[runs.count++] = run[i];
+        runs.ascending = runs.ascending && (!runs.count || runs.run[runs.count - 1].pfn < all.run[i].pfn);
+        runs.pages += all.run[i].count;
+        runs.run[runs.count++] = all.run[i];
     }
     if (!runs.count)
-        return fail_run(err, bad, kept < stated ? reason : "has no pages");
+        return fail_run(err, all.bad, all.reason ? all.reason : "has no pages");
+    if (refused)
+        lhi_note(notes, "memory run %u of the header %s: %u of %u runs are not used", (unsigned)all.bad,
+                 all.reason, (unsigned)refused, (unsigned)stated);
     if (!runs.ascending) {
         lhi_note(notes, "the memory runs of the header are not in ascending order");
         sort(runs.run, runs.count);
     }
-    uint64_t claimed = lhi_u64(header + NUMBER_OF_PAGES);
     runs.claimed = claimed == LHI_UNSET64 ? 0 : claimed;
-    /* Runs left out behind a complete list (a damaged NumberOfRuns) are no loss. */
-    runs.cut = kept < stated && runs.claimed != runs.pages;
+    /* Runs refused behind a complete list (a damaged NumberOfRuns) are no loss. */
+    runs.cut = refused && runs.claimed != runs.pages;
     *out = runs;
     return LH_OK;
 }

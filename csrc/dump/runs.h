@@ -24,8 +24,8 @@ typedef struct lhi_runs {
     lhi_memory_run run[LHI_MOST_RUNS]; /* ascending, disjoint, none empty */
 } lhi_runs;
 
-/* The runs up to the first that can't be right (beyond physical memory, or in conflict with another one):
- * page numbers hang on the counts before them. LH_ERR_FORMAT when not one is left. Notes what it left out. */
+/* The runs that can be right: inside physical memory and in conflict with no other. LH_ERR_FORMAT when not
+ * one is left. Notes what it left out. */
 lh_status lhi_runs_parse(const uint8_t *header, lhi_runs *out, lhi_notes *notes, lh_error *err);
 
 /* The run that holds pfn, or NULL. */

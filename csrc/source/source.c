@@ -89,7 +89,7 @@ lh_status lh_source_open_file(const char *path, uint32_t flags, lh_source **out,
         return lhi_fail_argument(err, "flags", "0x%x has unknown bits", (unsigned)flags);
     int error = lhi_os_open(path, &fd, &size);
     if (error) {
-        status = fail_io(err, error, "can't open");
+        status = fail_io(err, error, error == ESPIPE ? "neither a file nor a disk" : "can't open");
         lhi_prefix(err, "%s", path);
         goto done;
     }
