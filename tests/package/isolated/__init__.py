@@ -1,0 +1,1 @@
+"""Scripts that tests run in a process of their own."""

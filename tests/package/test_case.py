@@ -1,0 +1,145 @@
+"""Case: a read-only view of the JSON; and the records it is made of."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lockhound as lh
+from lockhound.records import frozen, thawed
+
+from . import sample
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def test_the_sample_fits_the_schema(root: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((root / "docs" / "case-1.schema.json").read_text())
+    jsonschema.validate(sample.DOCUMENT, schema)
+    for kind in ("kernel", "insufficient", "not_applicable"):
+        jsonschema.validate(sample.case_of_kind(kind).to_dict(), schema)
+
+
+def test_the_parts() -> None:
+    case = sample.case()
+    assert (case.verdict.kind, case.verdict.driver) == ("driver", "leaky.sys")
+    assert case.verdict.drivers == (lh.NamedDriver("leaky.sys", "1.2.3.4", 0x5F000000, 0x8000, 37),)
+    assert float(case.verdict.confidence) == case.verdict.confidence.score == 0.95
+    assert str(case.verdict.confidence) == "0.95 (high)"
+    assert case.verdict.advice == ("Update leaky.sys.",)
+    assert case.process == lh.CaseProcess(sample.PROCESS, "capture.exe", 4264, 37)
+    assert case.current_process == lh.CaseProcess(0xFFFFE00012340040, None, None, None)
+    assert (case.bugcheck.code, case.bugcheck.parameters[1]) == (0x76, sample.PROCESS)
+    assert (case.ledger.charged, case.ledger.explained, case.ledger.unexplained) == (37, 37, 0)
+    assert case.ledger.mdls == (lh.Mdl(0xFFFFE00012347770, 37, "locked", "leaky.sys"),)
+    assert case.suspects[0].evidence[0]["statement"] == "a packet waits"
+    assert case.dump.pages.present == 900
+    assert case.absent["current_process.name"].kind == "not_captured"
+    for name in ("tool", "considered", "cleared", "chain", "coverage", "unevaluated", "reproduce", "signature"):
+        assert thawed(getattr(case, name)) == sample.DOCUMENT[name]
+    assert thawed(case.document) == sample.DOCUMENT
+
+
+def test_fields_of_tomorrow_are_kept() -> None:
+    made = sample.document()
+    made["verdict"]["mood"] = "grim"
+    made["ledger"] |= {"explained_range": [30, 37], "currency": "pages"}
+    made["verdict"]["drivers"][0]["signer"] = "nobody"
+    made["tomorrow"] = [1]
+    case = sample.case(made)
+    assert case.ledger.explained_range == (30, 37)
+    assert case.document.tomorrow == (1,)
+    assert case.to_dict() == made
+
+
+def test_what_is_not_known_is_none() -> None:
+    made = sample.document(advice=None)
+    made["process"] = None
+    made["ledger"] |= {"charged": None, "unexplained": None, "mdls": []}
+    case = sample.case(made)
+    assert case.process is None
+    assert case.ledger.charged is None
+    assert "of ? pages" in repr(case)
+
+
+def test_it_renders_itself() -> None:
+    case = sample.case(text="a <b>\n")
+    assert str(case) == case.text() == "a <b>\n"
+    assert case.text(color=True) == "\x1b[1ma <b>\n\x1b[0m"
+    assert case.text(redact=True) == sample.REDACTED_TEXT
+    assert case.text(redact=True, color=True) == f"\x1b[1m{sample.REDACTED_TEXT}\x1b[0m"
+    assert case._repr_html_() == "<pre>a &lt;b&gt;\n</pre>"
+    assert repr(case) == "<lockhound.Case: driver leaky.sys, confidence 0.95 (high), 37 of 37 pages explained>"
+    assert json.loads(case.to_json()) == sample.DOCUMENT
+    assert json.loads(case.to_json(indent=2)) == sample.DOCUMENT
+    assert "\n" in case.to_json(indent=2)
+    assert "capture.exe" not in case.to_json(redact=True)
+    assert case.to_dict(redact=True)["dump"]["path"] is None
+
+
+def test_it_is_a_value() -> None:
+    case, same, other = sample.case(), sample.case(), sample.case_of_kind("kernel")
+    assert case == same
+    assert hash(case) == hash(same)
+    assert case != other
+    assert case != 1
+    again = pickle.loads(pickle.dumps(case))
+    assert again == case
+    assert again.text(color=True) == case.text(color=True)
+    assert again.to_json(redact=True) == case.to_json(redact=True)
+    with pytest.raises(AttributeError):
+        case.verdict = other.verdict
+    with pytest.raises(AttributeError):
+        case.verdict.kind = "kernel"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        del case.verdict
+    case.to_dict()["verdict"]["kind"] = "kernel"
+    assert case.to_dict()["verdict"]["kind"] == "driver"
+
+
+def test_a_ledger_is_a_frame() -> None:
+    pytest.importorskip("pandas")
+    frame = sample.case().ledger.to_frame()
+    assert list(frame.columns) == ["address", "pages", "state", "holder"]
+    assert frame["address"].tolist() == [0xFFFFE00012347770]
+    assert list(lh.Ledger(None, 0, None, None, ()).to_frame().columns) == ["address", "pages", "state", "holder"]
+
+
+def test_another_schema_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"lockhound\.case/2"):
+        sample.case(sample.document() | {"schema": "lockhound.case/2"})
+    with pytest.raises(ValueError, match="four texts"):
+        lh.Case(json.dumps(sample.DOCUMENT), "{}", "")
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=5))
+def test_records_are_json_that_does_not_change(fields: dict[str, Any]) -> None:
+    record = lh.Record(fields)
+    assert thawed(record) == fields
+    assert record == fields
+    assert record == frozen(fields)
+    assert hash(record) == hash(frozen(fields))
+    assert pickle.loads(pickle.dumps(record)) == record
+    with pytest.raises(AttributeError):
+        record.x = 1
+
+
+def test_records_tell_what_they_have() -> None:
+    record = lh.Record({"name": "a", "items": [1]})
+    assert (record.name, record["items"]) == ("a", (1,))
+    with pytest.raises(AttributeError, match="no field 'nom'; there is name, items"):
+        _ = record.nom
+    assert {"name"} <= set(dir(record))
+    with pytest.raises(TypeError):
+        record["name"] = "b"

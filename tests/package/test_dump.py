@@ -1,0 +1,318 @@
+"""Dump and Kernel against what the forge says is there."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import multiprocessing
+import pickle
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import lockhound as lh
+from lockhound import rows
+from lockhound_synth.forge import Forged
+
+PAGE = 4096
+
+
+def test_a_dump_tells_what_it_is(dump: lh.Dump, path: Path) -> None:
+    info = dump.info
+    assert (info.format, info.machine_name, info.build) == ("kernel-bitmap", "x64", 19041)
+    assert info.file_size == path.stat().st_size
+    assert info.share is not None
+    assert 0 < info.share < 1
+    assert dump.bugcheck.code == 0x76
+    assert dump.bugcheck.name == "PROCESS_HAS_LOCKED_PAGES"
+    assert dump.bugcheck.meanings[1]
+    line = repr(dump)
+    assert "\n" not in line
+    for part in ("kernel-bitmap", "build 19041", "0x76 PROCESS_HAS_LOCKED_PAGES", "of RAM present"):
+        assert part in line
+    assert dump.path == str(path)
+
+
+@pytest.mark.parametrize("way", ["str", "bytes", "memoryview", "mmap", "file", "stream", "positioned"])
+def test_every_way_to_open(way: str, path: Path) -> None:
+    with lh.open(path) as dump:
+        wanted = dump.bugcheck.parameters[1]
+        expected = (dump.info, dump.search([wanted]), dump.kernel().modules())
+    content = path.read_bytes()
+    with open(path, "rb") as file:
+        sources = {
+            "str": lambda: lh.open(str(path)),
+            "bytes": lambda: lh.open(content),
+            "memoryview": lambda: lh.open(memoryview(content)),
+            "mmap": lambda: lh.open(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)),
+            "file": lambda: lh.open(file),
+            "stream": lambda: lh.open(io.BytesIO(content)),
+            "positioned": lambda: lh.open(path, positioned=True),
+        }
+        with sources[way]() as dump:
+            assert (dump.info, dump.search([wanted]), dump.kernel().modules()) == expected
+
+
+def test_a_buffer_is_released_when_the_last_view_ends(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    dump = lh.open(content)
+    hits = dump.search([dump.bugcheck.parameters[1]])
+    dump.close()
+    with pytest.raises(BufferError):
+        content.append(0)
+    assert hits[0].value == dump.bugcheck.parameters[1]
+    del hits
+    content.append(0)
+
+
+def test_what_a_reader_raises_reaches_the_caller(path: Path) -> None:
+    class Failing(io.BytesIO):
+        broken = False
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.broken:
+                raise LookupError("the network is gone")
+            return super().read(size)
+
+    file = Failing(path.read_bytes())
+    dump = lh.open(file)
+    first = dump.runs()[0].pfn * PAGE
+    expected = dump.read(first, 8)
+    file.broken = True
+    with pytest.raises(LookupError, match="the network is gone"):
+        dump.read(first, 8)
+    with pytest.raises(LookupError, match="the network is gone"):
+        dump.search([1])
+    file.broken = False
+    assert dump.read(first, 8) == expected
+    file.truncate(10)
+    with pytest.raises((EOFError, lh.LockhoundError)):
+        dump.read(first, 8)
+
+
+def test_answers_survive_close_and_pickle(path: Path) -> None:
+    with lh.open(path) as dump:
+        kernel = dump.kernel()
+        address = dump.bugcheck.parameters[1]
+        answers = [
+            dump.info,
+            dump.bugcheck,
+            dump.runs(),
+            dump.search([address]),
+            kernel.process(address),
+            kernel.walk(address),
+            kernel.modules(),
+            kernel.read_many([address, 0], 16),
+            kernel.map_physical([0x1000, 0x2000]),
+        ]
+    for answer in answers:
+        assert pickle.loads(pickle.dumps(answer)) == answer
+        assert hash(answer) == hash(pickle.loads(pickle.dumps(answer)))
+        assert "0x" in repr(answer) or repr(answer).startswith("<lockhound.")
+
+
+def test_handles_do_not_pickle(dump: lh.Dump) -> None:
+    for handle in (dump, dump.kernel(), lh.Cancel()):
+        with pytest.raises(TypeError):
+            pickle.dumps(handle)
+
+
+def test_a_closed_dump_takes_no_question(path: Path) -> None:
+    dump = lh.open(path)
+    kernel = dump.kernel()
+    dump.close()
+    dump.close()
+    assert dump.closed
+    assert "closed" in repr(dump)
+    assert dump.info.build == 19041
+    questions = (
+        lambda: dump.read(0, 1),
+        lambda: dump.runs(),
+        lambda: dump.search([1]),
+        lambda: dump.kernel(),
+        lambda: dump.investigate(),
+        lambda: dump.without_pages([1]),
+        lambda: dump.with_pages({1: bytes(PAGE)}),
+        lambda: kernel.read(0, 1),
+        lambda: kernel.read_many([1], 1),
+        lambda: kernel.walk(1),
+        lambda: kernel.process(1),
+        lambda: kernel.modules(),
+        lambda: kernel.map_physical([1]),
+        lambda: kernel.investigate(),
+        lambda: kernel.info_json(),
+    )
+    for question in questions:
+        with pytest.raises(lh.ClosedError):
+            question()
+
+
+def test_leaving_with_keeps_the_error_of_the_block(path: Path) -> None:
+    def block() -> None:
+        with lh.open(path) as dump:
+            dump.close()
+            raise KeyError(dump)
+
+    with pytest.raises(KeyError) as caught:
+        block()
+    assert caught.value.args[0].closed
+
+
+def test_a_kernel_is_made_once_and_keeps_its_dump(path: Path) -> None:
+    dump = lh.open(path)
+    kernel = dump.kernel()
+    assert dump.kernel() is kernel
+    assert kernel.dump is dump
+    del dump
+    assert kernel.modules()[0].name == "ntoskrnl.exe"
+
+
+def test_processes_and_modules(dump: lh.Dump, forged: Forged) -> None:
+    kernel = dump.kernel()
+    address, locked = dump.bugcheck.parameters[1:3]
+    process = kernel.process(address)
+    assert (process.address, process.locked_pages, process.absent) == (address, locked, None)
+    assert process.exited is not None
+    assert process.exited < datetime(2100, 1, 1, tzinfo=UTC)
+    modules = kernel.modules()
+    assert [module.name for module in modules][:2] == ["ntoskrnl.exe", "hal.dll"]
+    assert modules[0].base in modules[0]
+    assert modules[0].base - 1 not in modules[0]
+    assert forged.truth is not None
+
+
+def test_what_is_missing_of_a_process_is_none(dump: lh.Dump) -> None:
+    address = dump.bugcheck.parameters[1]
+    walk = dump.kernel().walk(address)
+    assert walk.physical is not None
+    with dump.without_pages([walk.physical // PAGE]) as holed, pytest.raises(lh.AbsentError) as caught:
+        holed.kernel().process(address)
+    assert caught.value.absence == "not_captured"
+    record = dict.fromkeys(("name", "pid", "locked_pages", "directory_table_base", "flags", "exit_time"))
+    absent = rows.Process.of({"address": 5, **record, "absence": "not_captured", "absent_address": 0x1000})
+    assert absent.absent == lh.Absent("not_captured", 0x1000)
+    assert rows.Process.of({"address": 5, **record, "absence": "layout", "absent_address": 0}).absent == lh.Absent("layout", None)
+
+
+def test_walks(dump: lh.Dump) -> None:
+    kernel = dump.kernel()
+    address = dump.bugcheck.parameters[1]
+    walk = kernel.walk(address)
+    assert walk.absence is None
+    assert walk.physical is not None
+    assert len(walk.entries) == len(walk.entry_addresses) == 4
+    assert dump.read(walk.physical, 16) == kernel.read(address, 16)
+    for entry, at in zip(walk.entries, walk.entry_addresses, strict=True):
+        assert int.from_bytes(dump.read(at, 8), "little") == entry
+    lost = kernel.walk(1 << 62)
+    assert (lost.absence, lost.physical, lost.entries) == ("noncanonical", None, ())
+    with dump.without_pages([walk.entry_addresses[3] // PAGE]) as holed:
+        cut = holed.kernel().walk(address)
+        assert (cut.absence, cut.level, cut.physical) == ("table", 1, None)
+
+
+def test_reading_many(dump: lh.Dump) -> None:
+    kernel = dump.kernel()
+    module = kernel.modules()[0]
+    addresses = [module.base, 1 << 62, module.base + PAGE, 0x10]
+    reads = kernel.read_many(addresses, 2)
+    assert len(reads) == 4
+    assert reads[0] == b"MZ"
+    assert reads[1] is None
+    assert lh.Absence(reads.absences[1]) is lh.Absence.NONCANONICAL
+    assert reads.absences[0] == lh.Absence.PRESENT
+    assert len(reads.data) == 8
+    assert reads.rows == tuple(reads)
+    assert reads[::2].rows == (reads[0], reads[2])
+    empty = kernel.read_many([], 8)
+    assert (len(empty), empty.data) == (0, b"")
+
+
+def test_the_reverse_map(dump: lh.Dump) -> None:
+    kernel = dump.kernel()
+    hits = dump.search([dump.bugcheck.parameters[1]])
+    mapped = kernel.map_physical(hits.physical)
+    assert mapped.virtual == hits.virtual
+    assert list(mapped) == [hit.virtual for hit in hits]
+    unmapped = kernel.map_physical([(1 << 51)])
+    assert unmapped[0] is None
+    assert unmapped.state[0] in (1, 2)
+
+
+def test_overlays(dump: lh.Dump) -> None:
+    pfn = dump.runs()[0].pfn
+    page = dump.read(pfn * PAGE, PAGE)
+    other = bytes(255 - byte for byte in page)
+    with dump.with_pages({pfn: other}) as changed:
+        assert changed.read(pfn * PAGE, PAGE) == other
+        assert changed.path == dump.path
+    holed = dump.without_pages([pfn])
+    assert holed.info.pages_present == dump.info.pages_present - 1
+    with pytest.raises(lh.AbsentError):
+        holed.read(pfn * PAGE, 1)
+    dump.close()
+    with pytest.raises(lh.AbsentError):
+        holed.read(pfn * PAGE, 1)
+    with pytest.raises(ValueError, match="4096"):
+        holed.with_pages({pfn: b"short"})
+
+
+def test_hits_without_a_kernel_have_no_virtual_address(dump: lh.Dump, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_dump: lh.Dump) -> None:
+        raise lh.AbsentError("no page tables", code="absent", absence="table")
+
+    monkeypatch.setattr(lh.Dump, "_open_kernel", fail)
+    hits = dump.search([dump.bugcheck.parameters[1]])
+    assert hits.virtual is None
+    assert hits.virtual_state is None
+    assert (hits[0].virtual, hits[0].virtual_state) == (None, "unknown")
+    assert pickle.loads(pickle.dumps(hits[:2])) == hits[:2]
+
+
+def test_names_of_absences_are_the_librarys() -> None:
+    for absence in lh.Absence:
+        assert lh._lockhound.absence_name(absence) == absence.name.lower()
+
+
+def test_threads_read_at_once_while_one_closes(path: Path) -> None:
+    dump = lh.open(path)
+    kernel = dump.kernel()
+    address = dump.bugcheck.parameters[1]
+    expected = kernel.read(address, 64)
+    started = threading.Barrier(5)
+    outcomes: list[str] = []
+
+    def ask() -> None:
+        started.wait()
+        try:
+            while True:
+                assert kernel.read(address, 64) == expected
+                assert len(dump.search([address], threads=2)) > 3
+        except lh.ClosedError:
+            outcomes.append("closed")
+        except BaseException as error:
+            outcomes.append(repr(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    for _ in range(50):
+        kernel.read(address, 64)
+    dump.close()
+    for thread in threads:
+        thread.join()
+    assert outcomes == ["closed"] * 4
+
+
+def _count_hits(path: str) -> int:
+    with lh.open(path) as dump:
+        return len(dump.search([dump.bugcheck.parameters[1]]))
+
+
+def test_fork_between_calls(path: Path) -> None:
+    expected = _count_hits(str(path))
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(_count_hits, [str(path)] * 4) == [expected] * 4
