@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from typing import TextIO
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def _is_safe(char: str) -> bool:
-    """Whether a character has no power over a terminal or over the order of a line: no controls, formats, surrogates."""
-    return char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    """Whether a character has no power over a terminal or over the order of a line: no controls, formats, surrogates, odd spaces."""
+    return char == "\n" or char.isprintable()
 
 
 def _escape(text: str) -> str:

@@ -26,6 +26,14 @@ def path(forged: Forged, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.fixture(scope="session")
+def full_path(forged: Forged, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same machine in a full dump, which is large enough for several threads."""
+    made = tmp_path_factory.mktemp("dumps") / "full.dmp"
+    forged.write(made, 1)
+    return made
+
+
 @pytest.fixture
 def dump(path: Path) -> Iterator[lh.Dump]:
     """That dump, open."""

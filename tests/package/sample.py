@@ -79,6 +79,7 @@ def redacted(made: dict[str, Any]) -> dict[str, Any]:
     """The document without the path and the names of processes."""
     made = copy.deepcopy(made)
     made["dump"]["path"] = None
+    made["verdict"]["sentence"] = REDACTED_TEXT.strip()
     for process in (made["process"], made["current_process"]):
         if process:
             process["name"] = None

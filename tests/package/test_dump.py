@@ -7,6 +7,7 @@ import mmap
 import multiprocessing
 import pickle
 import threading
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -305,6 +306,42 @@ def test_threads_read_at_once_while_one_closes(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert outcomes == ["closed"] * 4
+
+
+class Waiting(io.BytesIO):
+    """A file whose reads wait when they are told to."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.go, self.waits = threading.Event(), threading.Event()
+        self.go.set()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not self.go.is_set():
+            self.waits.set()
+            self.go.wait()
+        return super().read(size)
+
+
+def test_the_last_running_call_frees_the_handle(path: Path) -> None:
+    file = Waiting(path.read_bytes())
+    alive = weakref.ref(file)
+    dump = lh.open(file)
+    first = dump.runs()[0].pfn * PAGE
+    expected = dump.read(first, 64)
+    answers: list[bytes] = []
+    file.go.clear()
+    thread = threading.Thread(target=lambda: answers.append(dump.read(first, 64)))
+    thread.start()
+    file.waits.wait()
+    dump.close()
+    with pytest.raises(lh.ClosedError):
+        dump.read(first, 64)
+    file.go.set()
+    thread.join()
+    assert answers == [expected]
+    del file
+    assert alive() is None
 
 
 def _count_hits(path: str) -> int:

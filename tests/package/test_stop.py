@@ -85,28 +85,34 @@ def test_a_deadline(dump: lh.Dump, ask: Callable[..., Any]) -> None:
     ask(dump, timeout=float("inf"))
 
 
-def test_questions_inside_progress(dump: lh.Dump) -> None:
+def test_questions_inside_progress(path: Path) -> None:
     """The handle may be used, and even closed, while a call on it runs."""
-    found: list[int] = []
+    content = bytearray(path.read_bytes())
+    dump = lh.open(content)
     value = dump.bugcheck.parameters[1]
+    found: list[int] = []
 
     def nested(_done: int, _total: int) -> None:
         if not dump.closed:
             found.append(len(dump.search([value])))
             dump.close()
+        with pytest.raises(lh.ClosedError):
+            dump.runs()
+        with pytest.raises(BufferError):
+            content.append(0)
 
     hits = dump.search([value], progress=nested)
     assert found == [len(hits)]
-    with pytest.raises(lh.ClosedError):
-        dump.runs()
+    del hits
+    content.append(0)
 
 
 @pytest.mark.parametrize("question", ["search", "investigate"])
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_control_c(path: Path, threads: str, question: str) -> None:
+def test_control_c(full_path: Path, threads: str, question: str) -> None:
     """In a process of its own, on a source that never ends by itself: without polling of signals it would hang."""
     script = Path(__file__).parent / "isolated" / "interrupted.py"
-    done = subprocess.run([sys.executable, script, path, threads, question], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, script, full_path, threads, question], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted 3 times, usable each time\n", "")
 
 
