@@ -34,7 +34,9 @@ def populate(stage: Stage) -> None:
             packets.free_irp(machine, packets.make_irp(machine, [None] * stacks, stacks + 1, manager=False, lookaside=True))
     for _ in range(3):
         process = rng.choice(stage.others)
-        packets.free_mdl(machine, packets.make_mdl(machine, process, rng.randrange(1, 4), locked=False))
+        old = packets.make_mdl(machine, process, rng.randrange(1, 4), locked=False)
+        packets.free_mdl(machine, old)
+        stage.old.append((process, old))
 
 
 def reading(stage: Stage, process: Process, device: Device, *, pages: int | None = None, slots: int = 1) -> packets.Mdl:

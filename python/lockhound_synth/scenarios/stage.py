@@ -74,6 +74,7 @@ class Stage:
         self.missing: list[str] = []
         self.no_ledger = False
         self.holders: dict[int, Driver] = {}  # MDL address -> driver in whose packet it waits
+        self.old: list[tuple[Process, Mdl]] = []  # unlocked and freed ones of living processes
         self.without_mdl = 0  # pages charged to the victim that no MDL describes any more
         self.description = ""
         self.later: dict[str, Any] | None = None
@@ -195,6 +196,9 @@ class Stage:
         for process, mdl in self.machine.locks:
             if process is subject:
                 self.charge(mdl, self.holders.get(mdl.address))
+        for process, mdl in self.old:
+            if process is subject:
+                self.consider(mdl, "unlocked")
 
     def _balance(self, subject: Process | None, gone: set[int]) -> None:
         """Raises ForgeError where counters, pins and the ledger that the story wrote don't add up."""

@@ -1,0 +1,213 @@
+"""A plain reader, straight from the facts and without the reader's code, comes to the truth's ledger and packets from the bytes alone."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lockhound_synth.containers import BITMAP_KERNEL, FULL
+from lockhound_synth.forge import Forged
+
+from .conftest import machine
+from .raw_dump import RawDump, parse
+
+LOCKED, NOT_CHARGED, PARTIAL = 0x2, 0x4 | 0x10 | 0x40, 0x10
+IRP_HEAD, LOCATION = 0xD0, 0x48
+USER_END = 1 << 47
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The dump by kernel address; addresses come from the forge's map, bytes from the file."""
+
+    raw: RawDump
+    forged: Forged
+    reverse: dict[int, int]
+
+    def read(self, address: int, size: int) -> bytes | None:
+        out = b""
+        while len(out) < size:
+            physical = self.forged.translate(address + len(out))
+            page = None if physical is None else self.raw.page(physical >> 12)
+            if page is None or physical is None:
+                return None
+            out += page[physical & 0xFFF :][: size - len(out)]
+        return out
+
+    def pointers_to(self, value: int) -> Iterator[int]:
+        """Kernel addresses of aligned copies of a value."""
+        needle = struct.pack("<Q", value)
+        for pfn, at in self.raw.places.items():
+            page = self.raw.data[at : at + 0x1000]
+            where = page.find(needle)
+            while where >= 0:
+                if where % 8 == 0 and pfn in self.reverse:
+                    yield self.reverse[pfn] + where
+                where = page.find(needle, where + 1)
+
+
+def memory(forged: Forged, kind: int) -> Memory:
+    reverse: dict[int, int] = {}
+    for mapping in forged.mappings():
+        for offset in range(0, mapping.size, 0x1000):
+            reverse[mapping.pa + offset >> 12] = mapping.va + offset
+    return Memory(parse(forged.to_bytes(kind)), forged, reverse)
+
+
+def candidates(of: Memory, process: int) -> Iterator[tuple[int, int, int]]:
+    """(address, flags, pages) of what may be an MDL of the process (facts B.1, validation)."""
+    for hit in of.pointers_to(process):
+        head = of.read(hit - 0x10, 0x30)
+        if head is None:
+            continue
+        _, size, flags, _, _, start, length, offset = struct.unpack("<QHH4xQQQII", head)
+        pages = (offset + length + 0xFFF) >> 12
+        if start and start % 0x1000 == 0 and offset < 0x1000 and length and start + offset + length < USER_END and size >= 0x30 + 8 * pages:
+            yield hit - 0x10, flags, pages
+
+
+def on_lists(of: Memory) -> set[int]:
+    """Freed MDLs: everything on the lookaside lists that the processor block names."""
+    prcb = of.forged.machine.symbol("KiProcessorBlock")
+    raw = of.read(prcb, 8)
+    assert raw is not None
+    block = int.from_bytes(raw, "little") + of.forged.machine.layouts["KPRCB"].offset("PPLookasideList") + 16 * 3
+    pair = of.read(block, 16)
+    out: set[int] = set()
+    for head in struct.unpack("<2Q", pair or bytes(16)):
+        first = of.read(head + 8, 8)
+        at = int.from_bytes(first or b"", "little") & ~0xF
+        while at and at not in out:
+            out.add(at)
+            at = int.from_bytes(of.read(at, 8) or b"", "little")
+    return out
+
+
+def packets_of(of: Memory, mdl: int) -> Iterator[tuple[int, int, int, int]]:
+    """(address, stack count, current location, device) of packets that describe the MDL, by their own arithmetic (facts B.2)."""
+    for hit in of.pointers_to(mdl):
+        head = of.read(hit - 8, IRP_HEAD)
+        if head is None:
+            continue
+        kind, size = struct.unpack_from("<2H", head, 0)
+        count, current = head[0x42], head[0x43]
+        (location,) = struct.unpack_from("<Q", head, 0xB8)
+        arithmetic = location == hit - 8 + IRP_HEAD + (current - 1) * LOCATION
+        if kind != 6 or size < IRP_HEAD + count * LOCATION or not 1 <= current <= count + 2 or not arithmetic:
+            continue
+        device = of.read(location + 0x28, 8) if current <= count else None
+        yield hit - 8, count, current, int.from_bytes(device or b"", "little")
+
+
+def test_the_ledger(forged: Forged) -> None:
+    truth = forged.truth
+    if truth.process is None:
+        assert truth.verdict["kind"] == "not_applicable"
+        return
+    for kind in (FULL, BITMAP_KERNEL):
+        of = memory(forged, kind)
+        found = list(candidates(of, int(truth.process["address"], 16)))
+        charged = {f"{at:#x}": pages for at, flags, pages in found if flags & LOCKED and not flags & NOT_CHARGED}
+        assert charged == {entry["address"]: entry["pages"] for entry in truth.ledger["mdls"]}
+        rest = {f"{at:#x}" for at, flags, _ in found} - set(charged)
+        # A paging read has no user address, so the plain validation has dropped it.
+        assert rest == {entry["address"] for entry in truth.considered if entry["why"] != "paging_read"}
+        partial = {f"{at:#x}" for at, flags, _ in found if flags & PARTIAL}
+        assert partial == {entry["address"] for entry in truth.considered if entry["why"] == "partial"}
+        freed = {f"{at:#x}" for at in on_lists(of)}
+        states = {entry["address"]: entry["state"] for entry in truth.ledger["mdls"]}
+        assert {address for address in charged if address in freed} == {a for a, state in states.items() if state == "freed_locked"}
+
+
+def test_the_packets(forged: Forged) -> None:
+    """Every packet that describes a standing lock is one the truth tells of, in that state."""
+    truth = forged.truth
+    of = memory(forged, BITMAP_KERNEL)
+    owner = {device.address: driver.module.name for driver in forged.machine.drivers.values() for device in driver.devices}
+    told = {entry["address"]: entry for entry in truth.irps}
+    firsts = {entry["address"] for entry in truth.ledger["mdls"]} - _followers(of, truth.ledger["mdls"])
+    for address in firsts:
+        pending: list[str] = []
+        for at, count, current, device in packets_of(of, int(address, 16)):
+            if f"{at:#x}" not in told:
+                # A living process's own requests are not told of one by one.
+                assert forged.truth.process
+                assert forged.truth.process["alive"]
+                continue
+            entry = told[f"{at:#x}"]
+            assert (entry["stack_count"], entry["current"]) == (count, current)
+            assert (entry["state"] == "pending") == (current <= count)
+            if current <= count:
+                assert owner[device] == entry["driver"]
+                pending.append(owner[device])
+        if truth.verdict["kind"] == "driver":
+            assert len(pending) == 1
+
+
+def _followers(of: Memory, mdls: list[dict[str, object]]) -> set[str]:
+    """MDLs that another one's Next leads to."""
+    out: set[str] = set()
+    for entry in mdls:
+        if entry["state"] != "freed_locked":
+            following = of.read(int(str(entry["address"]), 16), 8)
+            out.add(f"{int.from_bytes(following or b'', 'little'):#x}")
+    return out
+
+
+def words(of: Memory, address: int, count: int) -> tuple[int, ...]:
+    data = of.read(address, 8 * count)
+    assert data is not None
+    return struct.unpack(f"<{count}Q", data)
+
+
+def test_split_requests(build: int) -> None:
+    """The pieces' frames are the whole request's, so that all of them are accounted for; one of them waits or none does."""
+    for name, waiting in (("partial_lower", 0), ("partial_pending", 1)):
+        for seed in range(6):
+            forged = machine(name, build, seed)
+            of, truth = memory(forged, BITMAP_KERNEL), forged.truth
+            (whole,) = truth.ledger["mdls"]
+            frames = words(of, int(whole["address"], 16) + 0x30, whole["pages"])
+            states: list[str] = []
+            covered: set[int] = set()
+            for at, flags, pages in candidates(of, int((truth.process or {})["address"], 16)):
+                if flags & PARTIAL:
+                    covered |= set(words(of, at + 0x30, pages))
+                    states += ["pending" if current <= count else "back" for _, count, current, _ in packets_of(of, at)]
+            assert covered == set(frames)
+            assert states.count("pending") == waiting
+            assert states.count("back") >= 1
+            assert (truth.verdict["driver"] == whole["holder"]) == (waiting == 0)
+
+
+def test_a_packet_in_the_bus_driver_shows_its_maker(build: int) -> None:
+    for seed in range(6):
+        forged = machine("driver_irp_in_bus", build, seed)
+        of, truth = memory(forged, BITMAP_KERNEL), forged.truth
+        (told,) = truth.irps
+        at, count = int(told["address"], 16), told["stack_count"]
+        head = of.read(at, IRP_HEAD)
+        assert head is not None
+        entry = at + 0x20
+        assert struct.unpack_from("<2Q", head, 0x20) == (entry, entry)
+        assert struct.unpack_from("<Q", head, 0x98) == struct.unpack_from("<Q", head, 0xC0) == (0,)
+        assert head[0x40] == 0
+        (completion,) = words(of, at + IRP_HEAD + (count - 1) * LOCATION + 0x38, 1)
+        (maker,) = [m for m in forged.machine.modules if m.base <= completion < m.base + m.size]
+        assert maker.name == truth.verdict["driver"] == truth.ledger["mdls"][0]["holder"]
+        assert told["driver"] in ("usbhub3.sys", "usbxhci.sys")
+
+
+def test_an_orphan_had_its_five_minutes(build: int) -> None:
+    for seed in range(6):
+        forged = machine("orphaned_irp", build, seed)
+        of, truth = memory(forged, BITMAP_KERNEL), forged.truth
+        (told,) = truth.irps
+        head = of.read(int(told["address"], 16), IRP_HEAD)
+        assert head is not None
+        assert head[0x44] == 1  # Cancel
+        assert struct.unpack_from("<Q", head, 0x98) == (0,)
+        assert struct.unpack_from("<Q", head, 0xC0)[0]
+        exit_time = int((truth.process or {})["address"], 16) + forged.machine.layouts["EPROCESS"].offset("ExitTime")
+        assert forged.header.time - words(of, exit_time, 1)[0] > 5 * 60 * 10**7
