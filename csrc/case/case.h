@@ -1,0 +1,220 @@
+/* The case: what was found, what it means for each lock, and the verdict. Filled by the files of this
+ * directory in the order gather -> coverage -> liveness -> judge -> verdict; immutable afterwards. */
+#ifndef LHI_CASE_CASE_H
+#define LHI_CASE_CASE_H
+
+#include "base/arena.h"
+#include "base/vec.h"
+#include "nt/device.h"
+#include "nt/irp.h"
+#include "nt/kernel.h"
+#include "nt/mdl.h"
+#include "nt/memory.h"
+#include "nt/process.h"
+
+#define LHI_NONE SIZE_MAX /* no index */
+
+/* A driver that plays a part. */
+typedef struct lhi_party {
+    lhi_driver driver;
+    lhi_answer can_lock, can_split; /* by its imports; computed when asked for */
+    bool asked_lock, asked_split;
+    bool library;
+    bool version_known, image_known;
+    char version[32];
+    uint32_t timestamp, image_size;
+} lhi_party;
+
+/* An observation: a fact with its address, never a conclusion. */
+typedef struct lhi_evidence {
+    const char *kind; /* "mdl", "irp", "stack_location" ... */
+    const char *statement;
+    uint64_t address; /* virtual */
+    size_t party;     /* the driver it speaks of, LHI_NONE */
+} lhi_evidence;
+
+typedef struct lhi_packet {
+    const lhi_irp *irp; /* in the arena, with its used slots only */
+    uint64_t physical;
+    size_t mdl;            /* the record that MdlAddress names, LHI_NONE */
+    size_t master;         /* for an associated packet: its master, LHI_NONE */
+    lhi_device device;     /* at the current location of a pending packet */
+    size_t at;             /* party at the current location, LHI_NONE */
+    lh_absence at_absence; /* why `at` is LHI_NONE */
+    uint64_t at_missing;
+    size_t maker; /* party that made a driver's packet, LHI_NONE */
+    lh_absence maker_absence;
+    uint64_t maker_missing;
+    const char *maker_reason;
+    lhi_thread_info thread;
+    lhi_file file;
+} lhi_packet;
+
+typedef enum lhi_outcome {
+    LHI_OUTCOME_NONE = 0,
+    LHI_OUTCOME_NAMED,
+    LHI_OUTCOME_KERNEL,
+    LHI_OUTCOME_UNATTRIBUTED,
+    LHI_OUTCOME_INSUFFICIENT
+} lhi_outcome;
+
+typedef struct lhi_record { /* an MDL-shaped thing that names the process */
+    lhi_mdl mdl;
+    uint64_t physical;       /* of its Process field: its identity */
+    lhi_vec addresses;       /* all virtual addresses, ascending */
+    bool names_process;      /* false: found as the predecessor of one that does */
+    lhi_vec packets;         /* indices of packets whose MdlAddress names it */
+    lhi_vec predecessors;    /* indices of live MDLs whose Next names it */
+    uint64_t other_pointers; /* places that point to it and are neither packet nor MDL */
+    uint64_t other_first;    /* address of the first of them */
+    bool freed;
+    const char *freed_reason;
+    bool liveness_unknown; /* lists of freed MDLs could not be read, or pool state can't be told */
+    uint64_t frames_referenced, frames_unreferenced, frames_unknown; /* by the PFN database */
+    bool refuted; /* a frame of it has no reference: the lock does not stand */
+    bool in_ledger;
+    bool copy; /* same pages as an earlier one in the ledger, and no proof of a second lock */
+    lh_mdl_state state;
+    size_t holder;        /* party, LHI_NONE */
+    size_t packet;        /* the packet the judgement rests on, LHI_NONE */
+    size_t judged_packet; /* where a split was followed to; equals packet otherwise */
+    lhi_outcome outcome;
+    const char *why;
+} lhi_record;
+
+typedef struct lhi_named {
+    size_t party;
+    uint64_t pages;
+    double score;
+} lhi_named;
+
+typedef struct lhi_region {
+    uint64_t present, not_captured, clipped, not_ram, device; /* pages; device: uncached, outside RAM */
+} lhi_region;
+
+typedef struct lhi_coverage {
+    bool known;
+    lhi_region pool; /* regions in which kernel objects of this case lie */
+    lhi_region images;
+    lhi_region pfn;
+    lhi_region other;        /* stacks, system PTEs, caches, paged pool ... */
+    uint64_t tables_missing; /* page tables of the kernel half that are not in the dump */
+    uint64_t hits_unplaced;  /* hits in physical pages of which it is unknown whether the kernel maps them */
+    bool truncated;          /* a limit was met */
+    const char *limit;       /* which */
+} lhi_coverage;
+
+typedef struct lhi_factor {
+    const char *name, *statement;
+    double value; /* multiplies the score */
+} lhi_factor;
+
+typedef struct lhi_unevaluated {
+    const char *rule, *needs;
+} lhi_unevaluated;
+
+typedef struct lhi_cleared {
+    size_t party;
+    const char *reason;
+    uint64_t address;
+} lhi_cleared;
+
+typedef struct lhi_case {
+    lh_kernel *kernel; /* retained by the owner */
+    lhi_arena arena;
+    lhi_free_lists freed;
+    lh_investigate_options options;
+    double started, deadline;
+
+    uint32_t code;
+    uint64_t parameters[4];
+    bool applicable;  /* 0x76 or 0xCB */
+    bool full_method; /* 0x76 with P1 = 0: the whole method is available */
+    uint64_t target;  /* the EPROCESS charged, 0 none */
+    bool process_known;
+    lh_process process;
+    lh_error process_error;
+    lhi_current current;
+    bool current_known;
+    lh_process current_process;
+    uint64_t charged;
+    bool charged_known;
+
+    lhi_record *records;
+    size_t record_count, record_room;
+    lhi_packet *packets;
+    size_t packet_count, packet_room;
+    lhi_party *parties;
+    size_t party_count, party_room;
+    uint64_t hits, not_mdls; /* places that hold the process's address; those that are no MDL */
+    uint64_t frame_budget;
+    uint64_t passes, bytes_scanned;
+    const char *scan_kernel;
+
+    lhi_coverage coverage;
+    uint64_t explained, explained_least, explained_most, unexplained;
+
+    lh_verdict_kind kind;
+    const char *sentence, *advice, *why;
+    lhi_named *named;
+    size_t named_count, named_room;
+    double score;
+    lhi_factor *factors;
+    size_t factor_count, factor_room;
+    lhi_unevaluated *unevaluated;
+    size_t unevaluated_count, unevaluated_room;
+    lhi_evidence *evidence;
+    size_t evidence_count, evidence_room;
+    lhi_cleared *cleared;
+    size_t cleared_count, cleared_room;
+} lhi_case;
+
+/* Builds everything. Only the call's own failures are errors. `kernel` must outlive the case. */
+lh_status lhi_case_build(lhi_case *c, lh_kernel *kernel, const lh_investigate_options *options,
+                         lh_error *err);
+/* What is known without a search: process, current process, coverage. Free with lhi_case_free. */
+lh_status lhi_case_outline(lhi_case *c, lh_kernel *kernel, lh_error *err);
+void lhi_case_free(lhi_case *c);
+
+/* gather.c: the passes over physical memory. */
+lh_status lhi_case_gather(lhi_case *c, lh_error *err);
+/* parties.c */
+size_t lhi_case_party(lhi_case *c, const lhi_driver *driver, lh_error *err); /* LHI_NONE: no memory */
+lhi_answer lhi_case_can_lock(lhi_case *c, size_t party);
+lhi_answer lhi_case_can_split(lhi_case *c, size_t party);
+bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
+/* packet.c: device, driver, maker, thread and file of a packet just found. */
+lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);
+/* coverage.c */
+lh_status lhi_case_cover(lhi_case *c, lh_error *err);
+bool lhi_case_could_hide(const lhi_case *c);      /* anything at all could lie in pages that are not there */
+bool lhi_case_pool_could_hide(const lhi_case *c); /* a pool block could */
+/* liveness.c: which locks stand, and the ledger. */
+lh_status lhi_case_liveness(lhi_case *c, lh_error *err);
+/* split.c: follows an I/O manager's packet down to the piece that is still pending. */
+typedef struct lhi_piece_end {
+    lhi_outcome outcome;
+    size_t packet; /* the one judged */
+    size_t party;
+    bool followed; /* went through at least one split */
+    const char *why;
+} lhi_piece_end;
+lh_status lhi_case_follow_split(lhi_case *c, size_t record, size_t packet, lhi_piece_end *out, lh_error *err);
+/* judge.c: the outcome of every record in the ledger. */
+lh_status lhi_case_judge(lhi_case *c, lh_error *err);
+/* verdict.c: kind, drivers, confidence, sentence, advice. */
+/* "high", "medium", "low", "none". */
+const char *lhi_case_level(double score);
+lh_status lhi_case_verdict(lhi_case *c, lh_error *err);
+
+/* rows.c: growing the arrays above. false: no memory. */
+bool lhi_case_note(lhi_case *c, const char *kind, size_t party, uint64_t address, const char *statement);
+bool lhi_case_clear(lhi_case *c, size_t party, uint64_t address, const char *reason);
+bool lhi_case_skip_rule(lhi_case *c, const char *rule, const char *needs);
+bool lhi_case_factor(lhi_case *c, const char *name, double value, const char *statement);
+bool lhi_case_name(lhi_case *c, size_t party, uint64_t pages, double score);
+lhi_record *lhi_case_new_record(lhi_case *c);
+lhi_packet *lhi_case_new_packet(lhi_case *c);
+lhi_party *lhi_case_new_party(lhi_case *c);
+
+#endif

@@ -1,0 +1,153 @@
+/* What of the kernel's memory the dump holds, by the regions in which a missing object could lie. */
+#include "case/case.h"
+
+typedef struct lhi_extent {
+    uint64_t begin, end;
+} lhi_extent;
+
+typedef struct lhi_cover {
+    lhi_case *c;
+    bool pool_slot[512]; /* PML4 slots in which objects of this case lie */
+    lhi_extent pfn;
+} lhi_cover;
+
+static unsigned slot_of(uint64_t va)
+{
+    return (unsigned)(va >> 39 & 511);
+}
+
+static void mark(lhi_cover *cover, uint64_t va)
+{
+    if (lhi_is_kernel(va) && !lhi_module_at(&cover->c->kernel->modules, va))
+        cover->pool_slot[slot_of(va)] = true;
+}
+
+/* Windows gives non-paged pool its own PML4 slots: where objects of the case lie, others of their kind can.
+ */
+static void mark_objects(lhi_cover *cover)
+{
+    const lhi_case *c = cover->c;
+    mark(cover, c->target);
+    mark(cover, c->current.thread);
+    mark(cover, c->current.process);
+    for (size_t i = 0; i < c->record_count; i++)
+        mark(cover, c->records[i].mdl.address);
+    for (size_t i = 0; i < c->packet_count; i++) {
+        mark(cover, c->packets[i].irp->address);
+        mark(cover, c->packets[i].device.address);
+    }
+    for (size_t i = 0; i < c->party_count; i++)
+        mark(cover, c->parties[i].driver.address);
+    for (size_t i = 0; i < c->kernel->modules.loaded; i++)
+        mark(cover, c->kernel->modules.items[i].entry);
+}
+
+static void count(lhi_region *region, const lhi_mapping *mapping, uint64_t pages)
+{
+    switch (mapping->state) {
+    case LH_PRESENT:
+        region->present += pages;
+        break;
+    case LH_ABSENT_CLIPPED:
+        region->clipped += pages;
+        break;
+    case LH_ABSENT_NOT_RAM:
+        if (mapping->uncached)
+            region->device += pages;
+        else
+            region->not_ram += pages;
+        break;
+    default:
+        region->not_captured += pages;
+        break;
+    }
+}
+
+/* The region of va, and where it ends at the latest. */
+static lhi_region *region_of(lhi_cover *cover, uint64_t va, uint64_t *end)
+{
+    lhi_coverage *coverage = &cover->c->coverage;
+    const lhi_modules *modules = &cover->c->kernel->modules;
+    uint64_t slot_end = (va | ((1ull << 39) - 1)) + 1; /* 0 at the very top */
+    *end = slot_end;
+    if (va >= cover->pfn.begin && va < cover->pfn.end) {
+        *end = cover->pfn.end;
+        return &coverage->pfn;
+    }
+    if (cover->pfn.begin > va && cover->pfn.begin - va < *end - va)
+        *end = cover->pfn.begin;
+    const lhi_module *module = lhi_module_at(modules, va);
+    if (module) {
+        uint64_t module_end = module->base + ((module->size + 0xfff) & ~0xfffull);
+        if (module_end > va && module_end - va < *end - va)
+            *end = module_end;
+        return &coverage->images;
+    }
+    /* The next module above va: loaded ones are sorted by base. */
+    size_t low = 0, high = modules->loaded;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (modules->items[middle].base <= va)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < modules->loaded && modules->items[low].base - va < *end - va)
+        *end = modules->items[low].base;
+    return cover->pool_slot[slot_of(va)] ? &coverage->pool : &coverage->other;
+}
+
+static void visit(void *user, const lhi_mapping *mapping)
+{
+    lhi_cover *cover = user;
+    if (mapping->state == LH_ABSENT_TABLE) {
+        cover->c->coverage.tables_missing++;
+        return;
+    }
+    uint64_t va = mapping->va, left = mapping->pages;
+    while (left) {
+        uint64_t end = 0;
+        lhi_region *region = region_of(cover, va, &end);
+        uint64_t pages =
+            (end - va) >> 12; /* end 0: the top of the address space, and the difference is right */
+        if (pages == 0)
+            pages = 1;
+        if (pages > left)
+            pages = left;
+        count(region, mapping, pages);
+        left -= pages;
+        va += pages << 12;
+    }
+}
+
+lh_status lhi_case_cover(lhi_case *c, lh_error *err)
+{
+    lhi_cover cover = {.c = c};
+    uint64_t database = 0, ignored = 0;
+    mark_objects(&cover);
+    if (lhi_pfn_database(c->kernel, &database, &ignored) == LH_PRESENT) {
+        uint64_t size = c->kernel->layout->sizes[LHI_SIZE_MMPFN];
+        uint64_t frames = lhi_dump_header(c->kernel->dump)->highest_pfn + 1;
+        if (size != 0 && frames < (UINT64_MAX - database) / size)
+            cover.pfn = (lhi_extent){database & ~0xfffull, (database + frames * size + 0xfff) & ~0xfffull};
+    }
+    c->coverage.known = true;
+    return lhi_space_mappings(&c->kernel->space, visit, &cover, err);
+}
+
+static uint64_t missing(const lhi_region *region)
+{
+    return region->not_captured + region->clipped + region->not_ram;
+}
+
+bool lhi_case_pool_could_hide(const lhi_case *c)
+{
+    const lhi_coverage *coverage = &c->coverage;
+    return missing(&coverage->pool) || coverage->tables_missing || coverage->hits_unplaced ||
+           coverage->truncated;
+}
+
+bool lhi_case_could_hide(const lhi_case *c)
+{
+    return lhi_case_pool_could_hide(c) || missing(&c->coverage.images) || missing(&c->coverage.other);
+}

@@ -1,0 +1,396 @@
+/* The passes over physical memory: the process's address -> MDLs -> packets and chains -> pieces of packets.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/map.h"
+#include "case/case.h"
+#include "scan/scan.h"
+
+#define MOST_PACKETS    65536u
+#define EXPECTED_PASSES 3u /* of an ordinary case, for the progress bar */
+
+typedef struct lhi_needle {
+    uint64_t value;
+    size_t index; /* of a record or a packet */
+    bool packet;
+} lhi_needle;
+
+typedef struct lhi_gather {
+    lhi_case *c;
+    lhi_map records, packets;          /* by physical address */
+    size_t records_done, packets_done; /* rows that have been needles already */
+    lhi_needle *needles;
+    size_t needle_count;
+    uint64_t pass_bytes;
+} lhi_gather;
+
+typedef struct lhi_pass {
+    lhi_scan_result hits;
+    lhi_reverse map;
+} lhi_pass;
+
+static bool show_progress(void *user, uint64_t done, uint64_t total)
+{
+    lhi_gather *g = user;
+    lhi_case *c = g->c;
+    g->pass_bytes = total;
+    uint64_t passes = c->passes + 1 > EXPECTED_PASSES ? c->passes + 1 : EXPECTED_PASSES;
+    return c->options.progress(c->options.progress_user, c->passes * total + done, passes * total);
+}
+
+static lh_status run_pass(lhi_gather *g, const uint64_t *values, size_t count, lhi_pass *out, lh_error *err)
+{
+    lhi_case *c = g->c;
+    lhi_scan_options options = {
+        .values = values,
+        .value_count = count,
+        .align = 8,
+        .threads = c->options.threads,
+        .limit = c->options.limits.hits,
+        .deadline = c->deadline,
+        .cancel = c->options.cancel,
+        .progress = c->options.progress ? show_progress : NULL,
+        .progress_user = g,
+    };
+    lhi_vec frames = {0};
+    lh_status status = lhi_scan(c->kernel->space.pages, &options, &out->hits, err);
+    if (status != LH_OK)
+        goto done;
+    c->passes++;
+    c->bytes_scanned += out->hits.bytes;
+    c->scan_kernel = out->hits.kernel;
+    if (out->hits.truncated) {
+        c->coverage.truncated = true;
+        c->coverage.limit = "hits";
+    }
+    for (size_t i = 0; i < out->hits.count; i++) {
+        uint64_t frame = out->hits.physical[i] >> 12;
+        if (frames.count && frames.data[frames.count - 1] == frame)
+            continue;
+        if (!lhi_vec_push(&frames, frame)) {
+            status = lhi_fail_memory(err);
+            goto done;
+        }
+    }
+    lhi_vec_sort_unique(&frames);
+    status = lhi_reverse_map(&c->kernel->space, frames.data, frames.count, &out->map, err);
+done:
+    lhi_vec_free(&frames);
+    return status;
+}
+
+static void free_pass(lhi_pass *pass)
+{
+    lhi_scan_result_free(&pass->hits);
+    lhi_reverse_free(&pass->map);
+}
+
+/* The MDL around one hit of pass one: an alias at which it reads as one, else the best of what the aliases
+ * gave. */
+static lh_status take_candidate(lhi_gather *g, const lhi_pass *pass, size_t hit, lh_error *err)
+{
+    lhi_case *c = g->c;
+    uint64_t physical = pass->hits.physical[hit];
+    size_t first = 0, rows = lhi_reverse_find(&pass->map, physical >> 12, &first);
+    uint64_t offset = c->kernel->layout->offsets[LHI_F_MDL_Process];
+    c->hits++;
+    if (rows == 0) {
+        /* With all tables there, a page without a kernel mapping is a user's or a free one: never an MDL. */
+        c->coverage.hits_unplaced += !pass->map.complete;
+        c->not_mdls++;
+        return LH_OK;
+    }
+    lhi_mdl best = {0};
+    for (size_t i = first; i < first + rows; i++) {
+        uint64_t va = pass->map.va[i] + (physical & 0xfff);
+        lhi_mdl mdl = {0};
+        lhi_mdl_read(c->kernel, va - offset, c->target, &c->frame_budget, &mdl);
+        if (best.klass == LHI_MDL_NOT_ONE ||
+            (best.klass == LHI_MDL_UNREADABLE && mdl.klass != LHI_MDL_NOT_ONE))
+            best = mdl;
+        if (best.klass != LHI_MDL_NOT_ONE && best.klass != LHI_MDL_UNREADABLE)
+            break;
+    }
+    if (best.klass == LHI_MDL_NOT_ONE) {
+        c->not_mdls++;
+        return LH_OK;
+    }
+    if (c->record_count >= c->options.limits.mdls) {
+        c->coverage.truncated = true;
+        c->coverage.limit = "mdls";
+        return LH_OK;
+    }
+    lhi_record *record = lhi_case_new_record(c);
+    if (!record || !lhi_map_put(&g->records, physical, c->record_count - 1))
+        return lhi_fail_memory(err);
+    record->mdl = best;
+    record->physical = physical;
+    record->names_process = true;
+    for (size_t i = first; i < first + rows; i++)
+        if (!lhi_vec_push(&record->addresses, pass->map.va[i] + (physical & 0xfff) - offset))
+            return lhi_fail_memory(err);
+    return LH_OK;
+}
+
+static lh_status keep_packet(lhi_gather *g, uint64_t physical, const lhi_irp *irp, size_t *index,
+                             lh_error *err)
+{
+    lhi_case *c = g->c;
+    *index = lhi_map_get(&g->packets, physical);
+    if (*index != SIZE_MAX)
+        return LH_OK;
+    if (c->packet_count >= MOST_PACKETS) {
+        c->coverage.truncated = true;
+        c->coverage.limit = "packets";
+        return LH_OK;
+    }
+    /* Only the slots in use are kept: a row for 127 would take 11 KiB. */
+    size_t size = offsetof(lhi_irp, slots) + irp->slot_count * sizeof irp->slots[0];
+    lhi_irp *kept = lhi_arena_alloc(&c->arena, size);
+    lhi_packet *packet = kept ? lhi_case_new_packet(c) : NULL;
+    if (!packet || !lhi_map_put(&g->packets, physical, c->packet_count - 1))
+        return lhi_fail_memory(err);
+    memcpy(kept, irp, size);
+    packet->irp = kept;
+    packet->physical = physical;
+    *index = c->packet_count - 1;
+    /* Resolving makes parties, not packets: the row stays where it is. */
+    return lhi_case_resolve_packet(c, packet, err);
+}
+
+/* A place that holds the address of record `index`: a packet's MdlAddress, the Next of a live MDL, or
+ * something else. */
+static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint64_t value, bool *known,
+                                  lh_error *err)
+{
+    lhi_case *c = g->c;
+    const lh_kernel *kernel = c->kernel;
+    uint64_t physical = 0;
+    lhi_irp irp;
+    uint64_t start = va - kernel->layout->offsets[LHI_F_IRP_MdlAddress];
+    lhi_irp_read(kernel, start, value, &c->freed, &irp);
+    if (irp.state != LHI_IRP_NOT_ONE) {
+        *known = true;
+        size_t packet = LHI_NONE;
+        if (lhi_space_translate(&kernel->space, start, &physical) != LH_PRESENT)
+            physical = start; /* its first page is not there: its address is identity enough */
+        lh_status status = keep_packet(g, physical, &irp, &packet, err);
+        if (status != LH_OK || packet == LHI_NONE || c->packets[packet].mdl == index)
+            return status;
+        c->packets[packet].mdl = index;
+        return lhi_vec_push(&c->records[index].packets, packet) ? LH_OK : lhi_fail_memory(err);
+    }
+    lhi_mdl mdl = {0};
+    lhi_mdl_read(kernel, va, 0, &c->frame_budget, &mdl);
+    bool live = mdl.klass == LHI_MDL_CHARGED || mdl.klass == LHI_MDL_IS_PARTIAL ||
+                mdl.klass == LHI_MDL_NONPAGED || mdl.klass == LHI_MDL_KERNEL;
+    /* Next of a freed one is the link of its list. */
+    if (live && mdl.next == value && lhi_vec_find(&c->freed.mdls, va) == SIZE_MAX) {
+        *known = true;
+        uint64_t offset = kernel->layout->offsets[LHI_F_MDL_Process];
+        if (lhi_space_translate(&kernel->space, va + offset, &physical) != LH_PRESENT)
+            return LH_OK;
+        size_t predecessor = lhi_map_get(&g->records, physical);
+        if (predecessor == SIZE_MAX) {
+            if (c->record_count >= c->options.limits.mdls) {
+                c->coverage.truncated = true;
+                c->coverage.limit = "mdls";
+                return LH_OK;
+            }
+            lhi_record *record = lhi_case_new_record(c);
+            if (!record || !lhi_map_put(&g->records, physical, c->record_count - 1) ||
+                !lhi_vec_push(&record->addresses, va))
+                return lhi_fail_memory(err);
+            record->mdl = mdl;
+            record->physical = physical;
+            predecessor = c->record_count - 1;
+        }
+        lhi_vec *list = &c->records[index].predecessors;
+        for (size_t i = 0; i < list->count; i++)
+            if (list->data[i] == predecessor)
+                return LH_OK;
+        return lhi_vec_push(list, predecessor) ? LH_OK : lhi_fail_memory(err);
+    }
+    return LH_OK;
+}
+
+/* A place that holds the address of a packet: MasterIrp of a piece of it. */
+static lh_status take_packet_pointer(lhi_gather *g, size_t master, uint64_t va, uint64_t value, lh_error *err)
+{
+    lhi_case *c = g->c;
+    lhi_irp irp;
+    uint64_t start = va - c->kernel->layout->offsets[LHI_F_IRP_AssociatedIrp];
+    lhi_irp_read(c->kernel, start, 0, &c->freed, &irp);
+    if (irp.state == LHI_IRP_NOT_ONE || irp.state == LHI_IRP_UNREADABLE)
+        return LH_OK; /* an unreadable neighbourhood of any pointer to the packet proves no piece */
+    if (!(irp.flags & LHI_IRP_ASSOCIATED) || irp.associated != value)
+        return LH_OK;
+    uint64_t physical = 0;
+    if (lhi_space_translate(&c->kernel->space, start, &physical) != LH_PRESENT)
+        return LH_OK;
+    size_t packet = LHI_NONE;
+    lh_status status = keep_packet(g, physical, &irp, &packet, err);
+    if (status == LH_OK && packet != LHI_NONE && packet != master)
+        c->packets[packet].master = master;
+    return status;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = ((const lhi_needle *)a)->value, y = ((const lhi_needle *)b)->value;
+    return x < y ? -1 : x > y;
+}
+
+static bool add_needle(lhi_gather *g, size_t *room, uint64_t value, size_t index, bool packet)
+{
+    if (g->needle_count == *room) {
+        size_t wanted = *room ? *room * 2 : 64;
+        lhi_needle *larger = lhi_realloc_array(g->needles, wanted, sizeof *larger);
+        if (!larger)
+            return false;
+        g->needles = larger;
+        *room = wanted;
+    }
+    g->needles[g->needle_count++] = (lhi_needle){value, index, packet};
+    return true;
+}
+
+/* Everything found since the last pass that pointers may lead to. */
+static bool collect_needles(lhi_gather *g)
+{
+    lhi_case *c = g->c;
+    size_t room = 0;
+    lhi_free(g->needles);
+    g->needles = NULL;
+    g->needle_count = 0;
+    for (; g->records_done < c->record_count; g->records_done++) {
+        const lhi_record *record = &c->records[g->records_done];
+        if (record->mdl.klass == LHI_MDL_UNREADABLE || record->mdl.klass == LHI_MDL_PAGING)
+            continue;
+        for (size_t i = 0; i < record->addresses.count; i++)
+            if (!add_needle(g, &room, record->addresses.data[i], g->records_done, false))
+                return false;
+    }
+    for (; g->packets_done < c->packet_count; g->packets_done++) {
+        const lhi_packet *packet = &c->packets[g->packets_done];
+        if (packet->irp->state == LHI_IRP_PENDING &&
+            !add_needle(g, &room, packet->irp->address, g->packets_done, true))
+            return false;
+    }
+    if (g->needle_count)
+        qsort(g->needles, g->needle_count, sizeof *g->needles, by_value);
+    return true;
+}
+
+static lh_status search_needles(lhi_gather *g, lh_error *err)
+{
+    lhi_pass pass = {0};
+    lh_status status = LH_OK;
+    uint64_t *values = lhi_realloc_array(NULL, g->needle_count, sizeof *values);
+    if (!values)
+        return lhi_fail_memory(err);
+    for (size_t i = 0; i < g->needle_count; i++)
+        values[i] = g->needles[i].value;
+    status = run_pass(g, values, g->needle_count, &pass, err);
+    for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
+        const lhi_needle *needle = &g->needles[pass.hits.needle[i]];
+        uint64_t physical = pass.hits.physical[i];
+        size_t first = 0, rows = lhi_reverse_find(&pass.map, physical >> 12, &first);
+        g->c->coverage.hits_unplaced += rows == 0 && !pass.map.complete;
+        bool known = false;
+        for (size_t k = first; status == LH_OK && !known && k < first + rows; k++) {
+            uint64_t va = pass.map.va[k] + (physical & 0xfff);
+            if (needle->packet) {
+                known = true;
+                status = take_packet_pointer(g, needle->index, va, needle->value, err);
+            } else {
+                status = take_mdl_pointer(g, needle->index, va, needle->value, &known, err);
+            }
+        }
+        if (rows && !known) {
+            lhi_record *record = &g->c->records[needle->index];
+            if (record->other_pointers++ == 0)
+                record->other_first = pass.map.va[first] + (physical & 0xfff);
+        }
+    }
+    free_pass(&pass);
+    lhi_free(values);
+    return status;
+}
+
+/* Associated packets that were found by their MDL before their master was. */
+static lh_status link_masters(lhi_case *c, lh_error *err)
+{
+    lhi_map addresses = {0};
+    lh_status status = LH_OK;
+    for (size_t i = 0; status == LH_OK && i < c->packet_count; i++)
+        if (!lhi_map_put(&addresses, c->packets[i].irp->address, i))
+            status = lhi_fail_memory(err);
+    for (size_t i = 0; status == LH_OK && i < c->packet_count; i++) {
+        lhi_packet *piece = &c->packets[i];
+        size_t master = lhi_map_get(&addresses, piece->irp->associated);
+        if (piece->master == LHI_NONE && (piece->irp->flags & LHI_IRP_ASSOCIATED) && master != i)
+            piece->master = master == SIZE_MAX ? LHI_NONE : master;
+    }
+    lhi_map_free(&addresses);
+    return status;
+}
+
+static lh_status by_mdl_address(lhi_case *c, lh_error *err)
+{
+    /* Packets found as pieces of a master: the record that their MdlAddress names, if it is one of ours. */
+    lhi_map addresses = {0};
+    lh_status status = LH_OK;
+    for (size_t i = 0; status == LH_OK && i < c->record_count; i++)
+        for (size_t k = 0; k < c->records[i].addresses.count; k++)
+            if (!lhi_map_put(&addresses, c->records[i].addresses.data[k], i))
+                status = lhi_fail_memory(err);
+    for (size_t i = 0; status == LH_OK && i < c->packet_count; i++) {
+        lhi_packet *packet = &c->packets[i];
+        size_t record = packet->irp->mdl ? lhi_map_get(&addresses, packet->irp->mdl) : SIZE_MAX;
+        if (packet->mdl != LHI_NONE || record == SIZE_MAX)
+            continue;
+        packet->mdl = record;
+        if (!lhi_vec_push(&c->records[record].packets, i))
+            status = lhi_fail_memory(err);
+    }
+    lhi_map_free(&addresses);
+    return status;
+}
+
+lh_status lhi_case_gather(lhi_case *c, lh_error *err)
+{
+    lhi_gather g = {.c = c};
+    lhi_pass pass = {0};
+    lh_status status = lhi_free_lists_read(c->kernel, &c->freed, err);
+    if (status == LH_OK)
+        status = run_pass(&g, &c->target, 1, &pass, err);
+    for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++)
+        status = take_candidate(&g, &pass, i, err);
+    free_pass(&pass);
+    for (uint32_t level = 1; status == LH_OK; level++) {
+        if (!collect_needles(&g)) {
+            status = lhi_fail_memory(err);
+            break;
+        }
+        if (g.needle_count == 0)
+            break;
+        if (level >= c->options.limits.levels) {
+            c->coverage.truncated = true;
+            c->coverage.limit = "levels";
+            break;
+        }
+        status = search_needles(&g, err);
+    }
+    if (status == LH_OK) {
+        status = link_masters(c, err);
+    }
+    if (status == LH_OK)
+        status = by_mdl_address(c, err);
+    lhi_free(g.needles);
+    lhi_map_free(&g.records);
+    lhi_map_free(&g.packets);
+    return status;
+}

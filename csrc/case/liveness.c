@@ -1,0 +1,163 @@
+/* Which of the locks found still stand, without a look at the count of the bug check; then the ledger. */
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "case/case.h"
+
+#define MOST_ENTRIES (1u << 20) /* PFN entries looked up in one case */
+
+/* The structure was given back while its flags still say locked. */
+static void find_freed(const lhi_case *c, lhi_record *record)
+{
+    bool state_known = false;
+    for (size_t i = 0; i < record->addresses.count && !record->freed; i++) {
+        uint64_t va = record->addresses.data[i];
+        lhi_pool_block block = {0};
+        if (lhi_vec_find(&c->freed.mdls, va) != SIZE_MAX) {
+            record->freed = true;
+            record->freed_reason = "it lies on a lookaside list of freed MDLs";
+            return;
+        }
+        lhi_pool_block_at(c->kernel, va, &block);
+        state_known = state_known || (block.found && block.state != LHI_POOL_UNKNOWN);
+        if (block.found && block.state == LHI_POOL_FREE) {
+            record->freed = true;
+            record->freed_reason = "it lies in a free pool block";
+        }
+    }
+    bool lists_matter = (record->mdl.flags & LHI_MDL_ALLOCATED_FIXED_SIZE) != 0;
+    record->liveness_unknown = !record->freed && (!state_known || (lists_matter && !c->freed.complete));
+}
+
+/* The second book: a frame that nothing refers to is not locked. */
+static void ask_frames(const lhi_case *c, lhi_record *record, uint64_t *budget)
+{
+    uint64_t frames[64];
+    for (uint64_t first = 0; first < record->mdl.pages && *budget;) {
+        size_t wanted = record->mdl.pages - first < 64 ? (size_t)(record->mdl.pages - first) : 64;
+        size_t got = lhi_mdl_frames(c->kernel, &record->mdl, first, frames, wanted);
+        for (size_t i = 0; i < got && *budget; i++, (*budget)--) {
+            lhi_pfn_entry entry = {0};
+            lhi_pfn_read(c->kernel, frames[i], &entry);
+            if (entry.absence != LH_PRESENT)
+                record->frames_unknown++;
+            else if (entry.references == 0)
+                record->frames_unreferenced++;
+            else
+                record->frames_referenced++;
+        }
+        record->frames_unknown += wanted - got;
+        first += wanted;
+    }
+}
+
+static bool has_pending_packet(const lhi_case *c, const lhi_record *record, unsigned depth)
+{
+    for (size_t i = 0; i < record->packets.count; i++)
+        if (c->packets[record->packets.data[i]].irp->state == LHI_IRP_PENDING)
+            return true;
+    for (size_t i = 0; depth && i < record->predecessors.count && i < 16; i++)
+        if (has_pending_packet(c, &c->records[record->predecessors.data[i]], depth - 1))
+            return true;
+    return false;
+}
+
+typedef struct lhi_twin {
+    uint64_t start, hash;
+    uint32_t offset, count;
+    size_t index;
+} lhi_twin;
+
+static int by_content(const void *a, const void *b)
+{
+    const lhi_twin *x = a, *y = b;
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    if (x->start != y->start)
+        return x->start < y->start ? -1 : 1;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    if (x->count != y->count)
+        return x->count < y->count ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* Lowest reference count of the frames; 0 where one is not known. */
+static uint64_t least_references(const lhi_case *c, const lhi_record *record)
+{
+    uint64_t frames[64], least = UINT64_MAX;
+    size_t wanted = record->mdl.pages < 64 ? (size_t)record->mdl.pages : 64;
+    size_t got = lhi_mdl_frames(c->kernel, &record->mdl, 0, frames, wanted);
+    for (size_t i = 0; i < got; i++) {
+        lhi_pfn_entry entry = {0};
+        lhi_pfn_read(c->kernel, frames[i], &entry);
+        if (entry.absence != LH_PRESENT)
+            return 0;
+        if (entry.references < least)
+            least = entry.references;
+    }
+    return got ? least : 0;
+}
+
+/* The same pages described twice: two locks, or a driver's copy of the structure. Only references tell. */
+static lh_status find_copies(lhi_case *c, lh_error *err)
+{
+    lhi_twin *twins = lhi_realloc_array(NULL, c->record_count ? c->record_count : 1, sizeof *twins);
+    size_t count = 0;
+    if (!twins)
+        return lhi_fail_memory(err);
+    for (size_t i = 0; i < c->record_count; i++) {
+        const lhi_mdl *mdl = &c->records[i].mdl;
+        if (c->records[i].in_ledger && mdl->frames_checked)
+            twins[count++] =
+                (lhi_twin){mdl->start_va, mdl->frames_hash, mdl->byte_offset, mdl->byte_count, i};
+    }
+    if (count)
+        qsort(twins, count, sizeof *twins, by_content);
+    for (size_t i = 0; i < count;) {
+        size_t end = i + 1;
+        while (end < count && twins[end].hash == twins[i].hash && twins[end].start == twins[i].start &&
+               twins[end].offset == twins[i].offset && twins[end].count == twins[i].count)
+            end++;
+        uint64_t locks = end - i > 1 ? least_references(c, &c->records[twins[i].index]) : 1;
+        for (size_t k = i + 1; k < end; k++)
+            c->records[twins[k].index].copy = k - i >= (locks ? locks : 1);
+        i = end;
+    }
+    lhi_free(twins);
+    return LH_OK;
+}
+
+lh_status lhi_case_liveness(lhi_case *c, lh_error *err)
+{
+    uint64_t budget = MOST_ENTRIES;
+    for (size_t i = 0; i < c->record_count; i++) {
+        lhi_record *record = &c->records[i];
+        if (record->mdl.klass != LHI_MDL_CHARGED || !record->names_process)
+            continue;
+        find_freed(c, record);
+        if (!(record->mdl.flags & LHI_MDL_IO_SPACE))
+            ask_frames(c, record, &budget);
+        record->refuted = record->frames_unreferenced > 0;
+        record->in_ledger = !record->refuted;
+        bool referenced = record->frames_referenced > 0 && record->frames_unknown == 0;
+        if (record->freed)
+            record->state = LH_MDL_FREED_LOCKED;
+        else if (!record->liveness_unknown || referenced || has_pending_packet(c, record, 8))
+            record->state = LH_MDL_LOCKED;
+        else
+            record->state = LH_MDL_UNKNOWN;
+    }
+    lh_status status = find_copies(c, err);
+    for (size_t i = 0; i < c->record_count; i++) {
+        const lhi_record *record = &c->records[i];
+        if (!record->in_ledger)
+            continue;
+        c->explained_most += record->mdl.pages;
+        if (!record->copy)
+            c->explained += record->mdl.pages;
+    }
+    c->explained_least = c->explained;
+    c->unexplained = c->charged_known && c->charged > c->explained ? c->charged - c->explained : 0;
+    return status;
+}

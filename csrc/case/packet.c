@@ -1,0 +1,121 @@
+/* What a packet leads to: the driver at its current location, the driver that made it, its thread and file.
+ */
+#include "case/case.h"
+
+/* The party that owns a device; LHI_NONE with the reason. false: no memory. */
+static bool device_party(lhi_case *c, uint64_t address, lhi_device *device, size_t *party,
+                         lh_absence *absence, uint64_t *missing, lh_error *err)
+{
+    lhi_device_read(c->kernel, address, device);
+    *party = LHI_NONE;
+    *absence = device->absence;
+    *missing = device->absent_at;
+    if (device->absence != LH_PRESENT)
+        return true;
+    lhi_driver driver = {0};
+    lhi_driver_read(c->kernel, device->driver, &driver);
+    *absence = driver.absence;
+    *missing = driver.absent_at;
+    /* Without a file name the driver is still a party: its object's name makes it a suspect. */
+    if (driver.object_known) {
+        *party = lhi_case_party(c, &driver, err);
+        return *party != LHI_NONE;
+    }
+    return true;
+}
+
+/* The maker of a driver's packet is the owner of the completion routine in the topmost used location: a
+ * routine there was set by whoever sent the packet into that location (WDK, IoSetCompletionRoutine). A maker
+ * may also have given itself the topmost location; then its routine stands one below and the location's
+ * device is its own. */
+static bool find_maker(lhi_case *c, lhi_packet *packet, lh_error *err)
+{
+    const lhi_irp *irp = packet->irp;
+    size_t top = LHI_NONE, routine = LHI_NONE;
+    packet->maker_absence = LH_ABSENT_LAYOUT;
+    packet->maker_missing = irp->address;
+    for (size_t i = irp->slot_count; i-- > 0;) {
+        if (top == LHI_NONE && irp->slots[i].device != 0)
+            top = i;
+        if (top != LHI_NONE && irp->slots[i].completion != 0) {
+            routine = i;
+            break;
+        }
+    }
+    if (top == LHI_NONE) {
+        packet->maker_reason = "it was never sent: no location was ever used";
+        return true;
+    }
+    if (routine == LHI_NONE) {
+        packet->maker_reason = "no completion routine tells who made it";
+        return true;
+    }
+    lhi_driver driver = {0};
+    lhi_driver_from_code(c->kernel, irp->slots[routine].completion, &driver);
+    packet->maker_absence = driver.absence;
+    packet->maker_missing = driver.absent_at;
+    if (!driver.has_module) {
+        packet->maker_reason = "its completion routine lies in no module that is known";
+        return true;
+    }
+    size_t maker = lhi_case_party(c, &driver, err);
+    if (maker == LHI_NONE)
+        return false;
+    if (routine == top) {
+        packet->maker = maker;
+        packet->maker_reason = "the completion routine in its topmost used location lies in that driver";
+        return true;
+    }
+    lhi_device device = {0};
+    size_t owner = LHI_NONE;
+    lh_absence absence = LH_PRESENT;
+    uint64_t missing = 0;
+    if (routine + 1 != top) {
+        packet->maker_absence = LH_ABSENT_LAYOUT;
+        packet->maker_reason = "its topmost locations have no completion routine";
+        return true;
+    }
+    if (!device_party(c, irp->slots[top].device, &device, &owner, &absence, &missing, err))
+        return false;
+    if (owner != LHI_NONE && lhi_case_same_driver(c, owner, maker)) {
+        packet->maker = maker;
+        packet->maker_reason =
+            "its topmost location and the completion routine below it are that driver's own";
+    } else {
+        packet->maker_absence = owner == LHI_NONE ? absence : LH_ABSENT_LAYOUT;
+        packet->maker_missing = owner == LHI_NONE ? missing : irp->address;
+        packet->maker_reason = "its topmost location is not known to be the maker's own";
+    }
+    return true;
+}
+
+lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err)
+{
+    const lhi_irp *irp = packet->irp;
+    if (irp->state == LHI_IRP_UNREADABLE || irp->slot_count == 0)
+        return LH_OK;
+    if (irp->state == LHI_IRP_PENDING) {
+        uint64_t device = irp->slots[irp->current - 1].device;
+        if (!device_party(c, device, &packet->device, &packet->at, &packet->at_absence, &packet->at_missing,
+                          err))
+            return LH_ERR_NO_MEMORY;
+    } else {
+        /* Over, or never begun: whoever stands in its locations is only known for "why not". */
+        for (size_t i = 0; i < irp->slot_count; i++) {
+            if (irp->slots[i].device == 0)
+                continue;
+            if (!device_party(c, irp->slots[i].device, &packet->device, &packet->at, &packet->at_absence,
+                              &packet->at_missing, err))
+                return LH_ERR_NO_MEMORY;
+            break;
+        }
+    }
+    if (irp->origin == LHI_ORIGIN_DRIVER || irp->origin == LHI_ORIGIN_UNKNOWN)
+        if (!find_maker(c, packet, err))
+            return LH_ERR_NO_MEMORY;
+    if (irp->thread != 0)
+        lhi_thread_read(c->kernel, irp->thread, &packet->thread);
+    if (irp->file != 0)
+        lhi_file_read(c->kernel, irp->file, &packet->file);
+    return LH_OK;
+}

@@ -1,0 +1,113 @@
+/* The drivers that play a part in a case, and what their imports say they can do. */
+#include <string.h>
+
+#include "case/case.h"
+
+/* Routines that lock pages or have them locked (WDK). A driver that looks routines up by name can call any.
+ */
+static const char *const locking[] = {
+    "MmProbeAndLockPages",           "MmProbeAndLockProcessPages",    "MmProbeAndLockSelectedPages",
+    "IoBuildAsynchronousFsdRequest", "IoBuildDeviceIoControlRequest", "IoBuildSynchronousFsdRequest",
+    "MmGetSystemRoutineAddress",
+};
+
+/* Routines that make a piece of a request (WDK): packets of one's own, partial MDLs. */
+static const char *const splitting[] = {
+    "IoMakeAssociatedIrp",
+    "IoBuildPartialMdl",
+    "IoAllocateIrp",
+    "IoAllocateIrpEx",
+    "IoBuildAsynchronousFsdRequest",
+    "IoBuildDeviceIoControlRequest",
+    "IoBuildSynchronousFsdRequest",
+    "IoInitializeIrp",
+    "MmGetSystemRoutineAddress",
+};
+
+bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b)
+{
+    if (a == b)
+        return true;
+    if (a == LHI_NONE || b == LHI_NONE)
+        return false;
+    const lhi_driver *x = &c->parties[a].driver, *y = &c->parties[b].driver;
+    if (x->has_module && y->has_module)
+        return x->module.base == y->module.base && x->module.unloaded == y->module.unloaded;
+    return x->address != 0 && x->address == y->address;
+}
+
+static void describe(lhi_case *c, lhi_party *party)
+{
+    const lhi_driver *driver = &party->driver;
+    party->library = lhi_is_library(driver->name);
+    if (!driver->has_module)
+        return;
+    party->timestamp = driver->module.timestamp;
+    party->image_size = (uint32_t)driver->module.size;
+    if (driver->module.unloaded)
+        return;
+    lhi_image image = {0};
+    if (lhi_image_open(&c->kernel->space, driver->module.base, driver->module.size, &image) != LH_PRESENT)
+        return;
+    party->image_known = true;
+    if (party->timestamp == 0)
+        party->timestamp = image.timestamp;
+    party->version_known = lhi_image_version(&image, party->version) == LH_PRESENT;
+}
+
+size_t lhi_case_party(lhi_case *c, const lhi_driver *driver, lh_error *err)
+{
+    for (size_t i = 0; i < c->party_count; i++) {
+        const lhi_driver *known = &c->parties[i].driver;
+        bool same_module = known->has_module && driver->has_module &&
+                           known->module.base == driver->module.base &&
+                           known->module.unloaded == driver->module.unloaded;
+        if (same_module || (driver->address != 0 && known->address == driver->address)) {
+            if (c->parties[i].driver.address == 0) {
+                c->parties[i].driver.address = driver->address;
+                c->parties[i].driver.object_known = driver->object_known;
+                memcpy(c->parties[i].driver.object_name, driver->object_name, sizeof driver->object_name);
+            }
+            return i;
+        }
+    }
+    lhi_party *party = lhi_case_new_party(c);
+    if (!party) {
+        lhi_fail_memory(err);
+        return LHI_NONE;
+    }
+    party->driver = *driver;
+    describe(c, party);
+    return c->party_count - 1;
+}
+
+static lhi_answer ask(const lhi_case *c, const lhi_party *party, const char *const *names, size_t count)
+{
+    const lhi_driver *driver = &party->driver;
+    lhi_image image = {0};
+    if (!driver->has_module || driver->module.unloaded || driver->is_kernel)
+        return driver->is_kernel ? LHI_YES : LHI_UNKNOWN;
+    if (lhi_image_open(&c->kernel->space, driver->module.base, driver->module.size, &image) != LH_PRESENT)
+        return LHI_UNKNOWN;
+    return lhi_image_imports(&image, names, count, &c->kernel->exports, NULL);
+}
+
+lhi_answer lhi_case_can_lock(lhi_case *c, size_t party)
+{
+    lhi_party *p = &c->parties[party];
+    if (!p->asked_lock) {
+        p->can_lock = ask(c, p, locking, sizeof locking / sizeof locking[0]);
+        p->asked_lock = true;
+    }
+    return p->can_lock;
+}
+
+lhi_answer lhi_case_can_split(lhi_case *c, size_t party)
+{
+    lhi_party *p = &c->parties[party];
+    if (!p->asked_split) {
+        p->can_split = ask(c, p, splitting, sizeof splitting / sizeof splitting[0]);
+        p->asked_split = true;
+    }
+    return p->can_split;
+}

@@ -1,0 +1,106 @@
+/* Growing arrays of a case's rows. */
+#include "base/alloc.h"
+#include "case/case.h"
+
+/* Room for one more zeroed row; NULL on failure, nothing lost. */
+static void *grow(void **rows, size_t *count, size_t *room, size_t size)
+{
+    if (*count == *room) {
+        size_t wanted = *room ? *room * 2 : 16;
+        void *larger = lhi_realloc_array(*rows, wanted, size);
+        if (!larger)
+            return NULL;
+        *rows = larger;
+        *room = wanted;
+    }
+    uint8_t *row = (uint8_t *)*rows + *count * size;
+    for (size_t i = 0; i < size; i++)
+        row[i] = 0;
+    (*count)++;
+    return row;
+}
+
+#define GROW(c, rows, name)                                                                                  \
+    grow((void **)&(c)->rows, &(c)->name##_count, &(c)->name##_room, sizeof *(c)->rows)
+
+bool lhi_case_note(lhi_case *c, const char *kind, size_t party, uint64_t address, const char *statement)
+{
+    lhi_evidence *row = GROW(c, evidence, evidence);
+    if (row)
+        *row = (lhi_evidence){.kind = kind, .statement = statement, .address = address, .party = party};
+    return row != NULL;
+}
+
+bool lhi_case_clear(lhi_case *c, size_t party, uint64_t address, const char *reason)
+{
+    for (size_t i = 0; i < c->cleared_count; i++)
+        if (c->cleared[i].party == party)
+            return true; /* one reason each: the first is the strongest */
+    lhi_cleared *row = GROW(c, cleared, cleared);
+    if (row)
+        *row = (lhi_cleared){.party = party, .reason = reason, .address = address};
+    return row != NULL;
+}
+
+bool lhi_case_skip_rule(lhi_case *c, const char *rule, const char *needs)
+{
+    for (size_t i = 0; i < c->unevaluated_count; i++)
+        if (c->unevaluated[i].rule == rule)
+            return true;
+    lhi_unevaluated *row = GROW(c, unevaluated, unevaluated);
+    if (row)
+        *row = (lhi_unevaluated){.rule = rule, .needs = needs};
+    return row != NULL;
+}
+
+bool lhi_case_factor(lhi_case *c, const char *name, double value, const char *statement)
+{
+    lhi_factor *row = GROW(c, factors, factor);
+    if (row)
+        *row = (lhi_factor){.name = name, .value = value, .statement = statement};
+    return row != NULL;
+}
+
+bool lhi_case_name(lhi_case *c, size_t party, uint64_t pages, double score)
+{
+    for (size_t i = 0; i < c->named_count; i++) {
+        if (lhi_case_same_driver(c, c->named[i].party, party)) {
+            c->named[i].pages += pages;
+            if (score < c->named[i].score)
+                c->named[i].score = score;
+            return true;
+        }
+    }
+    lhi_named *row = GROW(c, named, named);
+    if (row)
+        *row = (lhi_named){.party = party, .pages = pages, .score = score};
+    return row != NULL;
+}
+
+lhi_record *lhi_case_new_record(lhi_case *c)
+{
+    lhi_record *row = GROW(c, records, record);
+    if (row) {
+        row->holder = LHI_NONE;
+        row->packet = LHI_NONE;
+        row->judged_packet = LHI_NONE;
+    }
+    return row;
+}
+
+lhi_packet *lhi_case_new_packet(lhi_case *c)
+{
+    lhi_packet *row = GROW(c, packets, packet);
+    if (row) {
+        row->mdl = LHI_NONE;
+        row->master = LHI_NONE;
+        row->at = LHI_NONE;
+        row->maker = LHI_NONE;
+    }
+    return row;
+}
+
+lhi_party *lhi_case_new_party(lhi_case *c)
+{
+    return GROW(c, parties, party);
+}

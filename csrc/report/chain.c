@@ -1,0 +1,199 @@
+/* The way from the process to the driver, step by step, and the debugger commands that show each step. */
+#include <inttypes.h>
+
+#include "report/report.h"
+
+static lhi_node *step(lhi_case *c, lhi_node *list, const char *kind, uint64_t va, const char *statement)
+{
+    lhi_node *row = lhi_tree_object(&c->arena, list, NULL);
+    lhi_tree_text(&c->arena, row, "kind", kind);
+    lhi_tree_text(&c->arena, row, "statement", statement);
+    lhi_report_place(c, row, va);
+    return row;
+}
+
+static void packet_steps(lhi_case *c, lhi_node *list, const lhi_packet *packet)
+{
+    lhi_arena *arena = &c->arena;
+    const lhi_irp *irp = packet->irp;
+    lhi_node *row =
+        step(c, list, "irp", irp->address,
+             lhi_arena_printf(arena, "MdlAddress names the MDL; %s; %s", irp->reason ? irp->reason : "",
+                              irp->origin_reason ? irp->origin_reason : ""));
+    lhi_tree_text(arena, row, "state", lhi_irp_state_name(irp->state));
+    lhi_tree_text(arena, row, "origin", lhi_irp_origin_name(irp->origin));
+    lhi_tree_count(arena, row, "current_location", irp->current);
+    lhi_tree_count(arena, row, "stack_count", irp->stack_count);
+    if (irp->state != LHI_IRP_PENDING)
+        return;
+    const lhi_slot *slot = &irp->slots[irp->current - 1];
+    row = step(c, list, "stack_location", irp->current_slot,
+               lhi_arena_printf(arena, "location %u of %u: %s", irp->current, irp->stack_count,
+                                lhi_irp_major_name(slot->major)));
+    lhi_tree_text(arena, row, "major", lhi_irp_major_name(slot->major));
+    if (slot->major == 14 || slot->major == 15)
+        lhi_tree_address(arena, row, "io_control_code", slot->parameters[2] & 0xffffffffu);
+    row = step(c, list, "device", slot->device,
+               packet->device.absence == LH_PRESENT
+                   ? (packet->device.listed ? "a device object, in its driver's list" : "a device object")
+                   : "what is there is not a device object that can be read");
+}
+
+static void driver_steps(lhi_case *c, lhi_node *list, size_t index)
+{
+    lhi_arena *arena = &c->arena;
+    static const char *const bases[] = {
+        "nothing names it",
+        "the loaded module that its image is",
+        "the module entry that DriverSection points to",
+        "the kernel's record of unloaded drivers",
+        "the driver object's name: no module is left",
+    };
+    const lhi_party *party = &c->parties[index];
+    const lhi_driver *driver = &party->driver;
+    lhi_node *row = NULL;
+    if (driver->address) {
+        row = step(c, list, "driver", driver->address,
+                   driver->object_known ? "a driver object"
+                                        : "what is there is not a driver object that can be read");
+        lhi_tree_text(arena, row, "object_name", driver->object_name);
+    }
+    if (driver->has_module) {
+        row = step(c, list, "module", driver->module.base,
+                   lhi_arena_printf(arena, "named by %s", bases[driver->basis]));
+        lhi_tree_text(arena, row, "name", lhi_report_name(c, index));
+        lhi_tree_text(arena, row, "version", party->version_known ? party->version : NULL);
+        lhi_tree_bool(arena, row, "unloaded", driver->module.unloaded);
+    }
+}
+
+void lhi_report_chain(lhi_case *c, lhi_node *root)
+{
+    lhi_arena *arena = &c->arena;
+    lhi_node *list = lhi_tree_list(arena, root, "chain");
+    if (c->target)
+        step(c, list, "process", c->target,
+             c->full_method ? "parameter 2 of the bug check" : "the process that the MDL names");
+    size_t index = lhi_report_main_record(c);
+    if (index == LHI_NONE)
+        return;
+    const lhi_record *r = &c->records[index];
+    lhi_node *row = step(c, list, "mdl", r->mdl.address,
+                         lhi_arena_printf(arena, "%s; Process names the process", r->mdl.reason));
+    lhi_tree_count(arena, row, "pages", r->mdl.pages);
+    if (r->packet == LHI_NONE)
+        return;
+    const lhi_packet *packet = &c->packets[r->packet];
+    if (packet->mdl != index && packet->mdl != LHI_NONE)
+        step(c, list, "mdl", c->records[packet->mdl].mdl.address,
+             "the first MDL of the chain that leads to it");
+    packet_steps(c, list, packet);
+    if (r->judged_packet != r->packet) {
+        packet = &c->packets[r->judged_packet];
+        step(c, list, "split", packet->irp->address, "a piece of the request, which is pending");
+        packet_steps(c, list, packet);
+    }
+    bool made = packet->irp->origin == LHI_ORIGIN_DRIVER && r->judged_packet == r->packet;
+    size_t party = made ? packet->maker : packet->at;
+    if (made)
+        step(c, list, "maker", packet->irp->address,
+             packet->maker_reason ? packet->maker_reason : "not known");
+    if (party != LHI_NONE)
+        driver_steps(c, list, party);
+}
+
+static void command(lhi_case *c, lhi_node *list, const char *text, const char *expect)
+{
+    lhi_node *row = lhi_tree_object(&c->arena, list, NULL);
+    lhi_tree_text(&c->arena, row, "command", text);
+    lhi_tree_text(&c->arena, row, "expect", expect);
+}
+
+static void packet_commands(lhi_case *c, lhi_node *list, const lhi_packet *packet)
+{
+    lhi_arena *arena = &c->arena;
+    const lhi_irp *irp = packet->irp;
+    command(c, list, lhi_arena_printf(arena, "!irp 0x%" PRIx64 " 1", irp->address),
+            lhi_arena_printf(arena,
+                             "MdlAddress %" PRIx64 ", StackCount %u, CurrentLocation %u, Thread %" PRIx64,
+                             irp->mdl, irp->stack_count, irp->current, irp->thread));
+    if (irp->state != LHI_IRP_PENDING)
+        return;
+    const lhi_slot *slot = &irp->slots[irp->current - 1];
+    command(c, list, lhi_arena_printf(arena, "dt nt!_IO_STACK_LOCATION 0x%" PRIx64, irp->current_slot),
+            lhi_arena_printf(arena, "MajorFunction 0x%x (%s), DeviceObject 0x%" PRIx64, slot->major,
+                             lhi_irp_major_name(slot->major), slot->device));
+    command(c, list, lhi_arena_printf(arena, "!devstack 0x%" PRIx64, slot->device),
+            "the device in its stack");
+    if (packet->device.absence == LH_PRESENT)
+        command(c, list, lhi_arena_printf(arena, "!drvobj 0x%" PRIx64 " 7", packet->device.driver),
+                lhi_report_name(c, packet->at)
+                    ? lhi_arena_printf(arena, "the driver object of %s", lhi_report_name(c, packet->at))
+                    : NULL);
+    for (unsigned i = 0; i < irp->slot_count; i++)
+        if (irp->slots[i].completion)
+            command(c, list, lhi_arena_printf(arena, "ln 0x%" PRIx64, irp->slots[i].completion),
+                    lhi_arena_printf(arena, "the completion routine in location %u", i + 1));
+}
+
+void lhi_report_reproduce(lhi_case *c, lhi_node *root)
+{
+    lhi_arena *arena = &c->arena;
+    lhi_node *list = lhi_tree_list(arena, root, "reproduce");
+    command(c, list, ".bugcheck",
+            lhi_arena_printf(arena,
+                             "Bugcheck code %08" PRIX32 ", arguments %016" PRIx64 " %016" PRIx64
+                             " %016" PRIx64 " %016" PRIx64,
+                             c->code, c->parameters[0], c->parameters[1], c->parameters[2],
+                             c->parameters[3]));
+    if (c->target) {
+        const char *expect = NULL;
+        if (c->process_known && c->process.locked_pages_known)
+            expect = lhi_arena_printf(arena, "NumberOfLockedPages 0x%" PRIx64, c->process.locked_pages);
+        command(c, list,
+                lhi_arena_printf(
+                    arena, "dt nt!_EPROCESS 0x%" PRIx64 " ImageFileName UniqueProcessId NumberOfLockedPages",
+                    c->target),
+                expect);
+    }
+    if (c->full_method && c->target)
+        command(c, list, lhi_arena_printf(arena, "!search 0x%" PRIx64, c->target),
+                lhi_arena_printf(arena, "%" PRIu64 " places in physical memory", c->hits));
+    if (!c->full_method && c->applicable) {
+        uint64_t mdl = c->code == 0xcb ? c->parameters[2] : c->parameters[1];
+        command(c, list, lhi_arena_printf(arena, "dt nt!_MDL 0x%" PRIx64, mdl), NULL);
+        if (c->code == 0xcb)
+            command(c, list, lhi_arena_printf(arena, "dt nt!_LOCK_TRACKER 0x%" PRIx64, c->parameters[0]),
+                    "StackTrace: the callers of the routine that locked");
+        else
+            command(c, list, "kb", "the caller of nt!MmUnlockPages");
+    }
+    size_t index = lhi_report_main_record(c);
+    if (index == LHI_NONE)
+        return;
+    const lhi_record *r = &c->records[index];
+    command(c, list, lhi_arena_printf(arena, "dt nt!_MDL 0x%" PRIx64, r->mdl.address),
+            lhi_arena_printf(arena,
+                             "MdlFlags 0x%x, Process 0x%" PRIx64 ", StartVa 0x%" PRIx64
+                             ", ByteCount 0x%" PRIx32 ", ByteOffset 0x%" PRIx32,
+                             r->mdl.flags, r->mdl.process, r->mdl.start_va, r->mdl.byte_count,
+                             r->mdl.byte_offset));
+    command(c, list, lhi_arena_printf(arena, "!search 0x%" PRIx64, r->mdl.address),
+            "the packet: 8 bytes in front of a hit");
+    if (r->mdl.first_frame)
+        command(c, list, lhi_arena_printf(arena, "!pfn 0x%" PRIx64, r->mdl.first_frame),
+                "reference count at least 1");
+    if (r->packet == LHI_NONE)
+        return;
+    packet_commands(c, list, &c->packets[r->packet]);
+    if (r->judged_packet != r->packet)
+        packet_commands(c, list, &c->packets[r->judged_packet]);
+    for (size_t i = 0; i < c->named_count; i++) {
+        const lhi_party *party = &c->parties[c->named[i].party];
+        if (party->driver.has_module && !party->driver.module.unloaded)
+            command(c, list, lhi_arena_printf(arena, "lmv a 0x%" PRIx64, party->driver.module.base),
+                    party->version_known
+                        ? lhi_arena_printf(arena, "%s, file version %s", party->driver.name, party->version)
+                        : party->driver.name);
+    }
+}

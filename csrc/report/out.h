@@ -1,0 +1,27 @@
+/* Text output in memory: a growing buffer that never holds a control character or broken UTF-8 from
+ * elsewhere. */
+#ifndef LHI_REPORT_OUT_H
+#define LHI_REPORT_OUT_H
+
+#include "base/error.h"
+
+#include <stdarg.h>
+
+typedef struct lhi_out {
+    char *data;
+    size_t length, capacity;
+    bool failed;
+} lhi_out;
+
+void lhi_out_raw(lhi_out *out, const char *text); /* our own text */
+void lhi_out_bytes(lhi_out *out, const char *text, size_t length);
+void lhi_out_format(lhi_out *out, const char *format, ...) LHI_PRINTF(2, 3);
+/* A JSON string with its quotes; what is not UTF-8 becomes U+FFFD. */
+void lhi_out_json_string(lhi_out *out, const char *text);
+/* For terminals: controls become \xNN, what is not UTF-8 U+FFFD. */
+void lhi_out_safe(lhi_out *out, const char *text);
+/* Length of the valid UTF-8 character at text (1 to 4); 0: broken. Surrogates and overlong forms are broken.
+ */
+size_t lhi_utf8_length(const char *text);
+
+#endif

@@ -1,0 +1,296 @@
+/* The tree's conclusions: verdict, suspects, ledger, considered, cleared, unevaluated, signature. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "report/report.h"
+
+#define MOST_LISTED 1000 /* rows of `considered`; their number is given in full */
+
+size_t lhi_report_main_record(const lhi_case *c)
+{
+    size_t best = LHI_NONE;
+    for (size_t i = 0; i < c->record_count; i++) {
+        const lhi_record *r = &c->records[i];
+        if (!r->in_ledger)
+            continue;
+        if (best == LHI_NONE) {
+            best = i;
+            continue;
+        }
+        const lhi_record *b = &c->records[best];
+        int rank = 2 * (r->outcome == LHI_OUTCOME_NAMED) + (r->packet != LHI_NONE);
+        int best_rank = 2 * (b->outcome == LHI_OUTCOME_NAMED) + (b->packet != LHI_NONE);
+        if (rank > best_rank || (rank == best_rank && r->mdl.pages > b->mdl.pages))
+            best = i;
+    }
+    return best;
+}
+
+static void driver_object(lhi_case *c, lhi_node *list, const lhi_named *named, lhi_node *absent, size_t index)
+{
+    lhi_arena *arena = &c->arena;
+    const lhi_party *party = &c->parties[named->party];
+    lhi_node *object = lhi_tree_object(arena, list, NULL);
+    lhi_tree_text(arena, object, "name", party->driver.name);
+    lhi_tree_text(arena, object, "version", party->version_known ? party->version : NULL);
+    if (!party->version_known)
+        lhi_report_absent(c, absent, lhi_arena_printf(arena, "verdict.drivers.%zu.version", index),
+                          party->image_known ? LH_ABSENT_NOT_MAPPED : LH_ABSENT_NOT_CAPTURED,
+                          party->driver.start);
+    if (party->timestamp)
+        lhi_tree_count(arena, object, "timestamp", party->timestamp);
+    else
+        lhi_tree_null(arena, object, "timestamp");
+    if (party->image_size)
+        lhi_tree_count(arena, object, "size", party->image_size);
+    else
+        lhi_tree_null(arena, object, "size");
+    lhi_tree_count(arena, object, "pages", named->pages);
+    lhi_tree_share(arena, object, "score", named->score);
+    lhi_tree_bool(arena, object, "unloaded", party->driver.has_module && party->driver.module.unloaded);
+    lhi_tree_bool(arena, object, "library", party->library);
+}
+
+/* The sentence without the process's name, for redacted reports. */
+static const char *without_name(lhi_case *c, const char *sentence)
+{
+    const char *name = c->process_known && c->process.name_known ? c->process.name : "";
+    const char *at = name[0] ? strstr(sentence, name) : NULL;
+    if (!at)
+        return NULL;
+    /* The name stands behind "process ": the first match of a short name could be inside another word. */
+    const char *label = strstr(sentence, "process ");
+    while (label && strncmp(label + 8, name, strlen(name)) != 0)
+        label = strstr(label + 8, "process ");
+    if (!label)
+        return NULL;
+    return lhi_arena_printf(&c->arena, "%.*s[redacted]%s", (int)(label + 8 - sentence), sentence,
+                            label + 8 + strlen(name));
+}
+
+static void verdict(lhi_case *c, lhi_node *root, lhi_node *absent)
+{
+    lhi_arena *arena = &c->arena;
+    bool named = c->kind == LH_VERDICT_DRIVER && c->named_count;
+    lhi_node *object = lhi_tree_object(arena, root, "verdict");
+    lhi_tree_text(arena, object, "kind", lh_verdict_kind_name(c->kind));
+    lhi_tree_text(arena, object, "driver", named ? c->parties[c->named[0].party].driver.name : NULL);
+    lhi_node *list = lhi_tree_list(arena, object, "drivers");
+    for (size_t i = 0; named && i < c->named_count; i++)
+        driver_object(c, list, &c->named[i], absent, i);
+    lhi_node *confidence = lhi_tree_object(arena, object, "confidence");
+    lhi_tree_share(arena, confidence, "score", c->score);
+    lhi_tree_text(arena, confidence, "level", lhi_case_level(c->score));
+    list = lhi_tree_list(arena, confidence, "factors");
+    for (size_t i = 0; i < c->factor_count; i++) {
+        lhi_node *factor = lhi_tree_object(arena, list, NULL);
+        lhi_tree_text(arena, factor, "name", c->factors[i].name);
+        lhi_tree_share(arena, factor, "value", c->factors[i].value);
+        lhi_tree_text(arena, factor, "statement", c->factors[i].statement);
+    }
+    lhi_node *sentence = lhi_tree_text(arena, object, "sentence", c->sentence);
+    if (sentence)
+        sentence->redacted = without_name(c, c->sentence);
+    lhi_tree_text(arena, object, "advice", c->advice);
+    lhi_tree_text(arena, object, "reason", c->why);
+}
+
+static void evidence_row(lhi_case *c, lhi_node *list, const lhi_evidence *row)
+{
+    lhi_node *object = lhi_tree_object(&c->arena, list, NULL);
+    lhi_tree_text(&c->arena, object, "kind", row->kind);
+    lhi_tree_text(&c->arena, object, "statement", row->statement);
+    lhi_report_place(c, object, row->address);
+}
+
+static bool is_cleared(const lhi_case *c, size_t party)
+{
+    for (size_t i = 0; i < c->cleared_count; i++)
+        if (lhi_case_same_driver(c, c->cleared[i].party, party))
+            return true;
+    return false;
+}
+
+/* A driver that only the name of its object is left of. */
+static const char *any_name(const lhi_case *c, size_t party)
+{
+    const char *name = lhi_report_name(c, party);
+    if (!name && c->parties[party].driver.object_name[0])
+        name = c->parties[party].driver.object_name;
+    return name;
+}
+
+static void suspects(lhi_case *c, lhi_node *root)
+{
+    lhi_node *list = lhi_tree_list(&c->arena, root, "suspects");
+    bool *done = lhi_calloc(c->party_count + 1, sizeof *done);
+    if (!done) {
+        c->arena.failed = true;
+        return;
+    }
+    /* Those named first, then in the order of the evidence. */
+    for (size_t pass = 0; pass < 2; pass++) {
+        size_t count = pass == 0 ? c->named_count : c->evidence_count;
+        for (size_t i = 0; i < count; i++) {
+            size_t party = pass == 0 ? c->named[i].party : c->evidence[i].party;
+            if (party == LHI_NONE || done[party] || !any_name(c, party) ||
+                (pass == 1 && is_cleared(c, party)))
+                continue;
+            lhi_node *object = lhi_tree_object(&c->arena, list, NULL);
+            lhi_tree_text(&c->arena, object, "driver", any_name(c, party));
+            lhi_node *rows = lhi_tree_list(&c->arena, object, "evidence");
+            for (size_t k = 0; k < c->evidence_count; k++)
+                if (c->evidence[k].party != LHI_NONE && lhi_case_same_driver(c, c->evidence[k].party, party))
+                    evidence_row(c, rows, &c->evidence[k]);
+            for (size_t k = 0; k < c->party_count; k++)
+                done[k] = done[k] || lhi_case_same_driver(c, k, party);
+        }
+    }
+    lhi_free(done);
+}
+
+static void ledger(lhi_case *c, lhi_node *root)
+{
+    static const char *const states[] = {"unknown", "locked", "freed_locked", "unknown"};
+    lhi_arena *arena = &c->arena;
+    lhi_node *object = lhi_tree_object(arena, root, "ledger");
+    if (c->charged_known)
+        lhi_tree_count(arena, object, "charged", c->charged);
+    else
+        lhi_tree_null(arena, object, "charged");
+    lhi_tree_count(arena, object, "explained", c->explained);
+    if (c->charged_known)
+        lhi_tree_count(arena, object, "unexplained", c->unexplained);
+    else
+        lhi_tree_null(arena, object, "unexplained");
+    if (c->explained_least != c->explained_most) {
+        lhi_node *range = lhi_tree_list(arena, object, "explained_range");
+        lhi_tree_count(arena, range, NULL, c->explained_least);
+        lhi_tree_count(arena, range, NULL, c->explained_most);
+    }
+    lhi_node *list = lhi_tree_list(arena, object, "mdls");
+    for (size_t i = 0; i < c->record_count; i++) {
+        const lhi_record *r = &c->records[i];
+        if (!r->in_ledger)
+            continue;
+        lhi_node *row = lhi_tree_object(arena, list, NULL);
+        lhi_report_place(c, row, r->mdl.address);
+        lhi_tree_count(arena, row, "pages", r->mdl.pages);
+        lhi_tree_text(arena, row, "state", states[r->state <= LH_MDL_UNKNOWN ? r->state : 0]);
+        lhi_tree_text(arena, row, "holder", lhi_report_name(c, r->holder));
+        lhi_tree_address(arena, row, "user_address", r->mdl.start_va + r->mdl.byte_offset);
+        lhi_tree_count(arena, row, "bytes", r->mdl.byte_count);
+        lhi_tree_address(arena, row, "flags", r->mdl.flags);
+        if (r->packet != LHI_NONE)
+            lhi_tree_address(arena, row, "irp", c->packets[r->packet].irp->address);
+        else
+            lhi_tree_null(arena, row, "irp");
+        lhi_tree_text(arena, row, "judgement", r->why);
+        lhi_tree_count(arena, row, "other_pointers", r->other_pointers);
+        if (r->freed)
+            lhi_tree_text(arena, row, "freed", r->freed_reason);
+        if (r->copy)
+            lhi_tree_bool(arena, row, "copy", true);
+    }
+}
+
+static void considered(lhi_case *c, lhi_node *root)
+{
+    lhi_arena *arena = &c->arena;
+    lhi_node *list = lhi_tree_list(arena, root, "considered");
+    size_t listed = 0, total = 0;
+    for (size_t i = 0; i < c->record_count; i++) {
+        const lhi_record *r = &c->records[i];
+        if (r->in_ledger || !r->names_process || ++total > MOST_LISTED)
+            continue;
+        lhi_node *row = lhi_tree_object(arena, list, NULL);
+        lhi_report_place(c, row, r->mdl.address);
+        lhi_tree_text(arena, row, "kind", "mdl");
+        lhi_tree_text(arena, row, "class", r->refuted ? "refuted" : lhi_mdl_class_name(r->mdl.klass));
+        lhi_tree_text(arena, row, "reason",
+                      r->refuted
+                          ? "a frame of it has no reference left in the PFN database: the lock does not stand"
+                          : r->mdl.reason);
+        lhi_tree_count(arena, row, "pages", r->mdl.pages);
+        listed++;
+    }
+    for (size_t i = 0; i < c->packet_count; i++) {
+        const lhi_packet *packet = &c->packets[i];
+        if (packet->irp->state == LHI_IRP_PENDING || ++total > 2 * MOST_LISTED)
+            continue;
+        lhi_node *row = lhi_tree_object(arena, list, NULL);
+        lhi_report_place(c, row, packet->irp->address);
+        lhi_tree_text(arena, row, "kind", "irp");
+        lhi_tree_text(arena, row, "class", lhi_irp_state_name(packet->irp->state));
+        lhi_tree_text(arena, row, "reason",
+                      packet->irp->reason ? packet->irp->reason : lhi_irp_state_name(packet->irp->state));
+        listed++;
+    }
+    lhi_tree_count(arena, root, "considered_total", total > listed ? total : listed);
+}
+
+static void cleared(lhi_case *c, lhi_node *root)
+{
+    lhi_node *list = lhi_tree_list(&c->arena, root, "cleared");
+    for (size_t i = 0; i < c->cleared_count; i++) {
+        if (!any_name(c, c->cleared[i].party))
+            continue;
+        lhi_node *row = lhi_tree_object(&c->arena, list, NULL);
+        lhi_tree_text(&c->arena, row, "driver", any_name(c, c->cleared[i].party));
+        lhi_tree_text(&c->arena, row, "reason", c->cleared[i].reason);
+        lhi_report_place(c, row, c->cleared[i].address);
+    }
+}
+
+static void signature(lhi_case *c, lhi_node *root)
+{
+    lhi_arena *arena = &c->arena;
+    lhi_node *object = lhi_tree_object(arena, root, "signature");
+    size_t main = lhi_report_main_record(c);
+    const lhi_packet *packet = main != LHI_NONE && c->records[main].judged_packet != LHI_NONE
+                                   ? &c->packets[c->records[main].judged_packet]
+                                   : NULL;
+    const char *driver = c->named_count ? c->parties[c->named[0].party].driver.name : "-";
+    const char *version = c->named_count && c->parties[c->named[0].party].version_known
+                              ? c->parties[c->named[0].party].version
+                              : "-";
+    const char *major = "-", *origin = "-", *state = "-";
+    uint64_t code = 0;
+    if (packet) {
+        const lhi_irp *irp = packet->irp;
+        origin = lhi_irp_origin_name(irp->origin);
+        state = lhi_irp_state_name(irp->state);
+        if (irp->state == LHI_IRP_PENDING) {
+            const lhi_slot *slot = &irp->slots[irp->current - 1];
+            major = lhi_irp_major_name(slot->major);
+            if (slot->major == 14 || slot->major == 15) /* (internal) device control: IoControlCode */
+                code = slot->parameters[2] & 0xffffffffu;
+        }
+    }
+    lhi_tree_text(arena, object, "family",
+                  lhi_arena_printf(arena, "0x%" PRIx32 "|%s|%s|%s|%s", c->code, lh_verdict_kind_name(c->kind),
+                                   driver, origin, state));
+    lhi_tree_text(arena, object, "exact",
+                  lhi_arena_printf(arena, "0x%" PRIx32 "|%s|%s|%s|%s|%s|%s|0x%" PRIx64 "|%" PRIu64, c->code,
+                                   lh_verdict_kind_name(c->kind), driver, version, origin, state, major, code,
+                                   c->charged));
+}
+
+void lhi_report_verdict(lhi_case *c, lhi_node *root, lhi_node *absent)
+{
+    lhi_arena *arena = &c->arena;
+    verdict(c, root, absent);
+    suspects(c, root);
+    ledger(c, root);
+    considered(c, root);
+    cleared(c, root);
+    lhi_node *list = lhi_tree_list(arena, root, "unevaluated");
+    for (size_t i = 0; i < c->unevaluated_count; i++) {
+        lhi_node *row = lhi_tree_object(arena, list, NULL);
+        lhi_tree_text(arena, row, "rule", c->unevaluated[i].rule);
+        lhi_tree_text(arena, row, "needs", c->unevaluated[i].needs);
+    }
+    signature(c, root);
+}

@@ -1,0 +1,35 @@
+/* From a case to its result tree, and from the tree to JSON and text. */
+#ifndef LHI_REPORT_REPORT_H
+#define LHI_REPORT_REPORT_H
+
+#include "case/case.h"
+#include "report/out.h"
+#include "report/tree.h"
+
+/* The whole tree of a case, schema lockhound.case/1. NULL: no memory. `path` may be NULL. */
+const lhi_node *lhi_report_tree(lhi_case *c, const char *path);
+/* Its objects dump, bugcheck, process, current_process and coverage alone. */
+const lhi_node *lhi_report_info(lhi_case *c, const char *path);
+
+/* Parts of the tree; `absent` is the object that collects why facts are null. */
+void lhi_report_dump(lhi_case *c, lhi_node *root, const char *path);
+void lhi_report_processes(lhi_case *c, lhi_node *root, lhi_node *absent);
+void lhi_report_coverage(lhi_case *c, lhi_node *root);
+void lhi_report_verdict(lhi_case *c, lhi_node *root, lhi_node *absent);
+void lhi_report_chain(lhi_case *c, lhi_node *root);
+void lhi_report_reproduce(lhi_case *c, lhi_node *root);
+
+/* address, physical and file_offset of a virtual address; the latter two null where the page is not there. */
+void lhi_report_place(lhi_case *c, lhi_node *object, uint64_t va);
+/* One entry of `absent`. */
+void lhi_report_absent(lhi_case *c, lhi_node *absent, const char *path, lh_absence kind, uint64_t address);
+/* A driver's file name; NULL where it has none that is known. */
+const char *lhi_report_name(const lhi_case *c, size_t party);
+/* The lock a short report is about: the largest named one, else the largest with a packet, else the largest;
+ * LHI_NONE. */
+size_t lhi_report_main_record(const lhi_case *c);
+
+void lhi_report_json(const lhi_node *root, uint32_t flags, lhi_out *out);
+void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out);
+
+#endif

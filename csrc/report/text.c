@@ -1,0 +1,309 @@
+/* The result tree as text for people. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "report/report.h"
+
+#define MOST_ROWS 40 /* of a list; the JSON has all */
+
+typedef struct lhi_page {
+    lhi_out *out;
+    bool redact, color;
+} lhi_page;
+
+static const char *text_of(const lhi_page *page, const lhi_node *object, const char *key)
+{
+    const lhi_node *node = lhi_tree_get(object, key);
+    if (!node || node->kind != LHI_NODE_TEXT || (page->redact && node->personal))
+        return NULL;
+    return page->redact && node->redacted ? node->redacted : node->value.text;
+}
+
+static uint64_t number_of(const lhi_node *object, const char *key)
+{
+    const lhi_node *node = lhi_tree_get(object, key);
+    return node && (node->kind == LHI_NODE_COUNT || node->kind == LHI_NODE_ADDRESS ||
+                    node->kind == LHI_NODE_BOOL)
+               ? node->value.number
+               : 0;
+}
+
+static bool is_null(const lhi_node *object, const char *key)
+{
+    const lhi_node *node = lhi_tree_get(object, key);
+    return !node || node->kind == LHI_NODE_NULL;
+}
+
+static void style(const lhi_page *page, const char *code)
+{
+    if (page->color)
+        lhi_out_format(page->out, "\033[%sm", code);
+}
+
+static void heading(const lhi_page *page, const char *title)
+{
+    lhi_out_raw(page->out, "\n");
+    style(page, "1");
+    lhi_out_raw(page->out, title);
+    style(page, "0");
+    lhi_out_raw(page->out, "\n");
+}
+
+/* Text broken at spaces to 100 columns, each line indented. */
+static void wrapped(const lhi_page *page, unsigned indent, const char *text)
+{
+    size_t column = 0;
+    lhi_out line = {0};
+    lhi_out_safe(&line, text);
+    const char *at = line.data ? line.data : "";
+    while (*at) {
+        size_t length = strcspn(at, " ");
+        if (column == 0 || column + 1 + length > 100 - indent) {
+            lhi_out_format(page->out, "%s%*s", column ? "\n" : "", (int)indent, "");
+            column = 0;
+        } else {
+            lhi_out_raw(page->out, " ");
+            column++;
+        }
+        lhi_out_bytes(page->out, at, length);
+        column += length;
+        at += length;
+        at += *at == ' ';
+    }
+    lhi_out_raw(page->out, "\n");
+    page->out->failed = page->out->failed || line.failed;
+    lhi_free(line.data);
+}
+
+static void say(const lhi_page *page, const char *text)
+{
+    lhi_out_safe(page->out, text ? text : "-");
+}
+
+static void dump_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *dump = lhi_tree_get(root, "dump"), *pages = lhi_tree_get(dump, "pages");
+    const lhi_node *bugcheck = lhi_tree_get(root, "bugcheck");
+    lhi_out_format(page->out, "lockhound %s  ", lh_version());
+    say(page, text_of(page, dump, "path") ? text_of(page, dump, "path") : "");
+    lhi_out_format(page->out, "\n%s dump, %s, build %" PRIu64 ", %" PRIu64 " of %" PRIu64 " pages present",
+                   text_of(page, dump, "format"), text_of(page, dump, "machine"), number_of(dump, "build"),
+                   number_of(pages, "present"), number_of(pages, "described"));
+    if (number_of(pages, "clipped"))
+        lhi_out_format(page->out, " (the file is cut: %" PRIu64 " pages are lost)",
+                       number_of(pages, "clipped"));
+    lhi_out_format(page->out, "\nbug check 0x%" PRIX64 " %s", number_of(bugcheck, "code"),
+                   text_of(page, bugcheck, "name") ? text_of(page, bugcheck, "name") : "");
+    if (text_of(page, bugcheck, "subtype"))
+        lhi_out_format(page->out, ": %s", text_of(page, bugcheck, "subtype"));
+    lhi_out_raw(page->out, "\n");
+    const lhi_node *meaning = lhi_tree_get(bugcheck, "meanings");
+    meaning = meaning ? meaning->first : NULL;
+    const lhi_node *parameters = lhi_tree_get(bugcheck, "parameters");
+    unsigned index = 1;
+    for (const lhi_node *p = parameters ? parameters->first : NULL; p; p = p->next) {
+        lhi_out_format(page->out, "  P%u 0x%016" PRIx64, index++, p->value.number);
+        if (meaning && meaning->kind == LHI_NODE_TEXT)
+            lhi_out_format(page->out, "  %s", meaning->value.text);
+        lhi_out_raw(page->out, "\n");
+        meaning = meaning ? meaning->next : NULL;
+    }
+}
+
+static void process_line(const lhi_page *page, const lhi_node *root, const char *key, const char *title)
+{
+    const lhi_node *process = lhi_tree_get(root, key);
+    if (!process || process->kind == LHI_NODE_NULL)
+        return;
+    lhi_out_format(page->out, "%s 0x%" PRIx64 "  ", title, number_of(process, "address"));
+    say(page, text_of(page, process, "name") ? text_of(page, process, "name")
+              : page->redact                 ? "[redacted]"
+                                             : "(name not known)");
+    if (!is_null(process, "pid"))
+        lhi_out_format(page->out, "  PID %" PRIu64, number_of(process, "pid"));
+    if (!is_null(process, "locked_pages"))
+        lhi_out_format(page->out, "  locked pages %" PRIu64, number_of(process, "locked_pages"));
+    lhi_out_raw(page->out, "\n");
+}
+
+static void verdict_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *verdict = lhi_tree_get(root, "verdict"),
+                   *confidence = lhi_tree_get(verdict, "confidence");
+    const char *kind = text_of(page, verdict, "kind"), *driver = text_of(page, verdict, "driver");
+    heading(page, "Verdict");
+    lhi_out_raw(page->out, "  ");
+    style(page, driver ? "1;31" : "1;33");
+    say(page, driver ? driver : kind);
+    style(page, "0");
+    if (driver) {
+        const lhi_node *score = lhi_tree_get(confidence, "score");
+        unsigned hundredths = score ? (unsigned)(score->value.share * 100 + 0.5) : 0;
+        lhi_out_format(page->out, "  confidence %s (%u %%)", text_of(page, confidence, "level"), hundredths);
+    }
+    lhi_out_raw(page->out, "\n");
+    wrapped(page, 2, text_of(page, verdict, "sentence") ? text_of(page, verdict, "sentence") : "-");
+    if (text_of(page, verdict, "advice"))
+        wrapped(page, 2, text_of(page, verdict, "advice"));
+    const lhi_node *factors = lhi_tree_get(confidence, "factors");
+    for (const lhi_node *f = driver && factors ? factors->first : NULL; f; f = f->next) {
+        const lhi_node *value = lhi_tree_get(f, "value");
+        bool whole = value && value->value.share >= 1.0;
+        lhi_out_format(page->out, "    %s ", whole ? "+" : "-");
+        say(page, text_of(page, f, "statement"));
+        lhi_out_raw(page->out, "\n");
+    }
+    const lhi_node *drivers = lhi_tree_get(verdict, "drivers");
+    if (lhi_tree_size(drivers) > 1) {
+        lhi_out_raw(page->out, "  all that are named:\n");
+        for (const lhi_node *d = drivers->first; d; d = d->next) {
+            lhi_out_raw(page->out, "    ");
+            say(page, text_of(page, d, "name"));
+            lhi_out_format(page->out, "  %" PRIu64 " pages\n", number_of(d, "pages"));
+        }
+    }
+}
+
+static void ledger_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *ledger = lhi_tree_get(root, "ledger"), *mdls = lhi_tree_get(ledger, "mdls");
+    if (is_null(ledger, "charged") && lhi_tree_size(mdls) == 0)
+        return;
+    heading(page, "Ledger");
+    if (is_null(ledger, "charged"))
+        lhi_out_raw(page->out, "  charged ?");
+    else
+        lhi_out_format(page->out, "  charged %" PRIu64, number_of(ledger, "charged"));
+    lhi_out_format(page->out, ", explained %" PRIu64 ", unexplained %" PRIu64 "\n",
+                   number_of(ledger, "explained"), number_of(ledger, "unexplained"));
+    unsigned rows = 0;
+    for (const lhi_node *m = mdls ? mdls->first : NULL; m && rows < MOST_ROWS; m = m->next, rows++) {
+        lhi_out_format(page->out, "  MDL 0x%" PRIx64 "  %6" PRIu64 " page%s  %-12s  ",
+                       number_of(m, "address"), number_of(m, "pages"), number_of(m, "pages") == 1 ? " " : "s",
+                       text_of(page, m, "state"));
+        say(page, text_of(page, m, "holder") ? text_of(page, m, "holder") : "(no holder known)");
+        lhi_out_raw(page->out, "\n");
+    }
+    if (lhi_tree_size(mdls) > MOST_ROWS)
+        lhi_out_format(page->out, "  ... %zu more\n", lhi_tree_size(mdls) - MOST_ROWS);
+}
+
+static void steps(const lhi_page *page, const lhi_node *list, unsigned indent)
+{
+    unsigned rows = 0;
+    for (const lhi_node *s = list->first; s && rows < MOST_ROWS; s = s->next, rows++) {
+        lhi_out_format(page->out, "%*s%-14s 0x%016" PRIx64 "  ", (int)indent, "", text_of(page, s, "kind"),
+                       number_of(s, "address"));
+        if (text_of(page, s, "name")) {
+            say(page, text_of(page, s, "name"));
+            if (text_of(page, s, "version"))
+                lhi_out_format(page->out, " %s", text_of(page, s, "version"));
+            lhi_out_raw(page->out, ": ");
+        }
+        say(page, text_of(page, s, "statement"));
+        lhi_out_raw(page->out, "\n");
+    }
+}
+
+static void reasons(const lhi_page *page, const lhi_node *root, const char *key, const char *title,
+                    const char *name, const char *why)
+{
+    const lhi_node *list = lhi_tree_get(root, key);
+    unsigned rows = 0;
+    if (lhi_tree_size(list) == 0)
+        return;
+    heading(page, title);
+    for (const lhi_node *row = list->first; row && rows < MOST_ROWS; row = row->next, rows++) {
+        lhi_out_raw(page->out, "  ");
+        if (text_of(page, row, name))
+            say(page, text_of(page, row, name));
+        else
+            lhi_out_format(page->out, "0x%" PRIx64, number_of(row, "address"));
+        lhi_out_raw(page->out, ": ");
+        say(page, text_of(page, row, why));
+        lhi_out_raw(page->out, "\n");
+    }
+    if (lhi_tree_size(list) > MOST_ROWS)
+        lhi_out_format(page->out, "  ... %zu more\n", lhi_tree_size(list) - MOST_ROWS);
+}
+
+static void coverage_lines(const lhi_page *page, const lhi_node *root)
+{
+    static const char *const names[][2] = {{"pool", "pool"},
+                                           {"images", "driver images"},
+                                           {"pfn_database", "PFN database"},
+                                           {"other", "other kernel memory"}};
+    const lhi_node *coverage = lhi_tree_get(root, "coverage"), *regions = lhi_tree_get(coverage, "regions");
+    heading(page, "Coverage");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const lhi_node *r = lhi_tree_get(regions, names[i][0]);
+        uint64_t missing = number_of(r, "not_captured") + number_of(r, "clipped") + number_of(r, "not_ram");
+        if (number_of(r, "present") + missing == 0)
+            continue;
+        lhi_out_format(page->out, "  %-20s %" PRIu64 " of %" PRIu64 " mapped pages present\n", names[i][1],
+                       number_of(r, "present"), number_of(r, "present") + missing);
+    }
+    if (number_of(coverage, "page_tables_missing"))
+        lhi_out_format(page->out, "  %" PRIu64 " page tables are missing\n",
+                       number_of(coverage, "page_tables_missing"));
+    const lhi_node *layout = lhi_tree_get(coverage, "layout");
+    lhi_out_raw(page->out, "  layouts: ");
+    say(page, text_of(page, layout, "source"));
+    lhi_out_raw(page->out, "\n");
+    const lhi_node *search = lhi_tree_get(coverage, "search");
+    if (search)
+        lhi_out_format(page->out,
+                       "  searched %" PRIu64 " MiB in %" PRIu64 " passes (%s): %" PRIu64
+                       " places name the process, %" PRIu64 " are no MDL\n",
+                       number_of(search, "bytes") >> 20, number_of(search, "passes"),
+                       text_of(page, search, "instruction_set"), number_of(search, "hits"),
+                       number_of(search, "not_mdls"));
+    if (search && text_of(page, search, "limit_met"))
+        lhi_out_format(page->out, "  a limit was met: %s\n", text_of(page, search, "limit_met"));
+}
+
+void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
+{
+    lhi_page page = {.out = out, .redact = flags & LH_RENDER_REDACT, .color = flags & LH_RENDER_COLOR};
+    dump_lines(&page, root);
+    process_line(&page, root, "process", "charged process");
+    process_line(&page, root, "current_process", "current process");
+    if (lhi_tree_get(root, "verdict")) {
+        verdict_lines(&page, root);
+        ledger_lines(&page, root);
+        const lhi_node *chain = lhi_tree_get(root, "chain");
+        if (lhi_tree_size(chain)) {
+            heading(&page, "Chain");
+            steps(&page, chain, 2);
+        }
+        const lhi_node *suspects = lhi_tree_get(root, "suspects");
+        if (lhi_tree_size(suspects))
+            heading(&page, "Evidence");
+        unsigned rows = 0;
+        for (const lhi_node *s = suspects ? suspects->first : NULL; s && rows < MOST_ROWS;
+             s = s->next, rows++) {
+            lhi_out_raw(out, "  ");
+            say(&page, text_of(&page, s, "driver"));
+            lhi_out_raw(out, "\n");
+            steps(&page, lhi_tree_get(s, "evidence"), 4);
+        }
+        reasons(&page, root, "cleared", "Cleared", "driver", "reason");
+        reasons(&page, root, "considered", "Considered, not counted", "none", "reason");
+    }
+    coverage_lines(&page, root);
+    reasons(&page, root, "unevaluated", "Not evaluated", "rule", "needs");
+    const lhi_node *reproduce = lhi_tree_get(root, "reproduce");
+    if (lhi_tree_size(reproduce)) {
+        heading(&page, "Reproduce in WinDbg");
+        for (const lhi_node *r = reproduce->first; r; r = r->next) {
+            lhi_out_raw(out, "  ");
+            say(&page, text_of(&page, r, "command"));
+            if (text_of(&page, r, "expect")) {
+                lhi_out_raw(out, "\n      * ");
+                say(&page, text_of(&page, r, "expect"));
+            }
+            lhi_out_raw(out, "\n");
+        }
+    }
+}
