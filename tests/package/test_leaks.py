@@ -10,4 +10,4 @@ from pathlib import Path
 def test_rounds_leave_nothing_behind(path: Path) -> None:
     script = Path(__file__).parent / "isolated" / "leaks.py"
     done = subprocess.run([sys.executable, script, path], capture_output=True, text=True, timeout=300, check=False)
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "100 rounds, nothing has grown\n")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "400 rounds, nothing has grown\n")

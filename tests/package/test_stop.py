@@ -112,7 +112,7 @@ def test_questions_inside_progress(path: Path) -> None:
 def test_control_c(full_path: Path, threads: str, question: str) -> None:
     """In a process of its own, on a source that never ends by itself: without polling of signals it would hang."""
     script = Path(__file__).parent / "isolated" / "interrupted.py"
-    done = subprocess.run([sys.executable, script, full_path, threads, question], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, script, full_path, threads, question], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted 3 times, usable each time\n", "")
 
 

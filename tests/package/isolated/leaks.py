@@ -11,7 +11,7 @@ from pathlib import Path
 import lockhound as lh
 from lockhound import _lockhound
 
-ROUNDS = 100
+WARM, ROUNDS = 100, 400  # the first rounds fill caches; blocks differ by some hundred between any two moments
 TYPES = (lh.Cancel, lh.Column, _lockhound.Dump, _lockhound.Kernel, lh.FormatError, lh.AbsentError, lh.ClosedError)
 
 
@@ -57,7 +57,7 @@ def measure() -> dict[str, int]:
 
 def main(path: str) -> None:
     content = Path(path).read_bytes()
-    for _ in range(ROUNDS):  # caches fill, and free lists find their size
+    for _ in range(WARM):
         one_round(path, content)
     before = measure()
     for _ in range(ROUNDS):
