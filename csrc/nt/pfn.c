@@ -47,6 +47,11 @@ static lh_absence find_database(const lh_kernel *kernel, uint64_t *database, uin
     return absence;
 }
 
+lh_absence lhi_pfn_database(const lh_kernel *kernel, uint64_t *database, uint64_t *absent_at)
+{
+    return find_database(kernel, database, absent_at);
+}
+
 void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)
 {
     const uint64_t size =
