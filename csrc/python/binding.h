@@ -71,21 +71,10 @@ typedef struct lhi_py_field {
 PyObject *lhi_py_record(const lhi_py_field *fields, size_t count, const void *from);
 PyObject *lhi_py_text(const char *utf8); /* NULL gives None; bad UTF-8 becomes U+FFFD */
 
-/* ---- cancel.c and call.c: stopping long calls. */
+/* ---- cancel.c */
 extern PyType_Spec lhi_py_cancel_spec;
 /* None gives NULL. The object must be kept alive while the pointer is in use. */
 int lhi_py_cancel_of(lhi_py_state *state, PyObject *object, lh_cancel **out);
-
-typedef struct lhi_py_call {
-    PyThreadState *thread; /* saved while the GIL is released */
-    PyObject *progress;    /* borrowed callable, or NULL */
-    bool stopped;          /* the callback has said stop */
-} lhi_py_call;
-/* between begin and end the GIL is not held; `call` is the user pointer of lhi_py_progress. */
-int lhi_py_call_init(lhi_py_call *call, PyObject *progress);
-void lhi_py_call_begin(lhi_py_call *call);
-void lhi_py_call_end(lhi_py_call *call);
-bool lhi_py_progress(void *user, uint64_t done, uint64_t total);
 
 /* ---- column.c: immutable arrays that export buffers. */
 extern PyType_Spec lhi_py_column_spec;
@@ -123,13 +112,29 @@ PyObject *lhi_py_dump_raise(lhi_py_state *state, const lhi_py_dump *dump, lh_sta
 PyObject *lhi_py_dump_wrap(lhi_py_state *state, lh_dump *handle, PyObject *keeper, PyObject *filename);
 PyObject *lhi_py_kernel_open(lhi_py_dump *self, PyObject *ignored);
 
+/* ---- call.c: long calls. */
+typedef struct lhi_py_call {
+    PyThreadState *thread; /* saved while the GIL is released */
+    PyObject *progress;    /* borrowed callable, or NULL */
+    PyObject *keeper;      /* borrowed, of the dump: its reader may have raised; or NULL */
+    bool stopped;          /* the callback has said stop */
+} lhi_py_call;
+/* between begin and end the GIL is not held; `call` is the user pointer of lhi_py_progress. */
+int lhi_py_call_init(lhi_py_call *call, PyObject *progress);
+void lhi_py_call_begin(lhi_py_call *call, const lhi_py_dump *dump);
+/* True when an exception is set that makes the call's answer void, whatever its status: of a signal's
+ * handler, of the progress function or of a Python reader. */
+bool lhi_py_call_end(lhi_py_call *call);
+bool lhi_py_progress(void *user, uint64_t done, uint64_t total);
+
 /* ---- search.c and case.c: the long questions. */
 PyObject *lhi_py_search(lhi_py_dump *self, PyObject *arguments);
 PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_json(lhi_py_kernel *self, PyObject *arguments);
 
 /* ---- open.c: sources. */
-/* Raises what a Python reader raised when `keeper` is one: true when there was something. */
+/* What a Python reader raised, when `keeper` is one: whether there is something; and raises it. */
+bool lhi_py_reader_has_raised(PyObject *keeper);
 bool lhi_py_reader_raise(PyObject *keeper);
 PyObject *lhi_py_open_file(PyObject *module, PyObject *arguments);
 PyObject *lhi_py_open_buffer(PyObject *module, PyObject *arguments);

@@ -14,28 +14,30 @@ int lhi_py_call_init(lhi_py_call *call, PyObject *progress)
     return 0;
 }
 
-void lhi_py_call_begin(lhi_py_call *call)
+void lhi_py_call_begin(lhi_py_call *call, const lhi_py_dump *dump)
 {
+    call->keeper = dump->keeper;
     call->thread = PyEval_SaveThread();
 }
 
-void lhi_py_call_end(lhi_py_call *call)
+bool lhi_py_call_end(lhi_py_call *call)
 {
     PyEval_RestoreThread(call->thread);
     call->thread = NULL;
+    return PyErr_Occurred() || lhi_py_reader_raise(call->keeper);
 }
 
 /* False to stop. An exception stays set in this thread's state: whoever made the call finds it there. */
-static bool look_after(PyObject *progress, uint64_t done, uint64_t total)
+static bool look_after(const lhi_py_call *call, uint64_t done, uint64_t total)
 {
     PyObject *answer = NULL;
     bool stop = false;
 
-    if (PyErr_CheckSignals() < 0)
+    if (PyErr_CheckSignals() < 0 || lhi_py_reader_has_raised(call->keeper))
         return false;
-    if (!progress)
+    if (!call->progress)
         return true;
-    answer = PyObject_CallFunction(progress, "KK", (unsigned long long)done, (unsigned long long)total);
+    answer = PyObject_CallFunction(call->progress, "KK", (unsigned long long)done, (unsigned long long)total);
     stop = !answer || Py_IsFalse(answer);
     Py_XDECREF(answer);
     return !stop;
@@ -48,7 +50,7 @@ bool lhi_py_progress(void *user, uint64_t done, uint64_t total)
     if (call->stopped)
         return false;
     PyEval_RestoreThread(call->thread);
-    call->stopped = !look_after(call->progress, done, total);
+    call->stopped = !look_after(call, done, total);
     call->thread = PyEval_SaveThread();
     return !call->stopped;
 }

@@ -55,13 +55,12 @@ static PyObject *run(lhi_py_state *state, lhi_py_kernel *self, const lh_investig
     lh_error err = {0};
     lh_status status = LH_OK;
 
-    lhi_py_call_begin(call);
+    lhi_py_call_begin(call, self->dump);
     status = lh_investigate(self->handle, options, &lhcase, &err);
     if (status == LH_OK)
         status = render_all(lhcase, rendered, &err);
     lh_case_release(lhcase);
-    lhi_py_call_end(call);
-    if (PyErr_Occurred()) /* a signal's handler or the progress function raised */
+    if (lhi_py_call_end(call))
         goto done;
     result = status == LH_OK ? tuple_of(rendered) : lhi_py_dump_raise(state, self->dump, status, &err);
 done:

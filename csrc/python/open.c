@@ -163,17 +163,25 @@ static int reader_read(void *user, uint64_t offset, void *buffer, size_t size)
     return result;
 }
 
+bool lhi_py_reader_has_raised(PyObject *keeper)
+{
+    const reader *self = NULL;
+
+    if (!keeper || !PyCapsule_IsValid(keeper, reader_name))
+        return false;
+    self = PyCapsule_GetPointer(keeper, reader_name);
+    return self->raised != NULL;
+}
+
 bool lhi_py_reader_raise(PyObject *keeper)
 {
     reader *self = NULL;
     PyObject *raised = NULL;
 
-    if (!keeper || !PyCapsule_IsValid(keeper, reader_name))
+    if (!lhi_py_reader_has_raised(keeper))
         return false;
     self = PyCapsule_GetPointer(keeper, reader_name);
     raised = self->raised;
-    if (!raised)
-        return false;
     self->raised = NULL;
     PyErr_SetObject((PyObject *)Py_TYPE(raised), raised);
     Py_DECREF(raised);

@@ -103,10 +103,9 @@ static PyObject *run(lhi_py_state *state, lhi_py_dump *self, lh_kernel *kernel,
     lh_error err = {0};
     lh_status status = LH_OK;
 
-    lhi_py_call_begin(call);
+    lhi_py_call_begin(call, self);
     status = lh_search(self->handle, kernel, options, &hits, &err);
-    lhi_py_call_end(call);
-    if (PyErr_Occurred()) { /* a signal's handler or the progress function raised */
+    if (lhi_py_call_end(call)) {
         lh_hits_release(hits);
         return NULL;
     }

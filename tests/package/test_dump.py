@@ -86,6 +86,8 @@ def test_what_a_reader_raises_reaches_the_caller(path: Path) -> None:
         dump.read(first, 8)
     with pytest.raises(LookupError, match="the network is gone"):
         dump.search([1])
+    with pytest.raises(LookupError, match="the network is gone"):
+        dump.investigate()
     file.broken = False
     assert dump.read(first, 8) == expected
     file.truncate(10)
