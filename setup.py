@@ -69,7 +69,6 @@ extension = Extension(
     sources=beside([*library(), *(CSRC / "python").glob("*.c")]),
     depends=[*beside(list(CSRC.rglob("*.h"))), "csrc/sources"],
     include_dirs=["csrc", "csrc/include"],
-    define_macros=[("_GNU_SOURCE", "1")],
     extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden", "-pthread"],
     extra_link_args=["-pthread"],
     libraries=["m"],
