@@ -70,7 +70,7 @@ extension = Extension(
     depends=[*beside(list(CSRC.rglob("*.h"))), "csrc/sources"],
     include_dirs=["csrc", "csrc/include"],
     extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden", "-pthread"],
-    extra_link_args=["-pthread"],
+    extra_link_args=["-pthread", "-Wl,-Bsymbolic-functions"],  # a liblockhound.so beside it in the process stays another one
     libraries=["m"],
     py_limited_api=True,
 )
