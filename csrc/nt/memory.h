@@ -23,12 +23,12 @@ typedef enum lhi_pool_state {
     LHI_POOL_FREE = 2
 } lhi_pool_state;
 typedef struct lhi_pool_block {
-    bool found;    /* a POOL_HEADER whose block spans the address */
-    uint64_t body; /* first byte behind the header */
-    uint64_t size; /* bytes of the body */
-    char tag[24];  /* escaped, "Mdl " */
-    lhi_pool_state
-        state; /* FREE only where the header can tell: builds before 18362 (segment heap from there on) */
+    bool found;           /* a POOL_HEADER whose block spans the address */
+    uint64_t body;        /* first byte behind the header */
+    uint64_t size;        /* bytes of the body */
+    char tag[24];         /* escaped, "Mdl " */
+    lhi_pool_state state; /* known only where the header can tell: builds before 18362 (segment heap from
+                             there on), and there only when the headers of its page agree with each other */
 } lhi_pool_block;
 /* The block that an address lies in, by the header directly in front of it (exact) or further up in its page
  * (then only when the BlockSize spans it). */

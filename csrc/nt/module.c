@@ -257,7 +257,7 @@ static void read_unloaded(const lhi_module_sources *sources, lhi_modules *out)
         return;
     out->unloaded_known = true;
     /* The variable is the index of the element written next, so the newest is the one before it. */
-    uint64_t last = lhi_u32(last_bytes) % UNLOADED_COUNT;
+    uint64_t last = lhi_u32(last_bytes);
     for (uint64_t back = 1; back <= UNLOADED_COUNT; back++) {
         uint64_t index = (last + UNLOADED_COUNT - back) % UNLOADED_COUNT;
         bool empty = false;
@@ -270,19 +270,18 @@ static void read_unloaded(const lhi_module_sources *sources, lhi_modules *out)
 
 lh_status lhi_modules_read(const lhi_module_sources *sources, lhi_modules *out, lh_error *err)
 {
-    lh_status status = LH_OK;
-    memset(out, 0, sizeof *out);
-    out->list_head = sources->list_head;
-    status = read_loaded(sources, out, err);
-    if (status == LH_OK && !out->items) {
-        out->items = lhi_calloc(UNLOADED_COUNT, sizeof *out->items);
-        if (!out->items)
+    lhi_modules modules = {.list_head = sources->list_head};
+    lh_status status = read_loaded(sources, &modules, err);
+    if (status == LH_OK && !modules.items) {
+        modules.items = lhi_calloc(UNLOADED_COUNT, sizeof *modules.items);
+        if (!modules.items)
             status = lhi_fail_memory(err);
     }
     if (status == LH_OK)
-        read_unloaded(sources, out);
+        read_unloaded(sources, &modules);
     else
-        lhi_modules_free(out);
+        lhi_modules_free(&modules);
+    *out = modules;
     return status;
 }
 

@@ -43,13 +43,15 @@ static bool decode(const uint8_t *bytes, header *out)
     return out->size >= HEADER_SIZE + UNIT;
 }
 
-static void answer(const lh_kernel *kernel, uint64_t at, const header *h, lhi_pool_block *out)
+/* sure: the header is one of the page's chain. A header of an earlier time may stand inside a block of today.
+ */
+static void answer(uint64_t at, const header *h, bool sure, lhi_pool_block *out)
 {
     out->found = true;
     out->body = at + HEADER_SIZE;
     out->size = h->size - HEADER_SIZE;
     lhi_text_bytes(h->tag, sizeof h->tag, out->tag, sizeof out->tag);
-    if (kernel->build == 0 || kernel->build >= SEGMENT_HEAP_BUILD)
+    if (!sure)
         out->state = LHI_POOL_UNKNOWN;
     else if ((h->type & IN_USE) != 0)
         out->state = LHI_POOL_ALLOCATED;
@@ -91,7 +93,7 @@ void lhi_pool_block_at(const lh_kernel *kernel, uint64_t va, lhi_pool_block *out
         if (lhi_read(&kernel->space, page, bytes, sizeof bytes, &at) == LH_PRESENT &&
             by_chain(bytes, (uint32_t)(va & page_mask), &here, &h)) {
             if (va - page >= here + HEADER_SIZE)
-                answer(kernel, page + here, &h, out);
+                answer(page + here, &h, true, out);
             return;
         }
     }
@@ -111,7 +113,7 @@ void lhi_pool_block_at(const lh_kernel *kernel, uint64_t va, lhi_pool_block *out
             uint64_t here = end - back;
             /* On a segment heap only blocks in use have this header. */
             if (decode(bytes + (here - begin), &h) && va - here < h.size && (chained || h.type != 0)) {
-                answer(kernel, here, &h, out);
+                answer(here, &h, false, out);
                 return;
             }
         }

@@ -50,7 +50,6 @@ lh_status lh_kernel_read(const lh_kernel *kernel, uint64_t address, void *buffer
 lh_status lh_kernel_read_many(const lh_kernel *kernel, const uint64_t *addresses, size_t count, size_t size,
                               void *buffer, uint8_t *absences, lh_error *err)
 {
-    uint8_t *item = buffer;
     uint64_t total = 0;
     if (!kernel)
         return lhi_fail_argument(err, "kernel", "is NULL");
@@ -60,10 +59,12 @@ lh_status lh_kernel_read_many(const lh_kernel *kernel, const uint64_t *addresses
         return lhi_fail_argument(err, addresses ? "absences" : "addresses", "is NULL");
     if (total > 0 && !buffer)
         return lhi_fail_argument(err, "buffer", "is NULL");
-    for (size_t i = 0; i < count; i++, item += size) {
+    if (count > 0)
+        memset(absences, LH_PRESENT, count);
+    for (size_t i = 0; i < count && size > 0; i++) {
+        uint8_t *item = (uint8_t *)buffer + i * size;
         lh_error why = {0};
-        lh_status status =
-            size ? lhi_space_read(&kernel->space, addresses[i], item, size, NULL, &why) : LH_OK;
+        lh_status status = lhi_space_read(&kernel->space, addresses[i], item, size, NULL, &why);
         if (status == LH_OK) {
             absences[i] = LH_PRESENT;
         } else if (status == LH_ERR_ABSENT) {

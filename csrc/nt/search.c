@@ -71,7 +71,7 @@ static lh_status map_hits(lh_hits *hits, lh_error *err)
 lh_status lh_search(lh_dump *dump, lh_kernel *kernel, const lh_search_options *options, lh_hits **out,
                     lh_error *err)
 {
-    lh_search_options wanted;
+    lh_search_options wanted = {0};
     lh_hits *hits = NULL;
     lh_status status = LH_OK;
     if (!dump)

@@ -156,9 +156,13 @@ static void test_build(void)
         {9200, 10, 0, 19041, 19041},  /* LiveKD */
         {19041, 10, 0, 19045, 19045}, /* a release on the same kernel */
         {19041, 10, 0, 0, 19041},     /* nothing there */
-        {9200, 6, 1, 0, 7601},        {7600, 6, 1, 0, 7600},    {7601, 6, 3, 0, 9600},
+        {9200, 6, 1, 0, 7601},
+        {7600, 6, 1, 0, 7600},
+        {7601, 6, 3, 0, 9600},
         {7601, 6, 2, 0x12345, 9200}, /* no build number there before Windows 10 */
-        {17763, 6, 7, 0, 17763},      {17763, 77, 0, 9, 17763},
+        {17763, 6, 7, 0, 17763},
+        {17763, 77, 0, 9, 17763},
+        {17763, 10, 0, 77, 17763}, /* no build of Windows 10 */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         world_put(w.data + 0xc, rows[i].header, 4);
@@ -213,6 +217,12 @@ static void test_current(void)
     CHECK_EQ(c.thread, THREAD(1));
     CHECK_EQ(c.process, PROCESS(1)); /* ApcState.Process, not KTHREAD.Process */
     CHECK_EQ(c.absence, LH_PRESENT);
+    /* A stack of the processor's own: only the context tells. */
+    world_put(w.data + 0x348 + 0x98, STACK(7), 8);
+    world_u64(&w, CONTEXT(1) + 0x98, STACK(7));
+    c = current_of(world_open(&w));
+    CHECK_EQ(c.thread, THREAD(1));
+    world_put(w.data + 0x348 + 0x98, STACK(1) + 0x1200, 8);
     /* No saved context: the processor's own state, then whose stack it is. */
     world_u64(&w, PRCB(1) + PRCB_CONTEXT, 0);
     world_u64(&w, PRCB(1) + PRCB_STATE_RSP, STACK(1) + 0x1200);

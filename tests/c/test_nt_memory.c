@@ -114,14 +114,20 @@ static void test_chained_pool(void)
     CHECK_BLOCK(POOL + 0x338, POOL + 0x310, 0x30, "Leak", LHI_POOL_ALLOCATED);
     CHECK_BLOCK(POOL + 0xfff, POOL + 0x350, 0xcb0, "Big2", LHI_POOL_ALLOCATED);
     CHECK_NO_BLOCK(POOL + 0x108); /* in a header */
-    CHECK_BLOCK(POOL + 0x2810, POOL + 0x2810, 0xf0, "Lone", LHI_POOL_ALLOCATED);
-    CHECK_BLOCK(POOL + 0x2888, POOL + 0x2810, 0xf0, "Lone", LHI_POOL_ALLOCATED);
+    CHECK_BLOCK(POOL + 0x2810, POOL + 0x2810, 0xf0, "Lone", LHI_POOL_UNKNOWN);
+    CHECK_BLOCK(POOL + 0x2888, POOL + 0x2810, 0xf0, "Lone", LHI_POOL_UNKNOWN);
     CHECK_NO_BLOCK(POOL + 0x2900); /* behind its end */
     CHECK_NO_BLOCK(POOL + 0x2700);
     CHECK_NO_BLOCK(POOL + 0x1000);
     CHECK_NO_BLOCK(0x1000);
     CHECK_NO_BLOCK(LHI_KERNEL_HALF);
     CHECK_NO_BLOCK(UINT64_MAX);
+    lh_kernel_release(k);
+    /* Neighbours that disagree about their sizes: no chain, so no word about live or free. */
+    world_set(&w, POOL + 0x100, 0x20, 1);
+    k = machine_kernel(world_open(&w));
+    CHECK_BLOCK(POOL + 0x110, POOL + 0x110, 0x1f0, "Irp ", LHI_POOL_UNKNOWN);
+    CHECK_BLOCK(POOL + 0x10, POOL + 0x10, 0xf0, "Mdl ", LHI_POOL_ALLOCATED);
     lh_kernel_release(k);
     world_free(&w);
 }

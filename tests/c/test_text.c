@@ -108,6 +108,7 @@ static void test_parts(void)
     /* An escaped character is no separator, and "\u005c" from a hostile name can't come about. */
     CHECK_TEXT(lhi_text_base_name("a\\u202eb"), "a\\u202eb");
     CHECK_TEXT(lhi_text_base_name("x\\\\a\\u202e"), "a\\u202e");
+    CHECK_TEXT(lhi_text_base_name("x\\\\\\u202e"), "\\u202e"); /* a separator, then an escape */
     CHECK_TEXT(lhi_text_base_name("x\\"), "x\\");
     lhi_text_copy("abc\\u202e", out, sizeof out);
     CHECK_TEXT(out, "abc");
