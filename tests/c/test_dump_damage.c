@@ -198,6 +198,22 @@ static void damaged_runs(void)
         full_with(base + 8, UINT64_MAX - 1000, before ? NULL : field, before, "beyond the end");
     }
 
+    /* A count that reaches into the next run: what stands before both is all that is sure. */
+    full_with(0xa0 + 16, 50, NULL, runs[0].count, "another run");
+    full_with(0xa0 + 32, 37, NULL, runs[0].count + runs[1].count, "another run");
+
+    /* The same with data behind the pages, into which the last run would then point. */
+    made_dump tail = make_full(runs, RUNS);
+    tail.data = realloc(tail.data, tail.size + 60 * MAKER_PAGE);
+    memset(tail.data + tail.size, 0xcc, 60 * MAKER_PAGE);
+    put64(tail.data, 0xa0 + 16, 50);
+    uint64_t readable = 0;
+    lh_dump *partial = open_dump(tail.data, tail.size + 60 * MAKER_PAGE, NULL);
+    CHECK(partial && pages_are_right(partial, &readable));
+    CHECK_EQ(readable, runs[0].count);
+    lh_dump_release(partial);
+    free(tail.data);
+
     /* Not ascending, but without contradiction: each frame's page is where its run's turn is. */
     static const made_run mixed[] = {{64, 5}, {3, 4}, {100, 2}, {20, 6}};
     uint8_t known[END];
