@@ -277,7 +277,7 @@ lh_status lhi_modules_read(const lhi_module_sources *sources, lhi_modules *out, 
         if (!modules.items)
             status = lhi_fail_memory(err);
     }
-    if (status == LH_OK)
+    if (status == LH_OK && modules.items)
         read_unloaded(sources, &modules);
     else
         lhi_modules_free(&modules);
