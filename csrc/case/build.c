@@ -44,7 +44,7 @@ static void read_current(lhi_case *c)
 
 /* Bug checks of the family whose rule this version does not have: who is charged is known, who holds is not.
  */
-static bool without_method(lhi_case *c)
+static void without_method(lhi_case *c)
 {
     bool tracked = c->code == 0xcb;
     uint64_t mdl_address = tracked ? c->parameters[2] : c->parameters[1];
@@ -62,7 +62,14 @@ static bool without_method(lhi_case *c)
         c->charged_known = true;
     }
     c->unexplained = c->charged;
+}
+
+/* The verdict of those: what an ordinary search finds stands in the ledger, and names nobody. */
+static bool conclude_without_method(lhi_case *c)
+{
+    bool tracked = c->code == 0xcb;
     c->kind = LH_VERDICT_INSUFFICIENT;
+    c->named_count = 0;
     const char *rule = tracked ? "lock tracker" : "unlock without a lock";
     const char *needs = tracked ? "a version that walks the process's lock trackers and their stack traces"
                                 : "a version that unwinds the crashing thread to the driver that unlocks";
@@ -72,6 +79,19 @@ static bool without_method(lhi_case *c)
         &c->arena, "Which driver is at fault can't be told yet: %s. The parameters are decoded.", c->why);
     c->advice = "Open the dump in WinDbg and follow the commands under \"reproduce\".";
     return lhi_case_skip_rule(c, rule, needs);
+}
+
+/* The locks that stand, and who holds them. */
+static lh_status search(lhi_case *c, lh_error *err)
+{
+    lh_status status = lhi_case_gather(c, err);
+    if (status == LH_OK)
+        status = lhi_case_cover(c, err);
+    if (status == LH_OK)
+        status = lhi_case_liveness(c, err);
+    if (status == LH_OK)
+        status = lhi_case_judge(c, err);
+    return status;
 }
 
 static lh_status full_method(lhi_case *c, lh_error *err)
@@ -91,13 +111,7 @@ static lh_status full_method(lhi_case *c, lh_error *err)
                    : lhi_fail_memory(err);
     }
     read_process(c);
-    lh_status status = lhi_case_gather(c, err);
-    if (status == LH_OK)
-        status = lhi_case_cover(c, err);
-    if (status == LH_OK)
-        status = lhi_case_liveness(c, err);
-    if (status == LH_OK)
-        status = lhi_case_judge(c, err);
+    lh_status status = search(c, err);
     if (status == LH_OK)
         status = lhi_case_verdict(c, err);
     if (status == LH_OK)
@@ -131,8 +145,8 @@ lh_status lhi_case_outline(lhi_case *c, lh_kernel *kernel, lh_error *err)
     if (c->full_method) {
         c->target = lhi_is_kernel(c->parameters[1]) && c->parameters[1] % 8 == 0 ? c->parameters[1] : 0;
         read_process(c);
-    } else if (c->applicable && !without_method(c)) {
-        return lhi_fail_memory(err);
+    } else if (c->applicable) {
+        without_method(c);
     }
     return lhi_case_cover(c, err);
 }
@@ -150,8 +164,13 @@ lh_status lhi_case_build(lhi_case *c, lh_kernel *kernel, const lh_investigate_op
     if (c->full_method) {
         status = full_method(c, err);
     } else if (c->applicable) {
-        if (!without_method(c))
+        without_method(c);
+        if (c->target)
+            status = search(c, err);
+        if (status == LH_OK && !conclude_without_method(c))
             status = lhi_fail_memory(err);
+        if (status == LH_OK)
+            status = lhi_case_explain(c, err);
     } else {
         c->kind = LH_VERDICT_NOT_APPLICABLE;
         c->why = "the bug check is not about locked pages";

@@ -71,6 +71,7 @@ static void score_record(lhi_scoring *s, const lhi_record *r, size_t party_index
           "its neighbours in the thread's list contradict it");
     weigh(s, irp->links == LHI_LINKS_UNKNOWN && !made, 0.95, "list",
           "its neighbours in the thread's list are not in this dump");
+    weigh(s, irp->odd, 0.85, "origin", "one of the usual marks of the I/O manager's packets is missing");
     weigh(s, irp->orphan, 0.97, "orphan",
           "the I/O manager cut it off from its thread after a cancel without effect");
     weigh(s, irp->file != 0 && packet->file.absence != LH_PRESENT && packet->file.absence != LH_ABSENT_LAYOUT,

@@ -123,9 +123,14 @@ static void tell_origin(lhi_irp *irp)
         irp->origin_reason =
             on_list ? "OriginalFileObject, and queued to its thread: made by the I/O manager"
                     : "OriginalFileObject, but its neighbours in the thread's list are not in this dump";
-    } else if (irp->file != 0 && irp->user_mode) {
+    } else if (irp->file != 0 && irp->user_mode && (irp->thread != 0 || irp->cancel)) {
+        /* From 22000 on UserIosb is a union with IoRingContext. No routine for drivers makes a user-mode
+         * packet. */
+        irp->origin = LHI_ORIGIN_MANAGER;
+        irp->odd = true;
         irp->origin_reason =
-            "OriginalFileObject and user mode, but no user UserIosb: the marks contradict each other";
+            "OriginalFileObject and a user-mode requestor, without a user UserIosb: made by the I/O manager";
+        irp->orphan = irp->thread == 0 && irp->links == LHI_LINKS_SELF && irp->cancel;
     } else if (irp->file != 0 && irp->cancel && irp->thread == 0 && irp->links == LHI_LINKS_SELF) {
         irp->origin = LHI_ORIGIN_MANAGER;
         irp->orphan = true;

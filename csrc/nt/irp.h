@@ -59,6 +59,7 @@ typedef struct lhi_irp {
     uint64_t mdl, associated, thread, file, user_iosb, cancel_routine, current_slot, user_buffer;
     lhi_links links;
     bool orphan;         /* the I/O manager cut it off from its thread after the cancel had no effect */
+    bool odd;            /* its origin is told, and one of the usual marks is missing */
     unsigned slot_count; /* slots read: [0] is stack location 1, the lowest driver's */
     lhi_slot slots[LHI_IRP_MOST_STACKS];
 } lhi_irp;

@@ -187,15 +187,15 @@ void lhi_mdl_read(const lh_kernel *kernel, uint64_t address, uint64_t process, u
     uint64_t begin = mdl.start_va + mdl.byte_offset;
     bool user = mdl.start_va >= LOWEST_USER && begin < LHI_USER_END && mdl.byte_count <= LHI_USER_END - begin;
     bool locked = mdl.flags & LHI_MDL_PAGES_LOCKED;
+    if (mdl.byte_count == 0 || !size_fits(&mdl)) {
+        reject(&mdl, mdl.byte_count == 0 ? "ByteCount is 0" : "Size does not fit the pages it spans");
+        goto done;
+    }
     if (locked && (mdl.flags & LHI_MDL_IO_PAGE_READ)) {
         /* Initialising an MDL writes neither Process nor MappedSystemVa: a structure used again for a paging
          * read still names its last process. */
         mdl.klass = LHI_MDL_PAGING;
         mdl.reason = "an in-page read of the memory manager in a structure used again";
-        goto done;
-    }
-    if (mdl.byte_count == 0 || !size_fits(&mdl)) {
-        reject(&mdl, mdl.byte_count == 0 ? "ByteCount is 0" : "Size does not fit the pages it spans");
         goto done;
     }
     if (mdl.flags & LHI_MDL_SOURCE_IS_NONPAGED_POOL) {

@@ -196,7 +196,7 @@ void lhi_report_coverage(lhi_case *c, lhi_node *root)
     lhi_tree_count(arena, modules, "loaded", c->kernel->modules.loaded);
     lhi_tree_count(arena, modules, "unloaded", c->kernel->modules.count - c->kernel->modules.loaded);
     lhi_tree_bool(arena, modules, "complete", c->kernel->modules.complete);
-    if (!c->full_method || c->passes == 0)
+    if (c->passes == 0)
         return;
     lhi_node *search = lhi_tree_object(arena, object, "search");
     lhi_tree_count(arena, search, "passes", c->passes);
