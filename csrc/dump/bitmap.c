@@ -4,16 +4,22 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 
+#define BLOCK_WORDS (LHI_BLOCK_BITS / 64)
+
+/* Bits set in a word: sums of ever wider fields, because the instruction is not in every processor's base
+ * set. */
 static uint32_t ones(uint64_t word)
 {
-#if defined(__GNUC__)
-    return (uint32_t)__builtin_popcountll(word);
-#else
-    uint32_t count = 0;
-    for (; word; word &= word - 1)
-        count++;
-    return count;
-#endif
+    word -= word >> 1 & 0x5555555555555555u;
+    word = (word & 0x3333333333333333u) + (word >> 2 & 0x3333333333333333u);
+    word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+    return (uint32_t)((word * 0x0101010101010101u) >> 56);
+}
+
+/* Place of the lowest set bit of a word that is not 0. */
+static uint32_t lowest(uint64_t word)
+{
+    return ones((word & (~word + 1)) - 1);
 }
 
 /* 64 bits from bit 64 * index on; those beyond the end are 0. */
@@ -43,12 +49,19 @@ bool lhi_bitmap_init(lhi_bitmap *map, const uint8_t *bytes, uint64_t bits)
     if (blocks >= SIZE_MAX / sizeof *made.rank)
         return false;
     made.rank = lhi_realloc_array(NULL, (size_t)blocks + 1, sizeof *made.rank);
-    if (!made.rank)
+    made.inside = lhi_realloc_array(NULL, (size_t)blocks, sizeof *made.inside);
+    if (!made.rank || !made.inside) {
+        lhi_bitmap_free(&made);
         return false;
+    }
     for (uint64_t block = 0; block < blocks; block++) {
         made.rank[block] = made.set;
-        for (uint64_t i = 0; i < LHI_BLOCK_BITS / 64; i++)
-            made.set += ones(word_at(&made, block * (LHI_BLOCK_BITS / 64) + i));
+        made.inside[block] = 0;
+        for (uint64_t i = 0; i < BLOCK_WORDS; i++) {
+            if (i)
+                made.inside[block] |= (made.set - made.rank[block]) << (9 * (i - 1));
+            made.set += ones(word_at(&made, block * BLOCK_WORDS + i));
+        }
     }
     made.rank[blocks] = made.set;
     *map = made;
@@ -58,6 +71,7 @@ bool lhi_bitmap_init(lhi_bitmap *map, const uint8_t *bytes, uint64_t bits)
 void lhi_bitmap_free(lhi_bitmap *map)
 {
     lhi_free(map->rank);
+    lhi_free(map->inside);
     *map = (lhi_bitmap){0};
 }
 
@@ -71,11 +85,9 @@ uint64_t lhi_bitmap_rank(const lhi_bitmap *map, uint64_t bit)
     if (bit >= map->bits)
         return map->set;
     uint64_t block = bit / LHI_BLOCK_BITS;
-    uint64_t rank = map->rank[block];
-    uint64_t last = bit / 64;
-    for (uint64_t i = block * (LHI_BLOCK_BITS / 64); i < last; i++)
-        rank += ones(word_at(map, i));
-    return rank + ones(word_at(map, last) & (((uint64_t)1 << (bit % 64)) - 1));
+    uint64_t word = bit / 64;
+    uint64_t before = word % BLOCK_WORDS ? map->inside[block] >> (9 * (word % BLOCK_WORDS - 1)) & 0x1ff : 0;
+    return map->rank[block] + before + ones(word_at(map, word) & (((uint64_t)1 << (bit % 64)) - 1));
 }
 
 uint64_t lhi_bitmap_select(const lhi_bitmap *map, uint64_t number)
@@ -90,7 +102,7 @@ uint64_t lhi_bitmap_select(const lhi_bitmap *map, uint64_t number)
             high = middle;
     }
     uint64_t left = number - map->rank[low];
-    for (uint64_t i = low * (LHI_BLOCK_BITS / 64); i * 64 < map->bits; i++) {
+    for (uint64_t i = low * BLOCK_WORDS; i * 64 < map->bits; i++) {
         uint64_t word = word_at(map, i);
         uint32_t here = ones(word);
         if (left >= here) {
@@ -99,23 +111,34 @@ uint64_t lhi_bitmap_select(const lhi_bitmap *map, uint64_t number)
         }
         for (; left; left--)
             word &= word - 1;
-        return i * 64 + ones((word & (~word + 1)) - 1); /* zeros below the lowest set bit */
+        return i * 64 + lowest(word);
     }
     return map->bits;
+}
+
+uint64_t lhi_bitmap_next_set(const lhi_bitmap *map, uint64_t bit)
+{
+    if (bit >= map->bits)
+        return map->bits;
+    uint64_t word = word_at(map, bit / 64) >> (bit % 64) << (bit % 64);
+    if (word) /* mostly it is near */
+        return bit / 64 * 64 + lowest(word);
+    uint64_t rank = lhi_bitmap_rank(map, bit);
+    return rank < map->set ? lhi_bitmap_select(map, rank) : map->bits;
 }
 
 uint64_t lhi_bitmap_next_clear(const lhi_bitmap *map, uint64_t bit)
 {
     /* Up to the block's end word by word; then whole blocks: from a block's start on, set bits grow as fast
      * as the bits themselves just as long as there is no clear one, so the directory can be bisected. */
-    uint64_t words = LHI_BLOCK_BITS / 64;
+
     uint64_t blocks = block_count(map);
     uint64_t i = bit / 64;
     uint64_t below = ((uint64_t)1 << (bit % 64)) - 1; /* bits before the start count as set */
     bool jumped = false;
     while (i * 64 < map->bits) {
-        if (i % words == 0 && below == 0 && !jumped) {
-            uint64_t start = i / words;
+        if (i % BLOCK_WORDS == 0 && below == 0 && !jumped) {
+            uint64_t start = i / BLOCK_WORDS;
             uint64_t step = 1; /* galloping, so that short runs stay cheap */
             uint64_t good = start;
             while (good + step <= blocks &&
@@ -127,13 +150,13 @@ uint64_t lhi_bitmap_next_clear(const lhi_bitmap *map, uint64_t bit)
                 if (good + step <= blocks &&
                     map->rank[good + step] - map->rank[start] == (good + step - start) * LHI_BLOCK_BITS)
                     good += step;
-            i = good * words;
+            i = good * BLOCK_WORDS;
             jumped = true;
             continue;
         }
         uint64_t word = ~(word_at(map, i) | below);
         if (word) {
-            uint64_t clear = i * 64 + ones((word & (~word + 1)) - 1);
+            uint64_t clear = i * 64 + lowest(word);
             return clear < map->bits ? clear : map->bits;
         }
         below = 0;

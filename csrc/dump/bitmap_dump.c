@@ -53,11 +53,10 @@ static lh_absence find(const lhi_pages *pages, uint64_t pfn, lhi_run *out)
 static void next(const lhi_pages *pages, uint64_t pfn, lhi_run *out)
 {
     const lhi_bitmap_dump *dump = (const lhi_bitmap_dump *)pages;
-    uint64_t number = lhi_bitmap_rank(&dump->map, pfn);
-    if (number >= dump->pages.present)
-        return;
-    uint64_t start = lhi_bitmap_select(&dump->map, number);
-    if (start < pfn) /* the file was changed after it was opened: no caller may go in circles */
+    uint64_t start = lhi_bitmap_next_set(&dump->map, pfn);
+    uint64_t number = lhi_bitmap_rank(&dump->map, start);
+    if (start < pfn ||
+        number >= dump->pages.present) /* below pfn: the file was changed since it was opened */
         return;
     uint64_t count = lhi_bitmap_next_clear(&dump->map, start) - start;
     uint64_t left = dump->pages.present - number;

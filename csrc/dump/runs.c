@@ -106,7 +106,7 @@ lh_status lhi_runs_parse(const uint8_t *header, lhi_runs *out, lhi_notes *notes,
     uint64_t claimed = lhi_u64(header + NUMBER_OF_PAGES);
     lhi_candidates all = {.count = stated};
     for (uint32_t i = 0; i < stated; i++) {
-        const uint8_t *entry = header + FIRST_RUN + i * RUN_SIZE;
+        const uint8_t *entry = header + FIRST_RUN + (size_t)i * RUN_SIZE;
         all.run[i] = (lhi_memory_run){.pfn = lhi_u64(entry), .count = lhi_u64(entry + 8)};
     }
     refuse_impossible(&all);

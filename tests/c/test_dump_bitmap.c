@@ -12,12 +12,17 @@ static void compare(const uint8_t *bytes, uint64_t bits)
         return;
     uint64_t *clear = malloc((bits + 1) * sizeof *clear); /* next clear bit at or after */
     clear[bits] = bits;
-    for (uint64_t i = bits; i-- > 0;)
+    uint64_t *set_at = malloc((bits + 1) * sizeof *set_at); /* next set bit likewise */
+    set_at[bits] = bits;
+    for (uint64_t i = bits; i-- > 0;) {
+        set_at[i] = bytes[i / 8] >> (i % 8) & 1 ? i : set_at[i + 1];
         clear[i] = bytes[i / 8] >> (i % 8) & 1 ? clear[i + 1] : i;
+    }
     for (uint64_t i = 0; i < bits; i++) {
         bool set = bytes[i / 8] >> (i % 8) & 1;
         wrong += lhi_bitmap_test(&map, i) != set;
         wrong += lhi_bitmap_rank(&map, i) != rank;
+        wrong += lhi_bitmap_next_set(&map, i) != set_at[i];
         wrong += lhi_bitmap_next_clear(&map, i) != clear[i];
         wrong += set && lhi_bitmap_select(&map, rank) != i;
         rank += set;
@@ -27,12 +32,14 @@ static void compare(const uint8_t *bytes, uint64_t bits)
     for (uint64_t i = bits; i < bits + 600; i += 67) {
         CHECK(!lhi_bitmap_test(&map, i));
         CHECK_EQ(lhi_bitmap_rank(&map, i), rank);
+        CHECK_EQ(lhi_bitmap_next_set(&map, i), bits);
         CHECK_EQ(lhi_bitmap_next_clear(&map, i), bits);
     }
     CHECK_EQ(lhi_bitmap_rank(&map, UINT64_MAX), rank);
     lhi_bitmap_free(&map);
     CHECK(map.rank == NULL);
     free(clear);
+    free(set_at);
 }
 
 int main(void)
@@ -61,9 +68,11 @@ int main(void)
     compare(NULL, 0);
     lhi_bitmap none = {0};
     uint8_t one = 1;
-    lhi_alloc_fail_at(1, 0);
-    CHECK(!lhi_bitmap_init(&none, &one, 8));
-    lhi_alloc_fail_at(0, 0);
+    for (uint64_t n = 1; n <= 2; n++) {
+        lhi_alloc_fail_at(n, 0);
+        CHECK(!lhi_bitmap_init(&none, &one, 8));
+        lhi_alloc_fail_at(0, 0);
+    }
     CHECK(none.rank == NULL);
     return CHECK_END();
 }
