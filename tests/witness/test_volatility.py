@@ -81,7 +81,7 @@ def test_modules(bench: Bench, dump_type: int) -> None:
 
 
 def test_crash_is_read(bench: Bench) -> None:
-    rows = {row["Variable"]: row["Value"] for row in bench.ask("windows.info.Info", BITMAP_FULL)}
+    rows = {row["Variable"]: row["Value"] for row in bench.ask("windows.info.Info", FULL)}
     # It looks for page tables that map themselves: any of the machine's own.
     assert int(rows["DTB"], 16) in {process.space.dtb for process in bench.forged.machine.processes}
     assert int(rows["Kernel Base"], 16) & LOW_48 == bench.forged.machine.nt_base & LOW_48
