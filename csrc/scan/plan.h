@@ -6,7 +6,7 @@
 #include "scan/scan.h"
 
 enum {
-    LHI_PLAN_DIRECT = 4,  /* so many different values are compared one by one */
+    LHI_PLAN_DIRECT = 6,  /* so many different values are compared one by one */
     LHI_PLAN_WINDOWS = 4, /* else values and ranges are covered by so many windows */
     LHI_PLAN_WIDE = 2     /* long ranges that a bit set of granules can't hold */
 };
