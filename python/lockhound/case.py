@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 
 from .records import Record, frozen
 from .rows import BugCheck, Row
-from .tables import frame_of_rows
+from .tables import frame, unsigned
 
 SCHEMA = "lockhound.case/1"
 
@@ -97,8 +97,8 @@ class Ledger:
 
     def to_frame(self) -> Any:
         """The MDLs as a pandas DataFrame."""
-        names = ("address", "pages", "state", "holder")
-        return frame_of_rows(names, ({name: getattr(mdl, name) for name in names} for mdl in self.mdls))
+        numbers = {name: unsigned(getattr(mdl, name) for mdl in self.mdls) for name in ("address", "pages")}
+        return frame({**numbers, "state": [mdl.state for mdl in self.mdls], "holder": [mdl.holder for mdl in self.mdls]})
 
 
 def _verdict(fields: Mapping[str, Any]) -> Verdict:

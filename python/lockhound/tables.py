@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -18,18 +19,18 @@ _STATES = ("mapped", "unmapped", "unknown")
 
 
 def frame(columns: Mapping[str, Any]) -> Any:
-    """A pandas DataFrame of columns. pandas is an optional dependency, imported here."""
+    """A pandas DataFrame; a Column becomes an unsigned array without a copy on the way. pandas is optional, and imported here."""
     try:
-        import pandas  # type: ignore[import-untyped,unused-ignore]
+        import numpy
+        import pandas
     except ImportError as missing:
         raise ImportError("to_frame() needs pandas: pip install lockhound[tables]") from missing
-    return pandas.DataFrame(dict(columns))
+    return pandas.DataFrame({name: numpy.asarray(values) if isinstance(values, Column) else values for name, values in columns.items()})
 
 
-def frame_of_rows(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Any:
-    """A DataFrame with these columns of rows; it has them also when there is no row."""
-    kept = list(rows)
-    return frame({name: [row.get(name) for row in kept] for name in names})
+def unsigned(values: Iterable[int]) -> Column:
+    """A column of 64-bit numbers."""
+    return Column("Q", array("Q", values).tobytes())
 
 
 class Table(Generic[Row]):
@@ -85,7 +86,7 @@ class Table(Generic[Row]):
 
     def to_frame(self) -> Any:
         """The columns as a pandas DataFrame."""
-        return frame({name: None if column is None else memoryview(column) for name, column in self._columns().items()})
+        return frame(self._columns())
 
 
 Sequence.register(Table)
@@ -220,7 +221,7 @@ class Reads(Table["bytes | None"]):
 
     def to_frame(self) -> Any:
         """The rows and absences as a pandas DataFrame."""
-        return frame({"data": list(self), "absence": memoryview(self.absences)})
+        return frame({"data": list(self), "absence": self.absences})
 
     def __repr__(self) -> str:
         return f"<lockhound.Reads: {len(self)} of {self.size} bytes, {sum(map(bool, self.absences))} absent>"

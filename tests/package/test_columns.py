@@ -157,4 +157,7 @@ def test_frames(dump: lh.Dump) -> None:
     frame = hits.to_frame()
     assert list(frame.columns) == ["physical", "virtual", "virtual_state", "value", "needle"]
     assert frame["physical"].tolist() == hits.physical.tolist()
+    assert [str(kind) for kind in frame.dtypes] == ["uint64", "uint64", "uint8", "uint64", "uint32"]
+    without = lh.Hits(hits.physical, None, None, hits.value, hits.needle, False).to_frame()
+    assert without["virtual"].isna().all()
     assert len(dump.runs().to_frame()) == len(dump.runs())
