@@ -140,6 +140,77 @@ static void test_no_tables(void)
     world_free(&w);
 }
 
+/* The debugger block is believed as far as it goes, and no further. */
+static void test_debugger_block(void)
+{
+    world w = machine_make();
+    lh_kernel *k = machine_kernel(world_open(&w));
+    CHECK(k->kdbg.known);
+    CHECK_EQ(k->kdbg.processor_block, BLOCK);
+    CHECK_EQ(k->kdbg.pfn_database, PFN_GLOBAL);
+    CHECK_EQ(k->kdbg.loaded_module_list, LIST_HEAD);
+    lh_kernel_release(k);
+    world_u64(&w, KDBG + 0xc0, 0x1234);   /* no kernel address */
+    world_set(&w, KDBG + 0x14, 0x21f, 4); /* ends inside the field behind it */
+    world_u64(&w, KDBG + 0x220, LIST_HEAD);
+    k = machine_kernel(world_open(&w));
+    CHECK(k->kdbg.known);
+    CHECK_EQ(k->kdbg.processor_block, 0);
+    CHECK_EQ(k->kdbg.unloaded_drivers, 0);
+    CHECK_EQ(k->kdbg.pfn_database, 0);
+    lh_kernel_release(k);
+    const uint32_t sizes[] = {0, 0x17, 0x1001, 0xffffffff};
+    for (size_t i = 0; i < 4; i++) {
+        world_set(&w, KDBG + 0x14, sizes[i], 4);
+        k = machine_kernel(world_open(&w));
+        CHECK(!k->kdbg.known);
+        CHECK_EQ(k->kdbg.absence, LH_ABSENT_LAYOUT);
+        lh_kernel_release(k);
+    }
+    world_set(&w, KDBG + 0x14, 0x380, 4);
+    world_write(&w, KDBG + 0x10, "KDBF", 4);
+    k = machine_kernel(world_open(&w));
+    CHECK(!k->kdbg.known);
+    CHECK_EQ(k->kdbg.absence, LH_ABSENT_LAYOUT);
+    CHECK_EQ(k->kdbg.loaded_module_list, 0);
+    lh_kernel_release(k);
+    world_put(w.data + 0x80, KDBG + 0x5000, 8);
+    k = machine_kernel(world_open(&w));
+    CHECK_EQ(k->kdbg.absence, LH_ABSENT_NOT_MAPPED);
+    lh_kernel_release(k);
+    world_free(&w);
+}
+
+/* A header without a usable list: the debugger block's list is walked. */
+static void test_other_list(void)
+{
+    const uint64_t entry = KDBG + 0xd00;
+    world w = machine_make();
+    world_u64(&w, LIST_HEAD, entry);
+    world_u64(&w, LIST_HEAD + 8, entry);
+    world_u64(&w, entry, LIST_HEAD);
+    world_u64(&w, entry + 8, LIST_HEAD);
+    world_u64(&w, entry + 0x30, 0xfffff80700000000ull);
+    world_set(&w, entry + 0x40, 0x5000, 4);
+    world_string(&w, entry + 0x58, KDBG + 0xf00, "Leaky.sys");
+    const uint64_t heads[] = {LIST_HEAD, 0, KDBG + 0x9000, PROCESS(1)};
+    for (size_t i = 0; i < 4; i++) {
+        world_put(w.data + 0x20, heads[i], 8);
+        lh_kernel *k = machine_kernel(world_open(&w));
+        lh_module m = {.struct_size = sizeof m};
+        CHECK(k->modules.complete);
+        CHECK(!k->nt_known); /* none of its names, and no KernBase */
+        if (CHECK_EQ(lh_kernel_module_count(k), 1)) {
+            CHECK_EQ(lh_kernel_get_module(k, 0, &m, NULL), LH_OK);
+            CHECK_TEXT(m.name, "leaky.sys");
+            CHECK_TEXT(m.version, ""); /* its image is not in the dump */
+            CHECK_EQ(m.entry, entry);
+        }
+        lh_kernel_release(k);
+    }
+    world_free(&w);
+}
+
 #define KUSER 0xfffff78000000000ull
 
 static void test_build(void)
@@ -296,6 +367,8 @@ int main(void)
     test_not_a_process();
     test_half_a_process();
     test_no_tables();
+    test_debugger_block();
+    test_other_list();
     test_build();
     test_unknown_build();
     test_current();
