@@ -4,44 +4,67 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+import lockhound as lh
+from lockhound_synth import scenarios
+from lockhound_synth.containers import BITMAP_KERNEL
+
+PLACE = {"address": "0xffffe00000000001", "physical": "0x1", "file_offset": None}
+REGION = {"present": 1, "not_captured": 0, "clipped": 0, "not_ram": 0, "device": 0, "share": 1.0}
+PROCESS = {**PLACE, "name": "a.exe", "pid": 4, "locked_pages": 5, "exit_time": None}
 GOOD: dict[str, Any] = {
     "schema": "lockhound.case/1",
     "tool": {"name": "lockhound", "version": "0.1.0"},
     "dump": {
-        "path": "MEMORY.DMP", "identity": {"header": "0x1"}, "format": "kernel-bitmap", "machine": "x64", "build": 19041,
-        "pages": {"present": 10, "described": 10},
+        "path": "MEMORY.DMP", "format": "kernel-bitmap", "machine": "x64", "build": 19041, "kernel_version": None, "processors": 1,
+        "identity": {"header_fnv1a64": "0" * 16, "system_time": 1, "uptime": 1, "file_size": 1, "directory_table_base": "0x1000"},
+        "pages": {"present": 10, "described": 10, "clipped": 0, "ram": None},
     },
     "bugcheck": {
         "code": 118, "name": "PROCESS_HAS_LOCKED_PAGES", "parameters": ["0x0", "0xffffe00012345080", "0x5", "0x0"], "subtype": "text",
+        "meanings": ["a", "b", "c", None],
     },
-    "process": {"address": "0xffffe00012345080", "name": "a.exe", "pid": 4, "locked_pages": 5},
+    "process": PROCESS,
     "current_process": None,
     "verdict": {
         "kind": "driver", "driver": "leaky.sys",
-        "drivers": [{"name": "leaky.sys", "version": "1.2.3.4", "timestamp": 1, "size": 4096, "pages": 5}],
-        "confidence": {"score": 0.9, "level": "high", "factors": []}, "sentence": "It was leaky.sys.", "advice": None,
+        "drivers": [
+            {
+                "name": "leaky.sys", "version": "1.2.3.4", "timestamp": 1, "size": 4096, "pages": 5,
+                "score": 0.9, "unloaded": False, "library": False,
+            },
+        ],
+        "confidence": {"score": 0.9, "level": "high", "factors": [{"name": "a", "value": 0.9, "statement": "b"}]},
+        "sentence": "It was leaky.sys.", "advice": None, "reason": "because",
     },
-    "suspects": [
-        {
-            "driver": "leaky.sys",
-            "evidence": [{"kind": "irp", "statement": "holds it", "address": "0x1", "physical": None, "file_offset": None}],
-        },
-    ],
-    "ledger": {"charged": 5, "explained": 5, "unexplained": 0, "mdls": [{"address": "0x1", "pages": 5, "state": "locked", "holder": None}]},
-    "considered": [{"address": "0x1", "reason": "stale"}],
-    "cleared": [{"driver": "usb.sys", "reason": "a bus"}],
-    "chain": [{"step": "process"}],
-    "coverage": {},
+    "suspects": [{"driver": "leaky.sys", "evidence": [{"kind": "irp", "statement": "holds it", **PLACE}]}],
+    "ledger": {
+        "charged": 5, "explained": 5, "unexplained": 0,
+        "mdls": [
+            {
+                **PLACE, "pages": 5, "state": "locked", "holder": None, "user_address": "0x1", "bytes": 1, "flags": "0x2", "irp": None,
+                "judgement": None, "other_pointers": 0,
+            },
+        ],
+    },
+    "considered": [{"kind": "mdl", "class": "unlocked", "reason": "stale", **PLACE}],
+    "considered_total": 1,
+    "cleared": [{"driver": "usb.sys", "reason": "a bus", **PLACE}],
+    "chain": [{"kind": "process", "statement": "a", **PLACE}],
+    "coverage": {
+        "regions": dict.fromkeys(("pool", "images", "pfn_database", "other"), REGION), "page_tables_missing": 0,
+        "layout": {"basis": "build", "source": "a"}, "modules": {"loaded": 1, "unloaded": 0, "complete": True},
+    },
     "unevaluated": [{"rule": "code", "needs": "images"}],
     "absent": {"process.name": {"kind": "not_captured", "address": "0x1", "reason": "not in this dump"}},
-    "reproduce": [{"command": "!irp 1"}],
-    "signature": {},
+    "reproduce": [{"command": "!irp 1", "expect": None}],
+    "signature": {"family": "a", "exact": "b"},
 }  # fmt: skip
 
 
@@ -90,7 +113,14 @@ SPOILT: list[tuple[str, Any]] = [
     ("considered.0.reason", ""),
     ("absent", []),
     ("absent.process.name", None),
-    ("unevaluated.0.needs", []),
+    ("unevaluated.0.needs", ""),
+    ("considered_total", -1),
+    ("coverage.regions.pool.present", None),
+    ("verdict.confidence.level", "certain"),
+    ("verdict.confidence.factors.0.value", 2),
+    ("chain.0.address", None),
+    ("reproduce.0", "!irp 1"),
+    ("dump.identity", "x"),
 ]
 
 
@@ -104,3 +134,20 @@ def test_spoilt_case_is_seen(validator: jsonschema.Draft202012Validator, path: s
     last = rest[-1] if rest else first
     node[int(last) if isinstance(node, list) else last] = value
     assert not validator.is_valid(case)
+
+
+@pytest.mark.parametrize("name", scenarios.NAMES)
+@pytest.mark.parametrize("build", scenarios.BUILDS)
+def test_every_case_obeys_it(validator: jsonschema.Draft202012Validator, name: str, build: int) -> None:
+    forged = scenarios.build(name, build=build, seed=11)
+    present = forged.present(BITMAP_KERNEL)
+    chance = random.Random(f"{name}/{build}")
+    with lh.open(forged.to_bytes(BITMAP_KERNEL)) as dump:
+        for missing in (0, 1, 20, len(present) // 2):
+            try:
+                case = dump.without_pages(chance.sample(present, missing)).investigate()
+            except lh.AbsentError:
+                assert missing  # not even the first page table is there
+                continue
+            validator.validate(case.to_dict())
+            validator.validate(case.to_dict(redact=True))
