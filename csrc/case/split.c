@@ -118,7 +118,7 @@ static lh_status end_here(lhi_case *c, size_t record, lhi_pieces *pieces, lhi_pi
 {
     const lhi_packet *current = &c->packets[out->packet];
     size_t range = current->mdl != LHI_NONE ? current->mdl : record;
-    size_t back = 0, elsewhere = 0, lost = 0;
+    size_t back = 0, elsewhere = 0, lost = 0, associated = 0;
     lhi_span *spans = lhi_realloc_array(NULL, pieces->count + 1, sizeof *spans);
     if (!spans)
         return lhi_fail_memory(err);
@@ -135,6 +135,7 @@ static lh_status end_here(lhi_case *c, size_t record, lhi_pieces *pieces, lhi_pi
             lost++;
         else if (piece->irp->state != LHI_IRP_PENDING && piece->mdl != LHI_NONE)
             spans[back++] = span_of(&c->records[piece->mdl].mdl);
+        associated += piece->master == out->packet;
     }
     /* Parts that were cut, and whose packets nothing shows. */
     size_t orphans = 0;
@@ -150,22 +151,30 @@ static lh_status end_here(lhi_case *c, size_t record, lhi_pieces *pieces, lhi_pi
     lhi_free(spans);
     uint64_t count = current->irp->associated; /* IrpCount of a master: pieces outstanding */
     uint8_t major = current->irp->slots[current->irp->current - 1].major;
-    bool outstanding = count != 0 && count < 0x100 && (major == 3 || major == 4) && hidden; /* read, write */
+    bool transfer = major == 3 ||
+                    major == 4; /* IRP_MJ_READ, IRP_MJ_WRITE: with direct I/O no buffer stands in the union */
+    bool outstanding = transfer && count != 0 && count < 0x100;
+    complete = complete || (transfer && associated && count == 0);
     if (lost) {
         out->outcome = LHI_OUTCOME_INSUFFICIENT;
         out->why = "a piece of the request is only partly in this dump";
     } else if (elsewhere) {
         out->outcome = hidden ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED;
         out->why = "a piece of the request is pending that was not made by the driver which has the request";
-    } else if (complete && !outstanding) {
-        end_at(c, out,
-               "every piece of the request is back with the driver that made them, which keeps the request");
-    } else if (hidden && (back || orphans || outstanding)) {
+    } else if (outstanding) {
+        out->outcome = LHI_OUTCOME_INSUFFICIENT;
+        out->why = "the request counts pieces that are outstanding, and none of them was found";
+    } else if (hidden && (back || orphans)) {
+        /* Pieces seen back may be an earlier request's over the same buffer: with pool missing they prove
+         * nothing. */
         out->outcome = LHI_OUTCOME_INSUFFICIENT;
         out->why = "the request was split, and a piece of it may lie in a page that is not in this dump";
     } else if (hidden && lhi_case_can_split(c, out->party) != LHI_NO) {
         out->outcome = LHI_OUTCOME_INSUFFICIENT;
         out->why = "the driver can split requests, and a piece may lie in a page that is not in this dump";
+    } else if (complete) {
+        end_at(c, out,
+               "every piece of the request is back with the driver that made them, which keeps the request");
     } else {
         end_at(c, out,
                back || orphans ? "pieces of the request were made, and none is pending any more"

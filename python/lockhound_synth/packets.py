@@ -132,12 +132,19 @@ def map_frames(machine: Machine, frames: Sequence[int]) -> int:
 
 
 def partial_mdl(machine: Machine, master: Mdl, first: int, count: int, *, flags: int = PARTIAL | FIXED_SIZE) -> Mdl:
-    """What IoBuildPartialMdl leaves: frames and process of the master, nothing charged. IoAllocateMdl gives it room for
+    """What IoBuildPartialMdl leaves: bytes, frames and process of the master, nothing charged. IoAllocateMdl gives it room for
     the master's length, so its Size may exceed what its pages need."""
     frames = master.frames[first : first + count]
-    va = (master.va & ~0xFFF) + first * PAGE
-    mdl = make_mdl(machine, master.process, count, locked=False, frames=frames, va=va, flags=flags, charge=False)
-    machine.space.write(mdl.address + machine.layouts["MDL"].offset("Size"), struct.pack("<H", 0x30 + 8 * master.pages))
+    page = (master.va & ~0xFFF) + first * PAGE
+    mdl = make_mdl(machine, master.process, count, locked=False, frames=frames, va=page, flags=flags, charge=False)
+    # The pieces cut at page boundaries repeat the master's bytes exactly.
+    begin = max(page, (master.va & ~0xFFF) + master.offset)
+    end = min(page + count * PAGE, (master.va & ~0xFFF) + master.offset + master.length)
+    mdl.offset, mdl.length = begin - page, end - begin
+    shape = machine.layouts["MDL"]
+    machine.space.write(mdl.address + shape.offset("Size"), struct.pack("<H", 0x30 + 8 * master.pages))
+    machine.space.write(mdl.address + shape.offset("ByteOffset"), struct.pack("<I", mdl.offset))
+    machine.space.write(mdl.address + shape.offset("ByteCount"), struct.pack("<I", mdl.length))
     return mdl
 
 
