@@ -256,6 +256,12 @@ static int column_getbuffer(column_object *self, Py_buffer *view, int flags)
     return 0;
 }
 
+/* An iterator of the column's items. */
+static PyObject *column_iter(PyObject *self)
+{
+    return PySeqIter_New(self);
+}
+
 static PyMethodDef column_methods[] = {
     {"tolist", LHI_PY_METHOD(column_tolist), METH_NOARGS, "The items as a list of int."},
     {"tobytes", LHI_PY_METHOD(column_tobytes), METH_NOARGS, "A copy of the items in machine order."},
@@ -271,6 +277,7 @@ static PyType_Slot column_slots[] = {
     {Py_tp_repr, LHI_PY_SLOT(column_repr)},
     {Py_tp_hash, LHI_PY_SLOT(column_hash)},
     {Py_tp_richcompare, LHI_PY_SLOT(column_compare)},
+    {Py_tp_iter, LHI_PY_SLOT(column_iter)},
     {Py_tp_methods, column_methods},
     {Py_sq_length, LHI_PY_SLOT(column_length)},
     {Py_sq_item, LHI_PY_SLOT(column_item)},

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, SupportsIndex, final, overload
 
-Progress = Callable[[int, int], object]
+_Progress = Callable[[int, int], object]
 
 @final
 class Cancel:
@@ -62,7 +62,7 @@ class Dump:
         limit: SupportsIndex | None,
         timeout: float | None,
         cancel: Cancel | None,
-        progress: Progress | None,
+        progress: _Progress | None,
         /,
     ) -> tuple[Column, Column | None, Column | None, Column, Column, bool]:
         """Every needle in one pass; a tuple of columns."""
@@ -93,7 +93,7 @@ class Kernel:
         levels: SupportsIndex | None,
         timeout: float | None,
         cancel: Cancel | None,
-        progress: Progress | None,
+        progress: _Progress | None,
         /,
     ) -> tuple[str, str, str, str, str, str]:
         """The case, rendered in every way."""

@@ -7,18 +7,24 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar, cast
 
 from .records import Record, frozen
-from .rows import BugCheck, Row
+from .rows import BugCheck, Row, when
 from .tables import frame, unsigned
 
 SCHEMA = "lockhound.case/1"
 
 
-def address_of(text: str | None) -> int | None:
-    """A number of the JSON's hexadecimal strings."""
-    return None if text is None else int(text, 16)
+RowType = TypeVar("RowType", bound=Row)
+
+
+def _row(kind: type[RowType], fields: Mapping[str, Any]) -> RowType:
+    """A row of a JSON object: by name, None where the object has no such field, numbers where it has hexadecimal strings."""
+    names = [field.name for field in dataclasses.fields(cast("Any", kind))]
+    values = {name: fields.get(name) for name in names}
+    return kind(**{name: int(value, 16) if name in kind._hex and isinstance(value, str) else value for name, value in values.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +47,14 @@ class NamedDriver(Row):
     """A driver that the verdict names. version, timestamp and size are None where its image is not in the dump."""
 
     _hex: ClassVar[frozenset[str]] = frozenset({"size", "timestamp"})
-
     name: str
     version: str | None
     timestamp: int | None
     size: int | None
     pages: int
+    score: float | None = None
+    unloaded: bool | None = None
+    library: bool | None = None  # a library driver, whose client may be the one to look at
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +66,45 @@ class Verdict:
     drivers: tuple[NamedDriver, ...]
     confidence: Confidence
     sentence: str
-    advice: Any  # a string, a tuple of strings, or None
+    advice: str | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CaseProcess(Row):
     """A process of the case; None where a fact could not be read (`case.absent` tells why)."""
 
-    _hex: ClassVar[frozenset[str]] = frozenset({"address"})
-
+    _hex: ClassVar[frozenset[str]] = frozenset({"address", "physical"})
     address: int | None
     name: str | None
     pid: int | None
     locked_pages: int | None
+    physical: int | None = None
+    file_offset: int | None = None
+    exit_time: int | None = None  # FILETIME; 0 while the process lives
+
+    @property
+    def exited(self) -> datetime | None:
+        """When the process exited; None while it lives, and where that is not known."""
+        return when(self.exit_time)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Mdl(Row):
     """An MDL whose lock still stands: state is locked, freed_locked or unknown; holder a driver or None."""
 
-    _hex: ClassVar[frozenset[str]] = frozenset({"address"})
-
+    _hex: ClassVar[frozenset[str]] = frozenset({"address", "flags", "irp", "physical", "user_address"})
     address: int
     pages: int
     state: str
     holder: str | None
+    physical: int | None = None
+    file_offset: int | None = None
+    user_address: int | None = None
+    bytes: int | None = None
+    flags: int | None = None
+    irp: int | None = None
+    judgement: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +125,23 @@ class Ledger:
 
 def _verdict(fields: Mapping[str, Any]) -> Verdict:
     confidence = fields["confidence"]
-    drivers = tuple(
-        NamedDriver(*(each.get(name) for name in (field.name for field in dataclasses.fields(NamedDriver)))) for each in fields["drivers"]
-    )
     return Verdict(
         fields["kind"],
         fields["driver"],
-        drivers,
+        tuple(_row(NamedDriver, each) for each in fields["drivers"]),
         Confidence(float(confidence["score"]), confidence["level"], confidence["factors"]),
         fields["sentence"],
         fields["advice"],
+        fields.get("reason"),
     )
 
 
 def _process(fields: Mapping[str, Any] | None) -> CaseProcess | None:
-    if fields is None:
-        return None
-    return CaseProcess(address_of(fields["address"]), fields.get("name"), fields.get("pid"), fields.get("locked_pages"))
+    return None if fields is None else _row(CaseProcess, fields)
 
 
 def _ledger(fields: Mapping[str, Any]) -> Ledger:
-    mdls = tuple(Mdl(int(each["address"], 16), each["pages"], each["state"], each["holder"]) for each in fields["mdls"])
+    mdls = tuple(_row(Mdl, each) for each in fields["mdls"])
     return Ledger(fields["charged"], fields["explained"], fields["unexplained"], fields.get("explained_range"), mdls)
 
 

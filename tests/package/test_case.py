@@ -34,15 +34,32 @@ def test_the_sample_fits_the_schema(root: Path) -> None:
 def test_the_parts() -> None:
     case = sample.case()
     assert (case.verdict.kind, case.verdict.driver) == ("driver", "leaky.sys")
-    assert case.verdict.drivers == (lh.NamedDriver("leaky.sys", "1.2.3.4", 0x5F000000, 0x8000, 37),)
+    assert case.verdict.drivers == (lh.NamedDriver("leaky.sys", "1.2.3.4", 0x5F000000, 0x8000, 37, 0.95, False, False),)
     assert float(case.verdict.confidence) == case.verdict.confidence.score == 0.95
     assert str(case.verdict.confidence) == "0.95 (high)"
-    assert case.verdict.advice == ("Update leaky.sys.",)
-    assert case.process == lh.CaseProcess(sample.PROCESS, "capture.exe", 4264, 37)
+    assert (case.verdict.advice, case.verdict.reason) == ("Update leaky.sys.", None)
+    assert case.process == lh.CaseProcess(sample.PROCESS, "capture.exe", 4264, 37, 0x1010, 4112, 133238471842580349)
+    assert case.process is not None
+    assert case.process.exited is not None
+    assert case.process.exited.year == 2023
     assert case.current_process == lh.CaseProcess(0xFFFFE00012340040, None, None, None)
     assert (case.bugcheck.code, case.bugcheck.parameters[1]) == (0x76, sample.PROCESS)
     assert (case.ledger.charged, case.ledger.explained, case.ledger.unexplained) == (37, 37, 0)
-    assert case.ledger.mdls == (lh.Mdl(0xFFFFE00012347770, 37, "locked", "leaky.sys"),)
+    assert case.ledger.mdls == (
+        lh.Mdl(
+            0xFFFFE00012347770,
+            37,
+            "locked",
+            "leaky.sys",
+            0x1010,
+            4112,
+            0x7FF0001000,
+            150000,
+            0x18B,
+            0xFFFFE00012349010,
+            "the request is pending in it",
+        ),
+    )
     assert case.suspects[0].evidence[0]["statement"] == "a packet waits"
     assert case.dump.pages.present == 900
     assert case.absent["current_process.name"].kind == "not_captured"

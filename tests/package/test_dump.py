@@ -183,7 +183,28 @@ def test_processes_and_modules(dump: lh.Dump, forged: Forged) -> None:
     assert [module.name for module in modules][:2] == ["ntoskrnl.exe", "hal.dll"]
     assert modules[0].base in modules[0]
     assert modules[0].base - 1 not in modules[0]
-    assert forged.truth is not None
+    truth = {module["name"]: int(module["base"], 16) for module in forged.truth.modules}
+    assert {module.name: module.base for module in modules if not module.unloaded} == truth
+
+
+def test_the_case_is_the_truth(path: Path, forged: Forged) -> None:
+    case = lh.analyze(path)
+    truth = forged.truth
+    assert (case.verdict.kind, case.verdict.driver) == ("driver", truth.verdict["driver"])
+    assert (case.ledger.charged, case.ledger.explained) == (truth.ledger["charged"], truth.ledger["explained"])
+    assert [(f"{mdl.address:#x}", mdl.pages, mdl.holder) for mdl in case.ledger.mdls] == [
+        (mdl["address"], mdl["pages"], mdl["holder"]) for mdl in truth.ledger["mdls"]
+    ]
+    assert case.process is not None
+    assert truth.process is not None
+    assert f"{case.process.address:#x}" == truth.process["address"]
+    assert case.process.exited is not None
+    assert case.dump.path == str(path)
+    assert str(path) not in case.to_json(redact=True) + case.text(redact=True)
+    again = pickle.loads(pickle.dumps(case))
+    assert (again, str(again), hash(again)) == (case, str(case), hash(case))
+    with lh.open(path) as dump:
+        assert dump.investigate(threads=2) == dump.kernel().investigate(threads=1) == case
 
 
 def test_what_is_missing_of_a_process_is_none(dump: lh.Dump) -> None:
