@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import mmap
 import multiprocessing
@@ -218,6 +219,27 @@ def test_what_is_missing_of_a_process_is_none(dump: lh.Dump) -> None:
     absent = rows.Process.of({"address": 5, **record, "absence": "not_captured", "absent_address": 0x1000})
     assert absent.absent == lh.Absent("not_captured", 0x1000)
     assert rows.Process.of({"address": 5, **record, "absence": "layout", "absent_address": 0}).absent == lh.Absent("layout", None)
+
+
+def test_half_a_process(dump: lh.Dump) -> None:
+    """A copy of the object across two pages of an image, and the second page taken away."""
+    kernel = dump.kernel()
+    head, whole = 0x450, 0xA40  # the process id of this build stands in front of 0x450, the name behind
+    content = kernel.read(dump.bugcheck.parameters[1], whole)
+    address = kernel.modules()[2].base + 2 * PAGE - head
+    first, second = ((kernel.walk(at).physical or 0) // PAGE for at in (address, address + head))
+    pages = dump.read(first * PAGE, PAGE) + dump.read(second * PAGE, PAGE)
+    pages = pages[: PAGE - head] + content + pages[PAGE - head + whole :]
+    copied = dump.with_pages({first: pages[:PAGE], second: pages[PAGE:]})
+    original = kernel.process(dump.bugcheck.parameters[1])
+    assert copied.kernel().process(address) == dataclasses.replace(original, address=address)
+    half = copied.without_pages([second]).kernel().process(address)
+    assert (half.pid, half.directory_table_base) == (original.pid, original.directory_table_base)
+    assert (half.name, half.locked_pages, half.flags, half.exit_time) == (None, None, None, None)
+    assert half.exited is None
+    assert half.absent is not None
+    assert half.absent.kind == "not_captured"
+    assert address + head <= (half.absent.address or 0) < address + whole
 
 
 def test_walks(dump: lh.Dump) -> None:
