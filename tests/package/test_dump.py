@@ -96,6 +96,33 @@ def test_what_a_reader_raises_reaches_the_caller(path: Path) -> None:
         dump.read(first, 8)
 
 
+class FailingOnce(io.BytesIO):
+    """A file that fails at one read and works again."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.reads, self.fails_at = 0, -1
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads == self.fails_at:
+            raise LookupError(self.reads)
+        return super().read(size)
+
+
+def test_no_failure_of_a_reader_is_swallowed(path: Path) -> None:
+    """Wherever it happens: a case that was built over an unreadable page must not look like one that saw everything."""
+    content = path.read_bytes()
+    whole = FailingOnce(content)
+    lh.open(whole).investigate(threads=1)
+    assert whole.reads > 500
+    for fails_at in (*range(1, 10), *range(10, whole.reads + 1, 31), whole.reads):
+        file = FailingOnce(content)
+        file.fails_at = fails_at
+        with pytest.raises(LookupError, match=f"^{fails_at}$"):
+            lh.open(file).investigate(threads=1)
+
+
 def test_answers_survive_close_and_pickle(path: Path) -> None:
     with lh.open(path) as dump:
         kernel = dump.kernel()
