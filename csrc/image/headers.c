@@ -32,7 +32,8 @@ enum {
 /* An image may have 65535 sections; nt itself has about 30. More than this is damage, not a driver. */
 #define MOST_SECTIONS 1024u
 
-static bool parse_optional(const uint8_t *bytes, uint16_t size, lhi_image *image)
+/* Behind a short optional header `bytes` holds zeros: directories that are not there are empty. */
+static bool parse_optional(const uint8_t *bytes, lhi_image *image)
 {
     uint32_t count = lhi_u32(bytes + OPTIONAL_DIRECTORY_COUNT);
 
@@ -43,8 +44,6 @@ static bool parse_optional(const uint8_t *bytes, uint16_t size, lhi_image *image
     image->checksum = lhi_u32(bytes + OPTIONAL_CHECKSUM);
     if (count > 16)
         count = 16;
-    if (count > (size - OPTIONAL_FIXED) / 8u)
-        count = (size - OPTIONAL_FIXED) / 8u;
     for (uint32_t i = 0; i < count; i++) {
         image->directories[i].rva = lhi_u32(bytes + OPTIONAL_FIXED + (size_t)8 * i);
         image->directories[i].size = lhi_u32(bytes + OPTIONAL_FIXED + (size_t)8 * i + 4);
@@ -86,7 +85,7 @@ lh_absence lhi_image_open(const lhi_space *space, uint64_t base, uint64_t span, 
                           size < sizeof optional ? size : sizeof optional);
     if (absence != LH_PRESENT)
         return absence;
-    if (!parse_optional(optional, size, &image))
+    if (!parse_optional(optional, &image))
         return LH_ABSENT_LAYOUT;
     if (image.span > image.size_of_image)
         image.span = image.size_of_image;

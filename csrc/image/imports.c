@@ -84,7 +84,7 @@ static lhi_answer ask_names(lhi_question *question, uint32_t thunks)
         uint64_t value = lhi_u64(thunk);
         if (value == 0)
             break;
-        if ((value & BY_ORDINAL) != 0 || value > UINT32_MAX ||
+        if ((value & BY_ORDINAL) != 0 ||
             lhi_rva_string(question->image, value + HINT_SIZE, name, sizeof name, &length) != LH_PRESENT ||
             length == 0) {
             answer = LHI_UNKNOWN; /* this one could be it; the others are still asked */

@@ -39,7 +39,7 @@ lh_absence lhi_rva_string(const lhi_image *image, uint64_t rva, uint8_t *buffer,
     size_t done = 0;
 
     while (done < size) {
-        uint64_t at = rva + done; /* both far below 2^63 */
+        uint64_t at = rva + done; /* no RVA comes near the end of 64 bits */
         size_t part = LHI_PAGE_SIZE - (size_t)(at % LHI_PAGE_SIZE);
         if (part > size - done)
             part = size - done;

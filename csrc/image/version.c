@@ -106,7 +106,5 @@ lh_absence lhi_image_version(const lhi_image *image, char out[32])
         if (!found) /* below the type, emptiness is damage: a type without names, a name without languages */
             return level == 0 ? LH_ABSENT_NOT_MAPPED : LH_ABSENT_LAYOUT;
     }
-    if ((next & SUBDIRECTORY) != 0)
-        return LH_ABSENT_LAYOUT;
     return read_version(image, next, out);
 }

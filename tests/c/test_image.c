@@ -37,6 +37,15 @@ static void headers(void)
     put32(m, OPTIONAL + 108, UINT32_MAX);
     CHECK_EQ(lhi_image_open(&m->space, BASE, SIZE, &image), LH_PRESENT);
     CHECK_EQ(image.directories[15].rva, 0);
+    /* an optional header with room for hundreds, and one with room for two */
+    put16(m, PE + 20, 0xd00);
+    CHECK_EQ(lhi_image_open(&m->space, BASE, SIZE, &image), LH_PRESENT);
+    CHECK_EQ(image.directories[6].rva, DEBUG);
+    CHECK_EQ(image.sections, OPTIONAL + 0xd00);
+    put16(m, PE + 20, 112 + 16);
+    CHECK_EQ(lhi_image_open(&m->space, BASE, SIZE, &image), LH_PRESENT);
+    CHECK_EQ(image.directories[1].rva, INIT);
+    CHECK_EQ(image.directories[2].rva, 0);
     free(m);
 }
 
@@ -78,8 +87,20 @@ static void bad_headers(void)
     CHECK_EQ(lhi_image_open(&m->space, BASE, SIZE, &image), LH_ABSENT_NOT_MAPPED);
     m->missing[3] = true;
     CHECK_EQ(lhi_image_open(&m->space, BASE, SIZE, &image), LH_ABSENT_TABLE);
-    /* the last page of the address space: nothing is mapped, nothing wraps */
-    CHECK(lhi_image_open(&m->space, 0xfffffffffffff000, UINT64_MAX, &image) != LH_PRESENT);
+    free(m);
+    m = whole(&image);
+    memcpy(rva(m, 8), "MZ", 2); /* everything in its place but eight bytes up */
+    put32(m, 0x3c + 8, PE - 8);
+    CHECK_EQ(lhi_image_open(&m->space, BASE + 8, SIZE - 8, &image), LH_ABSENT_LAYOUT);
+    /* an image on the last page of the address space ends there: no RVA wraps round */
+    put(&m->memory[0][8 * 511], 1u << 12 | PRESENT_WRITE, 8);
+    put(&m->memory[1][8 * 511], 2u << 12 | PRESENT_WRITE, 8);
+    put(&m->memory[2][8 * 511], 3u << 12 | PRESENT_WRITE, 8);
+    put(&m->memory[3][8 * 511], TABLE_PAGES << 12 | PRESENT_WRITE, 8);
+    CHECK_EQ(lhi_image_open(&m->space, 0xfffffffffffff000, UINT64_MAX, &image), LH_PRESENT);
+    CHECK_EQ(image.span, 0x1000);
+    CHECK_EQ(lhi_image_open(&m->space, 0xfffffffffffff000, SIZE, &image), LH_PRESENT);
+    CHECK_EQ(image.span, 0x1000);
     free(m);
 }
 
@@ -99,6 +120,9 @@ static void sections(void)
     CHECK(!lhi_image_section(&image, BASE + 0x10, name)); /* headers */
     CHECK_TEXT(name, "");
     CHECK(!lhi_image_section(&image, BASE - 1, name));
+    CHECK(!lhi_image_section(&image, BASE + SIZE, name));
+    put32(m, SECTIONS + 40 * 3 + 8, UINT32_MAX); /* a section that claims more than the image */
+    CHECK(lhi_image_section(&image, BASE + SIZE - 1, name));
     CHECK(!lhi_image_section(&image, BASE + SIZE, name));
     put32(m, SECTIONS + 8, 0); /* no virtual size: the raw one counts */
     put32(m, SECTIONS + 16, 0x200);
@@ -125,6 +149,26 @@ static void escapes(void)
     lhi_image_escape((const uint8_t *)"1234567890", 10, out, sizeof out);
     CHECK_TEXT(out, "1234567");
     lhi_image_escape((const uint8_t *)"x", 1, NULL, 0);
+}
+
+static void strings(void)
+{
+    lhi_image image = {0};
+    machine *m = whole(&image);
+    uint8_t text[16] = {0};
+    size_t length = 99;
+
+    put_text(m, 0x7ffa, "abcd");
+    image.span = 0x7fff; /* the NUL is the last byte of the image, the buffer is larger than what is left */
+    CHECK_EQ(lhi_rva_string(&image, 0x7ffa, text, sizeof text, &length), LH_PRESENT);
+    CHECK_EQ(length, 4);
+    CHECK_EQ(lhi_rva_string(&image, 0x7ffb, text, 3, &length), LH_PRESENT); /* no NUL among the three */
+    CHECK_EQ(length, 3);
+    image.span = 0x7ffe; /* now it is behind it */
+    CHECK_EQ(lhi_rva_string(&image, 0x7ffa, text, sizeof text, &length), LH_ABSENT_LAYOUT);
+    CHECK_EQ(lhi_rva_string(&image, 0x7ffe, text, sizeof text, &length), LH_ABSENT_LAYOUT);
+    CHECK_EQ(lhi_rva_string(&image, UINT64_MAX / 2, text, sizeof text, &length), LH_ABSENT_LAYOUT);
+    free(m);
 }
 
 /* ---------------------------------------------------------------- version and PDB */
@@ -269,6 +313,17 @@ static void exports_with_holes(void)
     CHECK_EQ(lhi_exports_address(&exports, "MmProbeAndLockPages"), BASE + TEXT + 0x300);
     CHECK_EQ(lhi_exports_address(&exports, "MmUnlockPages"), 0);
     lhi_exports_free(&exports);
+    put32(m, EXPORT + 0x80, 0x4ffa); /* a name that goes on over the missing page is not the part before it */
+    put_text(m, 0x4ffa, "MmProbeAndLockPages");
+    CHECK_EQ(lhi_exports_read(&image, &exports, NULL), LH_OK);
+    CHECK_EQ(lhi_exports_address(&exports, "MmProb"), 0);
+    CHECK(lhi_exports_name(&exports, BASE + TEXT + 0x300) == NULL);
+    lhi_exports_free(&exports);
+    m->missing[TABLE_PAGES + 5] = false;
+    CHECK_EQ(lhi_exports_read(&image, &exports, NULL), LH_OK);
+    CHECK_EQ(lhi_exports_address(&exports, "MmProbeAndLockPages"), BASE + TEXT + 0x300);
+    lhi_exports_free(&exports);
+    m->missing[TABLE_PAGES + 5] = true;
     m->missing[TABLE_PAGES + 4] = true; /* the tables too */
     CHECK_EQ(lhi_exports_read(&image, &exports, NULL), LH_OK);
     CHECK(!exports.complete);
@@ -319,6 +374,8 @@ static void exports_hostile(void)
     CHECK_EQ(exports.count, 0);
     CHECK(!exports.complete);
     lhi_exports_free(&exports);
+    free(m);
+    m = whole(&image);
     static const lhi_directory odd[] = {{SIZE, 8},    {SIZE - 8, 0x1000},   {EXPORT, 0},
                                         {EXPORT, 39}, {EXPORT, UINT32_MAX}, {UINT32_MAX, UINT32_MAX}};
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
@@ -401,6 +458,7 @@ int main(void)
     bad_headers();
     sections();
     escapes();
+    strings();
     version();
     pdb();
     exports_whole();

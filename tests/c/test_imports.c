@@ -87,6 +87,7 @@ static void imports_damaged(void)
     for (size_t i = 0; i < sizeof harms / sizeof harms[0]; i++) {
         lhi_image image = {0};
         machine *m = whole(&image);
+        put_text(m, 0x5a4f, "IoFreeMdl"); /* "MZ" and zeros, taken for a name table, would name this */
         if (harms[i].bytes == 20)
             memset(rva(m, harms[i].at), 0, 20);
         else
@@ -149,8 +150,9 @@ static void imports_by_address(void)
     put64(m, 0x9ff8, 0x3300);
     put64(m, 0xa000, 0x3310);
     CHECK_EQ(asks(&image, unlocks, 1, &kernel, &which), LHI_UNKNOWN);
-    static const lhi_directory odd[] = {{0, 0},         {IAT, 0},       {IAT + 4, 24}, {IAT, UINT32_MAX},
+    static const lhi_directory odd[] = {{0, 0},         {IAT, 0},       {0x9004, 8}, {IAT, UINT32_MAX},
                                         {SIZE - 8, 16}, {UINT32_MAX, 8}};
+    put64(m, 0x9004, kernel_items[CLOSE].address);
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
         image.directories[12] = odd[i];
         CHECK_EQ(asks(&image, unlocks, 1, &kernel, &which), LHI_UNKNOWN);
@@ -201,7 +203,12 @@ static void imports_without_end(void)
     }
     put_text(m, 0x2f02, "IoFreeMdl");
     put_text(m, 0x2f80, "ntoskrnl.exe");
+    put32(m, INIT + 20 * 99, INIT + 0xf00); /* behind what the bound allows there would be a yes */
+    put64(m, INIT + 0xf00, INIT + 0xf80);
+    put_text(m, INIT + 0xf82, "MmUnlockPages");
     CHECK_EQ(asks(&image, unlocks, 1, NULL, &which), LHI_UNKNOWN);
+    put32(m, INIT + 20 * 9, INIT + 0xf00);
+    CHECK_EQ(asks(&image, unlocks, 1, NULL, &which), LHI_YES);
     free(m);
 }
 
