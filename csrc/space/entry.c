@@ -26,7 +26,7 @@ static uint64_t unswizzle(const lhi_pages *pages, uint64_t raw, uint64_t frame)
     lhi_run place = {0};
     lh_absence absence = lhi_pages_find(pages, frame, &place);
     uint64_t bare = frame;
-    if ((raw & SWIZZLE) != 0 || raw >> 52 != 0 || absence == LH_PRESENT || absence == LH_ABSENT_CLIPPED)
+    if ((raw & SWIZZLE) != 0 || raw >> 52 != 0 || absence == LH_PRESENT)
         return frame;
     if (pages->ram == 0) {
         bare = frame & ~(1ull << (45 - 12));

@@ -105,13 +105,10 @@ static size_t lower_bound(const uint64_t *values, size_t count, uint64_t value)
     return low;
 }
 
+/* The caller saw to the bound. */
 static bool add_match(sweep *s, size_t frame, uint64_t va, uint32_t table)
 {
     void *data = s->matches;
-    if (s->rows_kept[frame] >= ROWS) {
-        s->dropped++;
-        return true;
-    }
     if (!reserve(&data, &s->match_capacity, s->match_count, sizeof *s->matches))
         return false;
     s->matches = data;
@@ -288,7 +285,7 @@ static lh_status collect_rows(sweep *s, lh_error *err)
 
 static lh_status fill(sweep *s, lhi_reverse *out, lh_error *err)
 {
-    lhi_reverse r = {.tables_missing = s->missing, .aliases_dropped = s->dropped};
+    lhi_reverse r = {.count = s->row_count, .tables_missing = s->missing, .aliases_dropped = s->dropped};
     r.complete = s->missing == 0 && s->dropped == 0;
     if (s->row_count != 0) {
         qsort(s->rows, s->row_count, sizeof *s->rows, compare_rows);
@@ -300,10 +297,8 @@ static lh_status fill(sweep *s, lhi_reverse *out, lh_error *err)
         }
     }
     for (size_t i = 0; i < s->row_count; i++) {
-        if (i != 0 && compare_rows(&s->rows[i], &s->rows[i - 1]) == 0)
-            continue;
-        r.frame[r.count] = s->rows[i].frame;
-        r.va[r.count++] = s->rows[i].va;
+        r.frame[i] = s->rows[i].frame;
+        r.va[i] = s->rows[i].va;
     }
     *out = r;
     return LH_OK;

@@ -41,8 +41,8 @@ static void end_at_absence(lh_absence absence, int level, lh_walk *out)
 static bool walk(const lhi_space *space, lh_walk *out);
 
 /* A PTE that refers to a prototype PTE: its address is in bits 16 to 63. It is followed once, and only where
- * that is safe: all ones says that the VAD knows (VAD-described), and bit 11 (Combined) that the target is
- * not a plain PTE. */
+ * that is safe: bit 11 (Combined) says that the target is not a plain PTE, and a target that is not aligned
+ * can't be one (all ones says that the page is described by the VAD). */
 static void follow_prototype(const lhi_space *space, uint64_t raw, lh_walk *out)
 {
     const uint64_t combined = 1ull << 11;
@@ -51,7 +51,7 @@ static void follow_prototype(const lhi_space *space, uint64_t raw, lh_walk *out)
     lh_walk inner = {.address = target};
     lhi_entry entry = {0};
     end_at_absence(LH_ABSENT_PROTOTYPE, 1, out);
-    if ((raw & combined) != 0 || !lhi_is_kernel(target) || target == UINT64_MAX || target % 8 != 0)
+    if ((raw & combined) != 0 || !lhi_is_kernel(target) || target % 8 != 0)
         return;
     walk(space, &inner);
     if (inner.absence != LH_PRESENT || !read_entry(space, inner.physical, &prototype))

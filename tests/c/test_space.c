@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "check.h"
 #include "fake_pages.h"
-#include "space/space.h"
+#include "space/tables.h"
 
 #define P      1ull
 #define PS     (1ull << 7)
@@ -176,14 +176,20 @@ static void software_entries(void)
     check_walk(with_pte(3, protection | TRANS | 1ull << 45 | 0x12 << 12), LH_ABSENT_NOT_CAPTURED, 1, 0x12123,
                0x1000);
     /* A hole in memory below the last present page is not taken for a mask. */
-    take_away(0x80, LH_ABSENT_NOT_RAM);
-    check_walk(with_pte(3, protection | TRANS | 0x80 << 12), LH_ABSENT_NOT_RAM, 1, 0x80123, 0x1000);
+    take_away(0x81, LH_ABSENT_NOT_RAM);
+    check_walk(with_pte(3, protection | TRANS | 0x81 << 12), LH_ABSENT_NOT_RAM, 1, 0x81123, 0x1000);
+    /* Bits that no frame number has: not a PTE of this kind, nothing is guessed. */
+    check_walk(with_pte(3, protection | TRANS | 1ull << 60 | 1ull << 45 | 0x13 << 12), LH_ABSENT_NOT_RAM, 1,
+               1ull << 45 | 0x13123, 0x1000);
     /* Without memory runs only bit 45 is taken away. */
     m->fake.pages.ram = 0;
     m->fake.otherwise = LH_ABSENT_NOT_CAPTURED;
     check_walk(with_pte(3, protection | TRANS | 1ull << 45 | 0x13 << 12), LH_PRESENT, 1, 0x13123, 0x1000);
     check_walk(with_pte(3, protection | TRANS | 1ull << 44 | 0x13 << 12), LH_ABSENT_NOT_CAPTURED, 1,
                1ull << 44 | 0x13123, 0x1000);
+    m->fake.pages.end_pfn = 1ull << 40; /* a machine so large that bit 45 is an address bit */
+    check_walk(with_pte(3, protection | TRANS | 1ull << 45 | 0x13 << 12), LH_ABSENT_NOT_CAPTURED, 1,
+               1ull << 45 | 0x13123, 0x1000);
 
     /* File-backed entries of late builds look like pointers. */
     build_path();
@@ -204,7 +210,11 @@ static void software_entries(void)
     check_walk(with_pte(10, (where + 0x18) << 16 | PROTO), LH_ABSENT_PROTOTYPE, 1, 0, 0);
     check_walk(with_pte(10, (where + 0x20) << 16 | PROTO), LH_ABSENT_DEMAND_ZERO, 1, 0, 0);
     check_walk(with_pte(10, (where + 0x28) << 16 | PROTO), LH_ABSENT_NOT_MAPPED, 1, 0, 0);
-    /* Not followed: combined (bit 11), VAD-described, user address, unmapped, not captured, itself. */
+    /* Not followed: combined (bit 11), VAD-described, not aligned, user address, unmapped, itself, absent. */
+    check_walk(with_pte(10, (where + 1) << 16 | PROTO), LH_ABSENT_PROTOTYPE, 1, 0, 0);
+    set_entry(1, 0, 2 << 12 | P);
+    check_walk(with_pte(10, address(0, 3, 5, 9, 0) << 16 | PROTO), LH_ABSENT_PROTOTYPE, 1, 0, 0);
+    check_walk(address(0, 3, 5, 9, 0), LH_PRESENT, 1, 0x20000, 0x1000);
     check_walk(with_pte(10, where << 16 | PROTO | TRANS), LH_ABSENT_PROTOTYPE, 1, 0, 0);
     check_walk(with_pte(10, 0xffffffffffff0000 | PROTO), LH_ABSENT_PROTOTYPE, 1, 0, 0);
     check_walk(with_pte(10, 0x10000000ull << 16 | PROTO), LH_ABSENT_PROTOTYPE, 1, 0, 0);
@@ -641,6 +651,21 @@ static void hostile(void)
     lhi_reverse_free(&map);
 }
 
+/* More tables than the first size of the set, with keys that collide. */
+static void table_set(void)
+{
+    lhi_tables tables = {0};
+    for (unsigned pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; i < 20000; i++) {
+            uint32_t index = 0;
+            bool added = false;
+            CHECK(lhi_tables_add(&tables, lhi_table_key((uint64_t)i * i, 1 + (int)(i % 4)), &index, &added));
+            CHECK(index == i && added == (pass == 0));
+        }
+    CHECK_EQ(tables.count, 20000);
+    lhi_tables_free(&tables);
+}
+
 static void random_reverse(unsigned rounds)
 {
     uint64_t seed = 815;
@@ -769,6 +794,13 @@ static void mappings(void)
     check_mapping(&s->row[10], base + 0x400000, 512, LH_ABSENT_TABLE);
     check_mapping(&s->row[11], address(511, 0, 0, 0, 0), 1ull << 27, LH_ABSENT_TABLE);
 
+    /* An absent stretch ends with the large page, wherever the next present page is. */
+    m->page[FRAMES - 1].pfn = 600;
+    m->fake.pages.end_pfn = 601;
+    list(s);
+    CHECK_EQ(s->count, 12);
+    check_mapping(&s->row[9], base + 0x200000 + (FRAMES - 1) * 0x1000, 512 - FRAMES + 1, LH_ABSENT_NOT_RAM);
+
     take_away(1, LH_ABSENT_NOT_CAPTURED);
     list(s);
     CHECK_EQ(s->count, 1);
@@ -885,6 +917,7 @@ int main(void)
     literal_reverse();
     shared_tables();
     hostile();
+    table_set();
     random_reverse(200);
     mappings();
     mappings_agree(100);
