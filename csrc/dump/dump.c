@@ -288,6 +288,20 @@ uint64_t lhi_dump_file_offset(const lh_dump *dump, uint64_t physical)
 {
     lhi_run place = {0};
     if (lhi_pages_find(dump->pages, physical / LHI_PAGE_SIZE, &place) != LH_PRESENT || place.memory)
-        return LHI_NO_OFFSET;
+        return LHI_NOT_IN_FILE;
     return place.offset + physical % LHI_PAGE_SIZE;
+}
+
+uint64_t lhi_dump_read_failures(const lh_dump *dump)
+{
+    return lhi_source_failures(dump->source);
+}
+
+lh_status lhi_dump_check_reads(const lh_dump *dump, uint64_t before, lh_error *err)
+{
+    if (lhi_source_failures(dump->source) == before)
+        return LH_OK;
+    lh_status status = lhi_fail(err, LH_ERR_IO, "reads failed during the call");
+    lhi_prefix(err, "%s", lhi_dump_name(dump));
+    return status;
 }

@@ -6,7 +6,7 @@
 #include "dump/pages.h"
 #include "dump/runs.h"
 
-#define LHI_NO_OFFSET UINT64_MAX
+#define LHI_NOT_IN_FILE UINT64_MAX
 
 /* The lookup borrows source and runs: whoever owns it keeps both. */
 lh_status lhi_full_open(lh_source *source, const lhi_runs *runs, lhi_notes *notes, lhi_pages **out,

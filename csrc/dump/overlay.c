@@ -48,7 +48,7 @@ static lh_absence find(const lhi_pages *pages, uint64_t pfn, lhi_run *out)
     if (overlay->bytes) {
         *out = (lhi_run){.pfn = pfn,
                          .count = 1,
-                         .offset = LHI_NO_OFFSET,
+                         .offset = LHI_NOT_IN_FILE,
                          .memory = overlay->bytes + index * LHI_PAGE_SIZE};
         return LH_PRESENT;
     }
@@ -96,7 +96,7 @@ static void next_with(const lhi_overlay *overlay, uint64_t pfn, lhi_run *out)
     if (index < overlay->count && (!run.count || overlay->pfns[index] <= run.pfn)) {
         *out = (lhi_run){.pfn = overlay->pfns[index],
                          .count = consecutive(overlay, index),
-                         .offset = LHI_NO_OFFSET,
+                         .offset = LHI_NOT_IN_FILE,
                          .memory = overlay->bytes + index * LHI_PAGE_SIZE};
         return;
     }

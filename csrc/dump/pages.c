@@ -14,7 +14,7 @@ lh_absence lhi_pages_find(const lhi_pages *pages, uint64_t pfn, lhi_run *out)
 
 void lhi_pages_next(const lhi_pages *pages, uint64_t pfn, lhi_run *out)
 {
-    *out = (lhi_run){.pfn = pfn, .offset = LHI_NO_OFFSET};
+    *out = (lhi_run){.pfn = pfn, .offset = LHI_NOT_IN_FILE};
     if (pfn < pages->end_pfn)
         pages->ops->next(pages, pfn, out);
 }

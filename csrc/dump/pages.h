@@ -54,4 +54,9 @@ bool lhi_dump_is_ram(const lh_dump *dump, uint64_t pfn);
 /* File offset of a physical address; UINT64_MAX where it has none. */
 uint64_t lhi_dump_file_offset(const lh_dump *dump, uint64_t physical);
 
+/* Calls that take single failed reads for absences tell at their end whether the medium failed under them:
+ * LH_ERR_IO when reads failed since `before`. */
+uint64_t lhi_dump_read_failures(const lh_dump *dump);
+lh_status lhi_dump_check_reads(const lh_dump *dump, uint64_t before, lh_error *err);
+
 #endif

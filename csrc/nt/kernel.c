@@ -222,7 +222,10 @@ lh_status lh_kernel_open(lh_dump *dump, lh_kernel **out, lh_error *err)
     atomic_init(&kernel->references, 1);
     kernel->dump = lhi_dump_retain(dump);
     lhi_space_init(&kernel->space, lhi_dump_pages(dump), lhi_dump_header(dump)->directory_table_base);
+    uint64_t before = lhi_dump_read_failures(dump);
     status = read_everything(kernel, err);
+    if (status == LH_OK)
+        status = lhi_dump_check_reads(dump, before, err);
     if (status != LH_OK) {
         lh_kernel_release(kernel);
         return status;

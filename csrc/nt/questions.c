@@ -88,9 +88,12 @@ lh_status lh_kernel_walk(const lh_kernel *kernel, uint64_t address, lh_walk *out
     status = check_struct(out, err);
     if (status != LH_OK)
         return status;
+    uint64_t before = lhi_dump_read_failures(kernel->dump);
     lhi_space_walk(&kernel->space, address, &walk);
-    give(out, out->struct_size, &walk, sizeof walk);
-    return LH_OK;
+    status = lhi_dump_check_reads(kernel->dump, before, err);
+    if (status == LH_OK)
+        give(out, out->struct_size, &walk, sizeof walk);
+    return status;
 }
 
 lh_status lh_kernel_map_physical(const lh_kernel *kernel, const uint64_t *addresses, size_t count,
@@ -142,8 +145,11 @@ lh_status lh_kernel_get_process(const lh_kernel *kernel, uint64_t address, lh_pr
     if (!kernel)
         return lhi_fail_argument(err, "kernel", "is NULL");
     status = check_struct(out, err);
+    uint64_t before = lhi_dump_read_failures(kernel->dump);
     if (status == LH_OK)
         status = lhi_process_read(kernel, address, &process, err);
+    if (status == LH_OK)
+        status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK)
         give(out, out->struct_size, &process, sizeof process);
     return status;
@@ -166,6 +172,7 @@ lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module 
         return status;
     if (index >= kernel->modules.count)
         return lhi_fail_argument(err, "index", "%zu: there are %zu modules", index, kernel->modules.count);
+    uint64_t before = lhi_dump_read_failures(kernel->dump);
     const lhi_module *item = &kernel->modules.items[index];
     module.base = item->base;
     module.size = item->size;
@@ -179,6 +186,8 @@ lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module 
         if (lhi_image_version(&image, module.version) != LH_PRESENT)
             module.version[0] = 0;
     }
-    give(out, out->struct_size, &module, sizeof module);
-    return LH_OK;
+    status = lhi_dump_check_reads(kernel->dump, before, err);
+    if (status == LH_OK)
+        give(out, out->struct_size, &module, sizeof module);
+    return status;
 }

@@ -196,6 +196,9 @@ void lhi_report_coverage(lhi_case *c, lhi_node *root)
     lhi_tree_count(arena, modules, "loaded", c->kernel->modules.loaded);
     lhi_tree_count(arena, modules, "unloaded", c->kernel->modules.count - c->kernel->modules.loaded);
     lhi_tree_bool(arena, modules, "complete", c->kernel->modules.complete);
+    lhi_node *notes = lhi_tree_list(arena, object, "notes");
+    for (size_t i = 0; i < lhi_dump_note_count(c->kernel->dump); i++)
+        lhi_tree_text(arena, notes, NULL, lhi_dump_note(c->kernel->dump, i));
     if (c->passes == 0)
         return;
     lhi_node *search = lhi_tree_object(arena, object, "search");

@@ -75,12 +75,15 @@ lh_status lh_investigate(lh_kernel *kernel, const lh_investigate_options *option
         return lhi_fail_memory(err);
     atomic_init(&handle->references, 1);
     handle->kernel = lhi_kernel_retain(kernel);
+    uint64_t before = lhi_dump_read_failures(kernel->dump);
     lh_status status = lhi_case_build(&handle->data, kernel, &copy, err);
     if (status == LH_OK) {
         handle->root = lhi_report_tree(&handle->data, copy.path);
         if (!handle->root || !fill_columns(handle))
             status = lhi_fail_memory(err);
     }
+    if (status == LH_OK)
+        status = lhi_dump_check_reads(kernel->dump, before, err);
     /* The caller's callbacks and strings end with the call. */
     handle->data.options = (lh_investigate_options){0};
     if (status != LH_OK) {
@@ -179,11 +182,14 @@ lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flag
     lhi_case *c = lhi_calloc(1, sizeof *c);
     if (!c)
         return lhi_fail_memory(err);
+    uint64_t before = lhi_dump_read_failures(kernel->dump);
     lh_status status = lhi_case_outline(c, kernel, err);
     const lhi_node *root = status == LH_OK ? lhi_report_info(c, path) : NULL;
     if (status == LH_OK && !root)
         status = lhi_fail_memory(err);
-    if (root) {
+    if (status == LH_OK)
+        status = lhi_dump_check_reads(kernel->dump, before, err);
+    if (status == LH_OK) {
         lhi_report_json(root, flags, &text);
         status = give(&text, out, length, err);
     }

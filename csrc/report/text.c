@@ -247,6 +247,12 @@ static void coverage_lines(const lhi_page *page, const lhi_node *root)
     if (number_of(coverage, "page_tables_missing"))
         lhi_out_format(page->out, "  %" PRIu64 " page tables are missing\n",
                        number_of(coverage, "page_tables_missing"));
+    const lhi_node *notes = lhi_tree_get(coverage, "notes");
+    for (const lhi_node *note = notes ? notes->first : NULL; note; note = note->next) {
+        lhi_out_raw(page->out, "  note: ");
+        say(page, note->value.text);
+        lhi_out_raw(page->out, "\n");
+    }
     const lhi_node *layout = lhi_tree_get(coverage, "layout");
     lhi_out_raw(page->out, "  layouts: ");
     say(page, text_of(page, layout, "source"));

@@ -12,6 +12,7 @@
 
 struct lh_source {
     atomic_size_t references;
+    atomic_uint_fast64_t failures; /* of reads */
     uint64_t size;
     char *name;
     const uint8_t *random;     /* bytes in place for look-ups, or NULL */
@@ -32,6 +33,7 @@ static lh_source *create(const char *name, uint64_t size)
         return NULL;
     }
     atomic_init(&source->references, 1);
+    atomic_init(&source->failures, 0);
     source->size = size;
     source->fd = -1;
     return source;
@@ -187,11 +189,18 @@ lh_status lhi_source_read(const lh_source *source, uint64_t offset, void *buffer
         fail_io(err, error, "can't read");
         lhi_prefix(err, "%zu bytes at 0x%llx", size, (unsigned long long)offset);
     }
+    /* Counting is no change of the source that a reader could see: the cast drops nothing else. */
+    atomic_fetch_add(&((lh_source *)(uintptr_t)source)->failures, 1);
     if (err) {
         err->os_error = error;
         err->offset = offset;
     }
     return LH_ERR_IO;
+}
+
+uint64_t lhi_source_failures(const lh_source *source)
+{
+    return atomic_load(&((lh_source *)(uintptr_t)source)->failures);
 }
 
 static const uint8_t *view(const lh_source *source, const uint8_t *data, uint64_t offset, uint64_t size)
