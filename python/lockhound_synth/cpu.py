@@ -12,6 +12,7 @@ from .machine import Machine
 from .physical import PAGE
 from .processes import Thread
 from .record import Record
+from .regions import VISTA_LAYOUT
 
 CONTEXT_FLAGS = 0x0010_000F  # CONTEXT_AMD64 with control, integer, segments and floating point
 PAIRS = 16
@@ -91,8 +92,8 @@ def _lookaside(machine: Machine, index: int, address: int, entries: list[int]) -
     at = address or machine.nonpaged.alloc(0x80, b"LkaL")
     record = Record(shape)
     first = entries[0] if entries else 0
-    sequence = machine.rng.randrange(1, 0x4000) * 3
-    low_bits = 1 if machine.build < 9200 and entries else 0  # HeaderType stands in bit 0 on Windows 7
+    sequence = machine.places.randrange(1, 0x4000) * 3
+    low_bits = 1 if machine.build < VISTA_LAYOUT else 0  # HeaderType stands in bit 0 on Windows 7, also of an empty list
     record.put("ListHead", struct.pack("<2Q", len(entries) | sequence << 16, first | low_bits))
     record.set("Depth", 32).set("MaximumDepth", 256).set("TotalAllocates", sequence + 40).set("TotalFrees", sequence + 40 - len(entries))
     record.set("Type", 0x200).put("Tag", LIST_TAGS.get(index, b"Look")).set("Size", LIST_SIZES.get(index, 0x100))
@@ -120,10 +121,10 @@ def _crash_stack(machine: Machine, crash: Crash) -> bytes:
         )
     else:
         callers = ("KiPageFault", "NtDeviceIoControlFile", "KiSystemServiceCopyEnd")
-    returns = crash.callers or [nt + exports[name] + machine.rng.randrange(0x20, 0x70) for name in callers]
+    returns = crash.callers or [nt + exports[name] + machine.places.randrange(0x20, 0x70) for name in callers]
     words = [returns[0], crash.code, *parameters[:3], parameters[3]]
     for depth, address in enumerate(returns[1:]):
-        words += [machine.rng.getrandbits(20), parameters[1] if depth == 0 else 0, top + 0x200, address]
+        words += [machine.places.getrandbits(20), parameters[1] if depth == 0 else 0, top + 0x200, address]
     machine.space.write(top, struct.pack(f"<{len(words)}Q", *words))
     thread.stack_pointer = top
     context = Record(machine.layouts["CONTEXT"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 
 from .machine import Machine
+from .regions import highest_user
 from .space import canonical
 
 TAG = b"KDBG"
-SIZES = {7601: 0x340, 9600: 0x360, 14393: 0x368, 17763: 0x380, 19041: 0x380, 22000: 0x390}
+SIZES = {7601: 0x340, 9600: 0x360, 14393: 0x368, 17763: 0x380, 19041: 0x380, 22000: 0x390, 23456: 0x398, 26100: 0x3A0}
 ADDRESSES = {
     0x48: "PsLoadedModuleList", 0x50: "PsActiveProcessHead", 0x58: "PspCidTable", 0x60: "ExpSystemResourcesList",
     0x88: "KiBugCheckData", 0x98: "ObpRootDirectoryObject", 0xC0: "MmPfnDatabase", 0x1C8: "MmHighestUserAddress",
@@ -72,8 +73,8 @@ def fill_in(machine: Machine) -> None:
     machine.set_global("MmPteBase", machine.space.pte_base)
     machine.set_global("PsInitialSystemProcess", machine.processes[0].address)
     machine.set_global("PsIdleProcess", machine.processes[0].address)
-    machine.set_global("MmHighestUserAddress", 0x7FFF_FFFE_FFFF)
-    machine.set_global("MmUserProbeAddress", 0x7FFF_FFFF_0000)
+    machine.set_global("MmHighestUserAddress", highest_user(machine.build))
+    machine.set_global("MmUserProbeAddress", highest_user(machine.build) + 1)
     machine.set_global("MmSystemRangeStart", canonical(0x100))
     _unloaded(machine)
     machine.label("kdbg", at)

@@ -16,7 +16,7 @@ def bswap64(value: int) -> int:
 
 def plant(machine: Machine, process: Process) -> None:
     """Pointers to a process (or to where one would be) in all the places that really hold such pointers."""
-    rng, space = machine.rng, machine.space
+    rng, space = machine.places, machine.space
     target = process.address
 
     # Pool quota: plain as before Windows 8 in one block, XOR-encoded with cookie and block address in another.

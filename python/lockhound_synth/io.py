@@ -117,7 +117,7 @@ def make_device(
     driver.devices.append(device)
     if extension:
         # Something of a driver's own: a back pointer and a state word.
-        machine.space.write(device.extension, struct.pack("<2Q", address, machine.rng.getrandbits(16)))
+        machine.space.write(device.extension, struct.pack("<2Q", address, machine.places.getrandbits(16)))
     return device
 
 
@@ -167,7 +167,7 @@ def _driver(machine: Machine, driver: Driver) -> None:
     record.set("Type", IO_TYPE_DRIVER).set("Size", shape.size).set("Flags", DRVO_INITIALIZED)
     record.set("DeviceObject", driver.devices[0].address if driver.devices else 0)
     record.set("DriverStart", module.base).set("DriverSize", module.size).set("DriverSection", module.kldr)
-    name = machine.text(driver.object_name, tag=b"IoNm", pool=machine.nonpaged if machine.rng.random() < 0.5 else None)
+    name = machine.text(driver.object_name, tag=b"IoNm", pool=machine.nonpaged if machine.places.random() < 0.5 else None)
     record.set("DriverExtension", extension).string("DriverName", len(driver.object_name), name)
     record.set("DriverInit", module.symbols["DriverEntry"]).set("DriverUnload", module.symbols["Unload"])
     invalid = machine.nt_base + machine.kernel.exports["IopInvalidDeviceRequest"]
@@ -199,8 +199,6 @@ def _device(machine: Machine, device: Device, following: int) -> None:
 
 
 def _modules(machine: Machine) -> None:
-    if "KLDR_DATA_TABLE_ENTRY" not in machine.layouts:
-        raise ValueError("this build's table has no KLDR entry")
     shape = machine.layouts["KLDR_DATA_TABLE_ENTRY"]
     for module in machine.modules:
         module.kldr = machine.nonpaged.alloc(shape.size, b"MmLd")
@@ -214,9 +212,11 @@ def _modules(machine: Machine) -> None:
         record.set("DllBase", module.base).set("EntryPoint", module.entry_point).set("SizeOfImage", module.size)
         record.set("ExceptionTable", module.exception_table[0]).set("ExceptionTableSize", module.exception_table[1])
         record.string("FullDllName", len(module.path), machine.text(module.path, tag=b"MmLd"))
-        base_name = machine.text(module.name, tag=b"MmLd", pool=machine.nonpaged if machine.rng.random() < 0.5 else None)
+        base_name = machine.text(module.name, tag=b"MmLd", pool=machine.nonpaged if machine.places.random() < 0.5 else None)
         record.string("BaseDllName", len(module.name), base_name)
-        record.set("Flags", 0x09004000).set("LoadCount", 1).set("SizeOfImageNotRounded", module.size).set("TimeDateStamp", module.timestamp)
+        record.set("Flags", 0x09004000).set("LoadCount", 1)
+        if "TimeDateStamp" in shape:
+            record.set("SizeOfImageNotRounded", module.size).set("TimeDateStamp", module.timestamp)
         machine.write_object(module.kldr, record)
         machine.label(f"kldr:{module.name}", module.kldr)
         machine.label(f"module_name:{module.name}", base_name)

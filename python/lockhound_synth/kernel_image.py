@@ -25,7 +25,8 @@ GENUINE_FILES: dict[int, tuple[int, int, tuple[int, int, int, int]]] = {
     22000: (0xC16011B9, 0x1047000, (10, 0, 22000, 318)),
 }
 # Revisions whose kernels are common; only the version resource shows them.
-REVISIONS = {7601: 24540, 9600: 19913, 14393: 4583, 17763: 1999, 19041: 1706, 22000: 978}
+REVISIONS = {7601: 24540, 9600: 19913, 14393: 4583, 17763: 1999, 19041: 1706, 22000: 978, 26100: 1742}
+FIRST_BUILD = {"MmPteBase": 14393, "ObHeaderCookie": 10240, "ExpPoolQuotaCookie": 9600}  # older kernels have no such global
 ROOM = {  # bytes a global needs, where more than 16
     "KdDebuggerDataBlock": 0x400, "KdVersionBlock": 0x40, "KiProcessorBlock": 0x200, "ObTypeIndexTable": 0x200, "NtBuildLab": 0x80,
     "IopMdlLookasideList": 0x80, "IopLargeIrpLookasideList": 0x80, "IopSmallIrpLookasideList": 0x80,
@@ -58,8 +59,9 @@ class KernelImage:
             position += size
 
 
-def build(build_number: int, rng: random.Random, *, genuine: bool = False) -> KernelImage:
-    """The kernel of one build; genuine takes the identity of the public symbol file of that build."""
+def build(build_number: int, identity: random.Random, rng: random.Random, *, genuine: bool = False) -> KernelImage:
+    """The kernel of one build, its identity by one stream of chance and its contents by another; genuine takes the identity of a
+    public symbol file."""
     if genuine:
         guid_text, age, rvas = KERNELS[build_number]
         timestamp, size, file_version = GENUINE_FILES[build_number]
@@ -71,9 +73,9 @@ def build(build_number: int, rng: random.Random, *, genuine: bool = False) -> Ke
         tables_at = _hole(0x40 * PAGE, 8, {rva // PAGE for rva in rvas.values()})
         text_end = data_at
     else:
-        guid, age = uuid.UUID(int=rng.getrandbits(128), version=4), 1
-        size = rng.randrange(0x170, 0x1F0) * PAGE
-        timestamp = rng.getrandbits(32)  # reproducible builds: the stamp is a hash
+        guid, age = uuid.UUID(int=identity.getrandbits(128), version=4), 1
+        size = identity.randrange(0x170, 0x1F0) * PAGE
+        timestamp = identity.getrandbits(32)  # reproducible builds: the stamp is a hash
         major = (6, 1) if build_number == 7601 else (6, 3) if build_number == 9600 else (10, 0)
         file_version = (*major, build_number, REVISIONS.get(build_number, 1))
         text_end = 0x90 * PAGE
@@ -81,7 +83,8 @@ def build(build_number: int, rng: random.Random, *, genuine: bool = False) -> Ke
         code = dict(zip(ROUTINES, _places(rng, PAGE, text_end, len(ROUTINES), 0x100), strict=True))
         symbols = {}
         at = data_at + rng.randrange(0x10, 0x80) * 16
-        for name in rng.sample(SYMBOLS, len(SYMBOLS)):
+        there = [name for name in SYMBOLS if build_number >= FIRST_BUILD.get(name, 0)]
+        for name in rng.sample(there, len(there)):
             symbols[name] = at
             at += -(-ROOM.get(name, 16) // 16) * 16 + rng.randrange(0x80) * 16
         at = -(-at // PAGE) * PAGE

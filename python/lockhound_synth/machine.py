@@ -16,7 +16,8 @@ from .layouts import Layouts
 from .physical import PAGE, Physical, Use
 from .pool import NONPAGED, PAGED, Pool
 from .record import Record
-from .space import LARGE, Space, canonical
+from .regions import SEGMENT_HEAP, TEN, kernel_regions
+from .space import LARGE, Space
 
 if TYPE_CHECKING:
     from .io import Driver
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .processes import Process, Thread
 
 KUSER = 0xFFFF_F780_0000_0000  # KUSER_SHARED_DATA, the same on every x64 Windows
-IMAGES = 0xFFFF_F800_0000_0000
 OBJECT_HEADER = 0x30
 
 # Object types and an index each: order and numbers differ between builds, the table in nt tells.
@@ -66,36 +66,40 @@ class Decoy:
 class Machine:
     """An x64 Windows machine of one build."""
 
-    def __init__(self, build: int, seed: int, *, genuine: bool = False, frames: int = 0) -> None:
+    def __init__(self, build: int, seed: int, *, genuine: bool = False, frames: int = 0, layout_seed: int | None = None) -> None:
         self.build = build
         self.seed = seed
+        # Two streams of chance: what happens, and where in memory it happens. The same story can be told at other addresses.
         self.rng = random.Random(f"{build}/{seed}")
-        rng = self.rng
-        self.layouts = Layouts(build)
+        self.places = random.Random(f"places/{build}/{seed if layout_seed is None else f'other/{layout_seed}'}")
+        rng = self.places
+        self.layouts = Layouts(build, seed)
         low, high = 0xE00, 0x400 + frames
         self.runs = [(1, 0x9E), (0x100, low), (0x10_0000 + rng.randrange(0x1000) * 0x100, high)]
         self.physical = Physical(rng, self.runs)
-        slots = rng.sample(range(0x120, 0x1E8), 7)
-        # Before build 14393 the self-map slot is fixed at 0x1ED.
-        self.space = Space(self.physical, rng, self_map=slots[0] if build >= 14393 else 0x1ED)
-        nt = kernel_image.build(build, rng, genuine=genuine)
+        regions = kernel_regions(build, rng)
+        self.regions = regions
+        self.space = Space(self.physical, rng, self_map=regions.self_map)
+        nt = kernel_image.build(build, self.rng, rng, genuine=genuine)
         self.kernel = nt
         self.nt_large = not genuine and rng.random() < 0.5
-        self.nt_base = IMAGES + rng.randrange(0x100, 0x3000) * LARGE
+        self.nt_base = regions.images
         self.next_image = self.nt_base + -(-nt.size // LARGE) * LARGE + rng.randrange(4, 64) * LARGE
         # Large pages first: they need neighbouring frames, the rest of the machine scatters.
         large_pool = self.physical.take_run(512, Use.KERNEL, 512) if rng.random() < 0.4 else 0
         self._map_kernel()
-        crossing = build >= 18362
-        pool_base = [canonical(s, rng.randrange(0x200) << 30 | rng.randrange(0x100) << 21) for s in slots[1:4]]
-        self.nonpaged = Pool(self.space, self.physical, rng, pool_base[0], NONPAGED, crossing=crossing)
+        if regions.drivers:
+            self.next_image = regions.drivers
+        crossing = build >= SEGMENT_HEAP
+        self.nonpaged = Pool(self.space, self.physical, rng, regions.nonpaged, NONPAGED, crossing=crossing)
         if large_pool:
             self.nonpaged.use_large_page(large_pool)
-        self.paged = Pool(self.space, self.physical, rng, pool_base[1], PAGED, transition=rng.choice((0.0, 0.5)), crossing=crossing)
-        self.system_ptes = canonical(slots[4], rng.randrange(0x200) << 30)
+        self.paged = Pool(self.space, self.physical, rng, regions.paged, PAGED, transition=rng.choice((0.0, 0.5)), crossing=crossing)
+        self.system_ptes = regions.system_ptes
         self.next_system_pte = self.system_ptes
-        self.pfn_database = canonical(slots[5], rng.randrange(0x100) << 31)
-        self.object_cookie = rng.randrange(1, 256) if build >= 10240 else 0
+        self.pfn_database = regions.pfn_database
+        self.fanned_out = self.rng.random() < 0.5  # where a kernel can: the process object's own counter stays 0
+        self.object_cookie = rng.randrange(1, 256) if build >= TEN else 0
         self.pool_cookie = rng.getrandbits(64) | 1
         self.modules: list[Module] = []
         self.unloaded: list[tuple[str, int, int]] = []
@@ -110,7 +114,7 @@ class Machine:
         self.locks: list[tuple[Process, Mdl]] = []  # every MDL that is charged
         self.mapped_user: set[int] = set()
         self.user_va: dict[int, int] = {}  # pfn of a user page -> its address while the process lived
-        self.time = 132_500_000_000_000_000 + rng.randrange(10**15)  # FILETIME of late 2020 and after
+        self.time = 132_500_000_000_000_000 + self.rng.randrange(10**15)  # FILETIME of late 2020 and after
         self.type_objects: dict[str, int] = {}
         self.types = {name: index for index, name in enumerate(OBJECT_TYPES, 2)}
         self._map_shared_page()
@@ -146,6 +150,10 @@ class Machine:
         """Address of one of nt's globals."""
         return self.nt_base + self.kernel.symbols[name]
 
+    def in_kernel(self, address: int) -> bool:
+        """Whether an address lies in nt."""
+        return self.nt_base <= address < self.nt_base + self.kernel.size
+
     def set_global(self, name: str, *values: int) -> None:
         if name in self.kernel.symbols:
             self.space.write(self.symbol(name), struct.pack(f"<{len(values)}Q", *values))
@@ -180,7 +188,7 @@ class Machine:
         body = self.nonpaged.alloc(len(info) + OBJECT_HEADER + size, tag) + len(info) + OBJECT_HEADER
         header = body - OBJECT_HEADER
         index = self.types[kind]
-        if self.build >= 10240:
+        if self.build >= TEN:
             index ^= (header >> 8 & 0xFF) ^ self.object_cookie
         record = Record(self.layouts["OBJECT_HEADER"])
         record.set("PointerCount", pointers).set("HandleCount", handles).set("TypeIndex", index).set("InfoMask", mask)
@@ -219,7 +227,7 @@ class Machine:
         va = self.next_system_pte + guard * PAGE
         for page in range(count):
             self.space.map(va + page * PAGE, self.physical.take(Use.KERNEL))
-        self.next_system_pte = va + (count + self.rng.randrange(1, 8)) * PAGE
+        self.next_system_pte = va + (count + self.places.randrange(1, 8)) * PAGE
         return va
 
     # Modules
@@ -243,7 +251,7 @@ class Machine:
     def load(self, image: LoadedImage, folder: str = "\\SystemRoot\\System32\\drivers\\") -> Module:
         """Maps a driver image at a random address above nt and enters it in the module list."""
         base = self.next_image
-        self.next_image = base + image.size_of_image + self.rng.randrange(1, 0x40) * 0x10000 & ~0xFFFF
+        self.next_image = base + image.size_of_image + self.places.randrange(1, 0x40) * 0x10000 & ~0xFFFF
         for page, data in sorted(image.layout(base, self.resolve).items()):
             self.space.map(base + page * PAGE, self.physical.take(Use.KERNEL), execute=True)
             self.space.write(base + page * PAGE, data)

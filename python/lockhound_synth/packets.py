@@ -95,7 +95,7 @@ def make_mdl(
         system_va = map_frames(machine, frames) + offset
     else:
         # Never initialised: whatever the block held before.
-        system_va = rng.choice((0, machine.system_ptes + rng.getrandbits(30)))
+        system_va = machine.places.choice((0, machine.system_ptes + machine.places.getrandbits(30)))
     record = Record(machine.layouts["MDL"], 8 * pages)
     record.set("Next", next_mdl).set("Size", need).set("MdlFlags", flags).set("Process", process.address if process else 0)
     record.set("MappedSystemVa", system_va).set("StartVa", va & ~0xFFF).set("ByteCount", length).set("ByteOffset", offset)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from .layouts.derived import FAN_OUT_AT, FAN_OUT_COUNT, FAN_OUT_STEP
 from .machine import Machine
 from .physical import PAGE, Use
 from .record import Record
+from .regions import user_slots
 from .space import Space
 
 # EPROCESS.Flags bits (public PDB type _EPROCESS, the same from XP to 24H2).
@@ -47,8 +49,8 @@ class Thread:
 def make_process(machine: Machine, name: str, pid: int, *, parent: int = 4, alive: bool = True, threads: int = 1) -> Process:
     rng, shape = machine.rng, machine.layouts["EPROCESS"]
     address = machine.object("Process", shape.size, b"Proc", pointers=0x8000 if alive else 0, handles=6 if alive else 0)
-    space = machine.space if pid == 4 else Space(machine.physical, rng, machine.space)
-    process = Process(name, pid, address, space, parent, alive, next_user=rng.randrange(0x100, 0x7000) << 32)
+    space = machine.space if pid == 4 else Space(machine.physical, machine.places, machine.space)
+    process = Process(name, pid, address, space, parent, alive, next_user=machine.places.randrange(*user_slots(machine.build)) << 32)
     table = machine.layouts["HANDLE_TABLE"]
     process.handle_table = machine.paged.alloc(table.size, b"Obtb")
     machine.processes.append(process)
@@ -69,10 +71,11 @@ def make_thread(machine: Machine, process: Process, *, alive: bool | None = None
     base = limit + STACK_PAGES * PAGE
     tid = process.pid + 4 * (len(process.threads) + 1) if process.pid != 4 else 8 + 4 * len(process.threads)
     thread = Thread(process, tid, address, base, limit, base - 0x600, alive)
-    words = [machine.rng.choice((0, 0, machine.rng.getrandbits(16), base - machine.rng.randrange(0x1000))) for _ in range(0x600 // 8)]
+    rng = machine.places
+    words = [rng.choice((0, 0, rng.getrandbits(16), base - rng.randrange(0x1000))) for _ in range(0x600 // 8)]
     text = list(machine.kernel.exports.values())
     for at in range(5, len(words), 9):
-        words[at] = machine.nt_base + machine.rng.choice(text) + machine.rng.randrange(0x10, 0x60)
+        words[at] = machine.nt_base + rng.choice(text) + rng.randrange(0x10, 0x60)
     machine.space.write(base - 0x600, struct.pack(f"<{len(words)}Q", *words))
     process.threads.append(thread)
     machine.threads.append(thread)
@@ -84,12 +87,12 @@ def user_pages(machine: Machine, process: Process, count: int, *, mapped: bool =
     va = process.next_user
     frames = [machine.physical.take(Use.USER) for _ in range(count)]
     for index, pfn in enumerate(frames):
-        machine.physical.frames[pfn][:] = machine.rng.randbytes(0x40).ljust(PAGE, b"\0")
+        machine.physical.frames[pfn][:] = machine.places.randbytes(0x40).ljust(PAGE, b"\0")
         if mapped and process.alive:
             process.space.map(va + index * PAGE, pfn)
             machine.mapped_user.add(pfn)
         machine.user_va[pfn] = va + index * PAGE
-    process.next_user = va + (count + machine.rng.randrange(1, 0x20)) * PAGE
+    process.next_user = va + (count + machine.places.randrange(1, 0x20)) * PAGE
     return va, frames
 
 
@@ -108,7 +111,9 @@ def fill_in(machine: Machine) -> None:
         listed = around.get(process.address + links, (0, 0))
         record.links("ActiveProcessLinks", *listed)
         record.set("UniqueProcessId", process.pid).put("ImageFileName", process.name.encode()[:14])
-        record.set("NumberOfLockedPages", process.locked).set(
+        if "VmWorkingSetList" in shape:
+            record.set("VmWorkingSetList", _fan_out(machine, process))
+        record.set("NumberOfLockedPages", 0 if "VmWorkingSetList" in shape and machine.fanned_out else process.locked).set(
             "NumberOfPrivatePages", machine.rng.randrange(100, 9000) if process.alive else process.locked
         )
         record.set("InheritedFromUniqueProcessId", process.parent).set("CreateTime", machine.time - machine.rng.randrange(10**9, 10**11))
@@ -145,6 +150,16 @@ def fill_in(machine: Machine) -> None:
         table = Record(layouts["HANDLE_TABLE"])
         table.set("QuotaProcess", process.address if process.pid != 4 else 0).set("UniqueProcessId", process.pid)
         space.write(process.handle_table, bytes(table))
+
+
+def _fan_out(machine: Machine, process: Process) -> int:
+    """The structure with the four counters whose sum is the count of locked pages on the newest kernels; the address of the structure."""
+    at = machine.system_pages(1)
+    parts = [machine.places.randrange(-8, 64) for _ in range(FAN_OUT_COUNT - 1)] if process.locked else [0] * (FAN_OUT_COUNT - 1)
+    # A request may be locked on one processor and unlocked on another: a single counter can be below zero.
+    for index, value in enumerate([*parts, process.locked - sum(parts)]):
+        machine.space.write_u64(at + FAN_OUT_AT + FAN_OUT_STEP * index, value)
+    return at
 
 
 def _write_thread(machine: Machine, thread: Thread, links_of: dict[tuple[int, int], tuple[int, int]]) -> None:

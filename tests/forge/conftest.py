@@ -15,19 +15,25 @@ def machine(name: str, build: int = 19041, seed: int = 0, genuine: bool = False)
     return scenarios.build(name, build=build, seed=seed, genuine=genuine)
 
 
+def sample() -> list[tuple[str, int]]:
+    """Every story on two builds in turn, so that each build meets many stories and the run stays short."""
+    names, builds = scenarios.NAMES + scenarios.MORE, scenarios.ALL_BUILDS
+    return [(name, builds[(2 * number + 5 * turn) % len(builds)]) for number, name in enumerate(names) for turn in range(2)]
+
+
 @pytest.fixture(params=scenarios.NAMES + scenarios.MORE)
 def story(request: pytest.FixtureRequest) -> str:
     """Each scenario's name in turn."""
     return str(request.param)
 
 
-@pytest.fixture(params=scenarios.BUILDS)
+@pytest.fixture(params=scenarios.ALL_BUILDS)
 def build(request: pytest.FixtureRequest) -> int:
     """Each build in turn."""
     return int(request.param)
 
 
-@pytest.fixture
-def forged(story: str, build: int) -> Forged:
-    """The machine of a scenario and a build."""
-    return machine(story, build)
+@pytest.fixture(params=sample(), ids=lambda pair: f"{pair[0]}-{pair[1]}")
+def forged(request: pytest.FixtureRequest) -> Forged:
+    """The machine of a scenario, on a build."""
+    return machine(*request.param)

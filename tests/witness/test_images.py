@@ -111,7 +111,7 @@ def test_driver_by_pefile(seed: int) -> None:
 
 @pytest.mark.parametrize(("build", "genuine"), [(b, False) for b in BUILDS] + [(19041, True), (22000, True)])
 def test_kernel_image(build: int, genuine: bool, tmp_path: Path) -> None:
-    kernel = kernel_image.build(build, random.Random(7), genuine=genuine)
+    kernel = kernel_image.build(build, random.Random(6), random.Random(7), genuine=genuine)
     data = bytearray(kernel.size)
     for page, content in kernel.pages.items():
         data[page * PAGE : (page + 1) * PAGE] = content

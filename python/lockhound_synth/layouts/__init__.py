@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from . import derived
 from .kernels import KERNELS
-from .offsets import BUILDS, SHAPES
+from .offsets import BUILDS
+from .shape import Shape
 
 __all__ = ["KERNELS", "Layouts", "Shape"]
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """One structure: its size and where its fields lie."""
-
-    name: str
-    size: int
-    fields: dict[str, tuple[int, int]]
-
-    def offset(self, path: str) -> int:
-        return self.fields[path][0]
-
-    def width(self, path: str) -> int:
-        return self.fields[path][1]
-
-    def __contains__(self, path: str) -> bool:
-        return path in self.fields
-
-
 class Layouts:
-    """The structures of one build."""
+    """The structures of one build; seed matters only where the build is one that no table knows."""
 
-    def __init__(self, build: int) -> None:
-        if build not in BUILDS:
-            raise ValueError(f"no layouts for build {build}; there are {sorted(BUILDS)}")
+    def __init__(self, build: int, seed: int = 0) -> None:
+        if build in BUILDS:
+            self.shapes = derived.from_table(build)
+        elif build == derived.FACTS_ALONE:
+            self.shapes = derived.facts_alone()
+        elif build == derived.UNKNOWN:
+            self.shapes = derived.shifted(seed)
+        else:
+            known = sorted({*BUILDS, derived.FACTS_ALONE, derived.UNKNOWN})
+            raise ValueError(f"no layouts for build {build}; there are {known}")
         self.build = build
-        self.shapes = {name: Shape(name, *SHAPES[index]) for name, index in BUILDS[build].items()}
 
     def __getitem__(self, name: str) -> Shape:
         return self.shapes[name]

@@ -37,20 +37,25 @@ MORE_STORIES: dict[str, Story] = {
 NAMES: tuple[str, ...] = tuple(STORIES)
 MORE: tuple[str, ...] = tuple(MORE_STORIES)  # harder ones, kept apart so that a reader can take them on one by one
 BUILDS: tuple[int, ...] = (17763, 19041, 22000)
+# With the older ones, 26100 from the facts alone, and one (23456) that no table knows.
+ALL_BUILDS: tuple[int, ...] = (7601, 9600, 14393, 17763, 19041, 22000, 26100, 23456)
 
 
 def build(
-    name: str, *, build: int = 19041, seed: int = 0, genuine: bool = False, images: Mapping[str, LoadedImage] | None = None
-) -> Forged:
+    name: str, *, build: int = 19041, seed: int = 0, genuine: bool = False, images: Mapping[str, LoadedImage] | None = None,
+    layout_seed: int | None = None,
+) -> Forged:  # fmt: skip
     """The machine of a scenario. genuine gives it the identity of a public symbol file's kernel (19041 and 22000).
 
     images are real drivers by file name (`pe.load.load` of compiled files): the invented drivers of the story take those that
     import what their part calls, in any order, under another name where one is used twice; where none fits, the forge's own
     are used. An image needs symbols for the routines of `driver_image.ROUTINES`.
+
+    layout_seed tells the same story (drivers, page counts, packets, verdict) at other addresses and in other frames.
     """
     story = STORIES.get(name) or MORE_STORIES.get(name)
     if story is None:
         raise ValueError(f"no scenario {name!r}; there are {', '.join(NAMES + MORE)}")
-    stage = Stage(name, build, seed, genuine=genuine, images=images)
+    stage = Stage(name, build, seed, genuine=genuine, images=images, layout_seed=layout_seed)
     story(stage)
     return stage.finish()

@@ -38,11 +38,15 @@ class Stage:
     """Collects what the story makes; `finish` turns it into a Forged."""
 
     def __init__(
-        self, scenario: str, build: int, seed: int, *, genuine: bool = False, images: Mapping[str, LoadedImage] | None = None
-    ) -> None:
+        self, scenario: str, build: int, seed: int, *, genuine: bool = False, images: Mapping[str, LoadedImage] | None = None,
+        layout_seed: int | None = None, frames: int = 0,
+    ) -> None:  # fmt: skip
         self.scenario = scenario
         # Each scenario gets addresses of its own from the same seed.
-        self.machine = Machine(build, seed * 1000 + sum(scenario.encode()), genuine=genuine)
+        own = sum(scenario.encode())
+        self.machine = Machine(
+            build, seed * 1000 + own, genuine=genuine, frames=frames, layout_seed=None if layout_seed is None else layout_seed * 1000 + own
+        )
         self.machine.images = [image.renamed(name) for name, image in sorted((images or {}).items())]
         self.seed = seed
         self.rng = self.machine.rng
@@ -80,6 +84,7 @@ class Stage:
         self.later: dict[str, Any] | None = None
         self.cast: list[Driver] = []  # drivers whose objects are evidence
         self.guilty: list[Driver] = []
+        self.blamed: Driver | None = None  # whose name the kernel puts on the blue screen
         if self.rng.random() < 0.3:
             self.current = self.system  # the last reference went in a worker thread
         background.populate(self)
@@ -161,6 +166,9 @@ class Stage:
         frames.reserve(machine)
         decoys.plant(machine, subject or self.others[1])
         io.fill_in(machine)
+        if self.blamed is not None:
+            name = machine.layouts["KLDR_DATA_TABLE_ENTRY"].offset("BaseDllName")
+            machine.set_global("KiBugCheckDriver", self.blamed.module.kldr + name)
         cpu.fill_in(machine, crash)
         debugger_block.fill_in(machine)
         processes.fill_in(machine)

@@ -16,6 +16,7 @@ from lockhound_synth.record import Record
 from .pending import guilty_device, send
 from .stage import Stage
 
+TRACKER_IN_PARAMETERS = 9600  # from here on P1 of 0xCB is a tracker
 TRACKER_WHO = 3  # the path of MmProbeAndLockPages
 
 
@@ -23,6 +24,8 @@ def track(machine: Machine, process: Process, mdls: list[tuple[Mdl, list[int]]])
     """A LOCK_HEADER for a process and a tree of trackers, one an MDL with its stack trace; addresses of the trackers."""
     layouts = machine.layouts
     header_shape, shape = layouts["LOCK_HEADER"], layouts["LOCK_TRACKER"]
+    if "LockTree" not in header_shape:
+        return _track_in_list(machine, process, mdls)
     process.lock_header = machine.nonpaged.alloc(header_shape.size, b"MmTx")
     ordered = sorted(mdls, key=lambda pair: pair[0].address)
     places = [machine.nonpaged.alloc(shape.size, b"MmLk") for _ in ordered]
@@ -52,6 +55,27 @@ def track(machine: Machine, process: Process, mdls: list[tuple[Mdl, list[int]]])
     return places
 
 
+def _track_in_list(machine: Machine, process: Process, mdls: list[tuple[Mdl, list[int]]]) -> list[int]:
+    """The old form: a circular list of trackers with two caller addresses each."""
+    header_shape, shape = machine.layouts["LOCK_HEADER"], machine.layouts["LOCK_TRACKER"]
+    process.lock_header = machine.nonpaged.alloc(header_shape.size, b"MmTx")
+    places = [machine.nonpaged.alloc(shape.size, b"MmLk") for _ in mdls]
+    ring = [process.lock_header, *places]
+    around = {at: (ring[(i + 1) % len(ring)], ring[i - 1]) for i, at in enumerate(ring)}
+    for at, (mdl, trace) in zip(places, mdls, strict=True):
+        record = Record(shape)
+        record.links("ListEntry", *around[at]).set("Mdl", mdl.address).set("StartVa", mdl.va & ~0xFFF).set("Count", mdl.pages)
+        record.set("Offset", mdl.offset).set("Length", mdl.length).set("Page", mdl.frames[0]).set("Who", TRACKER_WHO)
+        first = next(i for i, address in enumerate(trace) if not machine.in_kernel(address))
+        record.set("CallingAddress", trace[first]).set("CallersCaller", trace[first + 1]).set("Process", process.address)
+        machine.space.write(at, bytes(record))
+    header = Record(header_shape)
+    header.links("ListHead", *around[process.lock_header]).set("Count", sum(m.pages for m, _ in mdls)).set("Valid", 1)
+    machine.space.write(process.lock_header, bytes(header))
+    machine.set_global("MmTrackLockedPages", 1)
+    return places
+
+
 def tracked_leak(stage: Stage) -> None:
     """0xCB: tracking was on, the tracker's stack names the driver that locked."""
     stage.description = "a leak with lock tracking on; naming it takes the tracker's rule"
@@ -74,6 +98,10 @@ def tracked_leak(stage: Stage) -> None:
     machine.label("mdl:0", mdl.address)
     stage.code = 0xCB
     stage.parameters = (trackers[0], 0, mdl.address, mdl.pages)
+    if machine.build < TRACKER_IN_PARAMETERS:
+        # Documented up to Windows 7: the address that called the lock routine, its caller, the MDL, the pages.
+        stage.parameters = (trace[2], trace[3], mdl.address, mdl.pages)
+        stage.blamed = guilty
     stage.charge(mdl, guilty)
     stage.kind = "insufficient"
     stage.later = {"kind": "driver", "driver": guilty.module.name, "pages": mdl.pages}
