@@ -445,7 +445,7 @@ static bool watch(void *user, uint64_t done, uint64_t total)
 
 static lh_status scan_slowly(slow_source *slow, lhi_scan_options options, uint32_t threads, lh_error *err)
 {
-    const uint64_t value = 77;
+    const uint64_t value = 77; /* the source has zeros only */
     static fake_page page[SLOW_PAGES];
     lh_source *source = NULL;
     lhi_scan_result got = {0};
@@ -532,6 +532,135 @@ static void stops(void)
     }
 }
 
+/* Dense hits: a limit stops reading, not only the answer, and threads don't show. */
+typedef struct zeros {
+    atomic_uint reads;
+    unsigned together; /* reads wait until so many have begun */
+} zeros;
+
+static int read_zeros(void *user, uint64_t offset, void *buffer, size_t size)
+{
+    zeros *z = user;
+    (void)offset;
+    memset(buffer, 0, size);
+    atomic_fetch_add(&z->reads, 1);
+    while (atomic_load(&z->reads) < z->together)
+        sched_yield();
+    return 0;
+}
+
+static void limits(void)
+{
+    static fake_page page[SLOW_PAGES];
+    const uint64_t value = 0;
+    for (uint64_t i = 0; i < SLOW_PAGES; i++)
+        page[i] = (fake_page){i, LH_PRESENT, i * LHI_PAGE_SIZE, NULL};
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        zeros z = {.together = threads};
+        lh_source *source = NULL;
+        lhi_scan_result got = {0};
+        bool ascending = true;
+        uint64_t before = 0;
+        lh_source_callbacks callbacks = {sizeof callbacks, read_zeros, NULL, &z, SLOW_PAGES * LHI_PAGE_SIZE};
+        lhi_scan_options o = {.values = &value, .value_count = 1, .threads = threads};
+        CHECK_EQ(lh_source_open_callbacks(&callbacks, &source, NULL), LH_OK);
+        fake_pages f = fake_open(source, page, SLOW_PAGES, LH_ABSENT_NOT_CAPTURED);
+        o.limit = 600;
+        before = lhi_alloc_count();
+        CHECK_EQ(lhi_scan(&f.pages, &o, &got, NULL), LH_OK);
+        CHECK(lhi_alloc_count() - before < 20 + 20 * threads); /* rows of no thread grow beyond the limit */
+        CHECK_EQ(got.count, 600);
+        CHECK(got.truncated);
+        CHECK_EQ(got.bytes, 1024 * LHI_PAGE_SIZE);
+        CHECK(atomic_load(&z.reads) <= threads * 32); /* a task of each thread, not the whole source */
+        lhi_scan_result_free(&got);
+
+        /* Everything, with at least one block of rows from each thread. */
+        o.limit = 0;
+        atomic_store(&z.reads, 0);
+        CHECK_EQ(lhi_scan(&f.pages, &o, &got, NULL), LH_OK);
+        CHECK_EQ(got.count, SLOW_PAGES * 512);
+        CHECK_EQ(got.bytes, SLOW_PAGES * LHI_PAGE_SIZE);
+        for (size_t i = 0; i < got.count; i++)
+            ascending &= got.physical[i] == i * 8;
+        CHECK(ascending);
+        lhi_scan_result_free(&got);
+        lh_source_release(source);
+    }
+}
+
+/* The kernels by themselves: any size and start, the same candidates, and always some progress. */
+static void kernel_contract(void)
+{
+    uint8_t bytes[400];
+    uint32_t out[2][LHI_SCAN_BATCH];
+    uint64_t values[12];
+    uint64_t seed = 5;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(fake_random(&seed) % 2 * 0xff);
+    for (unsigned i = 0; i < 12; i++)
+        values[i] = lhi_u64(bytes + 13 * i);
+    for (size_t count = 1; count <= 12; count += 11) {
+        lhi_plan plan = {0};
+        lhi_scan_options o = {.values = values, .value_count = count};
+        CHECK_EQ(lhi_plan_init(&plan, &o, NULL), LH_OK);
+        for (size_t size = 0; size <= sizeof bytes; size++)
+            for (uint32_t align = 1; align <= 8; align *= 2) {
+                uint32_t begin = (uint32_t)(size % 40) / align * align;
+                size_t n[2] = {0};
+                for (size_t k = 0; k < kernel_count; k++) {
+                    size_t at = begin;
+                    while (at + 8 <= size) {
+                        size_t before = at;
+                        n[k] += kernels[k]->find(&plan, bytes, size, align, &at, out[k] + n[k]);
+                        if (!CHECK(at > before && at % align == 0))
+                            return;
+                    }
+                    for (size_t i = 0; i < n[k]; i++)
+                        CHECK(out[k][i] >= begin && out[k][i] % align == 0 && out[k][i] + 8 <= size &&
+                              (i == 0 || out[k][i] > out[k][i - 1]));
+                }
+                for (uint32_t p = begin; p + 8 <= size; p += align)
+                    for (size_t k = 0; k < kernel_count; k++) {
+                        bool listed = false;
+                        for (size_t i = 0; i < n[k]; i++)
+                            listed |= out[k][i] == p;
+                        for (size_t v = 0; v < count; v++)
+                            CHECK(listed || lhi_u64(bytes + p) != values[v]);
+                    }
+            }
+        lhi_plan_free(&plan);
+    }
+}
+
+/* Values with a mask and ranges, each in more places far apart than there are windows. */
+static void many_places(void)
+{
+    static uint8_t page[LHI_PAGE_SIZE];
+    static uint64_t values[16];
+    static lh_range ranges[8];
+    static expected_row rows[24];
+    const fake_page only = {0, LH_PRESENT, 0, page};
+    fake_pages f = fake_open(NULL, &only, 1, LH_ABSENT_NOT_CAPTURED);
+    memset(page, 0xee, sizeof page);
+    for (uint32_t i = 0; i < 16; i++) {
+        values[i] = ((uint64_t)i << 60) + 0x1230;
+        put(page + 0x10 * i, values[i] + 5); /* the low bits are masked */
+        rows[i] = (expected_row){0x10 * i, values[i] + 5, i};
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        ranges[i] = (lh_range){((uint64_t)i << 61) + 0x5000, ((uint64_t)i << 61) + 0x5008};
+        put(page + 0x800 + 0x20 * i, ranges[i].end - 1);
+        put(page + 0x810 + 0x20 * i, ranges[i].end);
+        rows[16 + i] = (expected_row){0x800 + 0x20 * i, ranges[i].end - 1, 16 + i};
+    }
+    lhi_scan_options o = {.values = values, .value_count = 16, .ranges = ranges, .mask = ~0xfull};
+    o.range_count = 8;
+    check_rows(&f.pages, &o, rows, 24, false);
+    o.align = 1;
+    check_rows(&f.pages, &o, rows, 24, false);
+}
+
 /* Each allocation fails in turn: out of memory, or the right answer with fewer threads. */
 static void allocation_faults(void)
 {
@@ -596,6 +725,9 @@ int main(void)
     extremes();
     against_brute_force(120);
     many_needles();
+    kernel_contract();
+    many_places();
+    limits();
     stops();
     allocation_faults();
     return CHECK_END();
