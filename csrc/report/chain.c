@@ -33,10 +33,10 @@ static void packet_steps(lhi_case *c, lhi_node *list, const lhi_packet *packet)
     lhi_tree_text(arena, row, "major", lhi_irp_major_name(slot->major));
     if (slot->major == 14 || slot->major == 15)
         lhi_tree_address(arena, row, "io_control_code", slot->parameters[2] & 0xffffffffu);
-    row = step(c, list, "device", slot->device,
-               packet->device.absence == LH_PRESENT
-                   ? (packet->device.listed ? "a device object, in its driver's list" : "a device object")
-                   : "what is there is not a device object that can be read");
+    step(c, list, "device", slot->device,
+         packet->device.absence == LH_PRESENT
+             ? (packet->device.listed ? "a device object, in its driver's list" : "a device object")
+             : "what is there is not a device object that can be read");
 }
 
 static void driver_steps(lhi_case *c, lhi_node *list, size_t index)

@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "report/report.h"
 
-#define MOST_LISTED 1000 /* rows of `considered`; their number is given in full */
+#define MOST_LISTED ((size_t)1000) /* rows of `considered`; their number is given in full */
 
 size_t lhi_report_main_record(const lhi_case *c)
 {

@@ -184,7 +184,7 @@ AVX2_INLINE size_t survivors(const window_needles *w, const uint8_t *data, size_
         _mm_prefetch((const char *)data + p + ROUND, _MM_HINT_T0);
         _mm_prefetch((const char *)data + p + ROUND + 64, _MM_HINT_T0);
         for (unsigned i = 0; i < 4; i++)
-            miss[i] = outside(w, load(data + p + 32 * i), windows, masked);
+            miss[i] = outside(w, load(data + p + (size_t)32 * i), windows, masked);
         packed[0] = _mm256_packs_epi32(miss[0], miss[1]);
         packed[1] = _mm256_packs_epi32(miss[2], miss[3]);
         if (!_mm256_testc_si256(_mm256_and_si256(packed[0], packed[1]), same(UINT64_MAX)))

@@ -55,7 +55,7 @@ static bool reserve(void **data, size_t *capacity, size_t count, size_t size)
 {
     size_t wanted = *capacity != 0 ? *capacity * 2 : 64;
     void *grown = NULL;
-    if (count < *capacity)
+    if (count < *capacity && *data != NULL)
         return true;
     grown = lhi_realloc_array(*data, wanted, size);
     if (grown == NULL)
@@ -75,8 +75,9 @@ static bool add_table(sweep *s, uint64_t frame, int level, uint64_t va, uint32_t
     if (added) {
         if (!reserve(&data, &s->use_capacity, index, sizeof *s->uses))
             return false;
-        s->uses = data;
-        s->uses[index] = (first_use){va, parent};
+        first_use *uses = data;
+        uses[index] = (first_use){va, parent};
+        s->uses = uses;
         return true;
     }
     if (s->edge_count >= LHI_REVERSE_ALIASES + 2 * s->tables.count) {
@@ -86,8 +87,9 @@ static bool add_table(sweep *s, uint64_t frame, int level, uint64_t va, uint32_t
     data = s->edges;
     if (!reserve(&data, &s->edge_capacity, s->edge_count, sizeof *s->edges))
         return false;
-    s->edges = data;
-    s->edges[s->edge_count++] = (edge){index, parent, slot};
+    edge *edges = data;
+    edges[s->edge_count++] = (edge){index, parent, slot};
+    s->edges = edges;
     return true;
 }
 
