@@ -275,8 +275,12 @@ static bool collect_needles(lhi_gather *g)
     }
     for (; g->packets_done < c->packet_count; g->packets_done++) {
         const lhi_packet *packet = &c->packets[g->packets_done];
-        if (packet->irp->state == LHI_IRP_PENDING &&
-            !add_needle(g, &room, packet->irp->address, g->packets_done, true))
+        if (packet->irp->state != LHI_IRP_PENDING)
+            continue;
+        /* Associated packets are made by the driver that has the request: one that can't needs no pass. */
+        if (packet->at != LHI_NONE && lhi_case_can_split(c, packet->at) == LHI_NO)
+            continue;
+        if (!add_needle(g, &room, packet->irp->address, g->packets_done, true))
             return false;
     }
     if (g->needle_count)
