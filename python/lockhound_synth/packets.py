@@ -169,17 +169,19 @@ def stack_for(count: int, lookaside: bool) -> int:
 
 def make_irp(
     machine: Machine, slots: Sequence[Slot | None], current: int, *, mdl: Mdl | int = 0, thread: Thread | None = None,
-    file: File | None = None, requestor: int = 1, manager: bool = True, linked: str = "thread", cancel: bool = False,
+    file: File | None = None, requestor: int = 1, manager: bool = True, linked: str = "", cancel: bool = False,
     flags: int = IRP_CONTROL_FLAGS,
     lookaside: bool | None = None, cancel_routine: int = 0, system_buffer: int = 0, user_buffer: int = 0, cross: bool = False,
-    tag: bytes = b"Irp ", alone: bool = False,
+    tag: bytes = b"Irp ", alone: bool = False, room: int = 0, beyond: Sequence[Slot] = (), iosb: int | None = None, event: int = 0,
 ) -> Irp:  # fmt: skip
     """A packet. slots[0] is the lowest driver's location, current counts from 1 as in IRP.CurrentLocation (StackCount + 1
-    with its maker, + 2 completed). linked: thread, file or none (self-linked). manager: the I/O manager's marks, else a driver's."""
+    with its maker, + 2 completed). linked: thread, file or none (self-linked). manager: the I/O manager's marks, else a driver's.
+    room: so many locations were allocated, beyond: what an earlier use left in those above the count."""
     rng, layouts = machine.rng, machine.layouts
     count = len(slots)
     shape, location = layouts["IRP"], layouts["IO_STACK_LOCATION"]
-    room = stack_for(count, rng.random() < 0.5 if lookaside is None else lookaside)
+    room = max(room or stack_for(count, rng.random() < 0.5 if lookaside is None else lookaside), count + len(beyond))
+    linked = linked or ("thread" if manager else "none")
     size = shape.size + room * location.size
     address = machine.nonpaged.alloc(size, tag, cross=cross, alone=alone)
     record = Record(shape, room * location.size)
@@ -192,13 +194,16 @@ def make_irp(
     record.links("ThreadListEntry", entry, entry)
     queue = address + shape.offset("Tail.Overlay.ListEntry")
     record.links("Tail.Overlay.ListEntry", queue, queue)
+    if iosb is None:
+        iosb = rng.randrange(0x10_0000, 0x7000_0000) << 4 if manager else 0
+    record.set("UserIosb", iosb).set("UserEvent", event)
     if manager:
-        record.set("RequestorMode", requestor).set("UserIosb", rng.randrange(0x10_0000, 0x7000_0000) << 4)
+        record.set("RequestorMode", requestor)
         record.set("Tail.Overlay.OriginalFileObject", file.address if file else 0)
     if thread is not None:
         record.set("Tail.Overlay.Thread", thread.address)
     record.set("Tail.Overlay.CurrentStackLocation", address + shape.size + (current - 1) * location.size)
-    for index, slot in enumerate(slots):
+    for index, slot in enumerate([*slots, *beyond]):
         if slot is None:
             continue
         part = Record(location)
@@ -210,9 +215,9 @@ def make_irp(
         at = shape.size + index * location.size
         record.data[at : at + location.size] = part.data
     machine.space.write(address, bytes(record))
-    if manager and linked == "thread" and thread is not None:
+    if linked == "thread" and thread is not None:
         thread.irps.append(address)
-    elif manager and linked == "file" and file is not None:
+    elif linked == "file" and file is not None:
         link_to_file(machine, file, address)
     return Irp(address, count, current, list(slots), mdl_address, size)
 

@@ -17,7 +17,7 @@ from lockhound_synth.driver_image import NT, ROUTINES, plain_file
 from lockhound_synth.layouts import KERNELS
 from lockhound_synth.pe.load import LoadedImage, load
 from lockhound_synth.physical import PAGE
-from lockhound_synth.scenarios import BUILDS
+from lockhound_synth.scenarios import ALL_BUILDS
 
 IMPORTS = ("IoAllocateMdl", "IofCompleteRequest", "IoFreeMdl", "MmProbeAndLockPages", "MmUnlockPages", "RtlInitUnicodeString")
 VERSION = (6, 2, 1234, 7)
@@ -109,7 +109,7 @@ def test_driver_by_pefile(seed: int) -> None:
             assert mine[:size] == theirs[section.rva : section.rva + size]
 
 
-@pytest.mark.parametrize(("build", "genuine"), [(b, False) for b in BUILDS] + [(19041, True), (22000, True)])
+@pytest.mark.parametrize(("build", "genuine"), [(b, False) for b in ALL_BUILDS] + [(7601, True), (19041, True), (22000, True)])
 def test_kernel_image(build: int, genuine: bool, tmp_path: Path) -> None:
     kernel = kernel_image.build(build, random.Random(6), random.Random(7), genuine=genuine)
     data = bytearray(kernel.size)

@@ -19,7 +19,7 @@ from lockhound_synth.containers import BITMAP_FULL, FULL
 from lockhound_synth.forge import Forged
 from lockhound_synth.layouts import KERNELS
 
-BUILDS = (19041, 22000)
+BUILDS = (7601, 19041, 22000)
 LOW_48 = (1 << 48) - 1
 RUN = "import sys; sys.argv[0] = 'vol'; from volatility3.cli import main; main()"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe.load import LoadedImage
 
-from . import absent, leftovers, made, pending, splits, tracked
+from . import absent, leftovers, made, origins, pending, splits, tracked
 from .stage import Stage
 
 Story = Callable[[Stage], None]
@@ -33,12 +33,32 @@ STORIES: dict[str, Story] = {
 }
 MORE_STORIES: dict[str, Story] = {
     "freed_locked": leftovers.freed_locked,
+    "returned_intact": origins.returned_intact,
+    "device_control_built": origins.device_control_built,
+    "async_built": origins.async_built,
+    "lookaside_size": origins.lookaside_size,
+    "kernel_requestor": origins.kernel_requestor,
+    "associated_pending": splits.associated_pending,
+    "associated_back": splits.associated_back,
+    "borrowed_mdl": splits.borrowed_mdl,
+    "piece_absent": splits.piece_absent,
+    "maker_in_extension": origins.maker_in_extension,
+    "maker_in_data": origins.maker_in_data,
+    "maker_unknown": origins.maker_unknown,
+    "no_import_holder": origins.no_import_holder,
+    "ioring": origins.ioring,
 }
+FIRST_BUILD = {"ioring": 22000}  # stories that older kernels cannot tell
 NAMES: tuple[str, ...] = tuple(STORIES)
 MORE: tuple[str, ...] = tuple(MORE_STORIES)  # harder ones, kept apart so that a reader can take them on one by one
 BUILDS: tuple[int, ...] = (17763, 19041, 22000)
 # With the older ones, 26100 from the facts alone, and one (23456) that no table knows.
 ALL_BUILDS: tuple[int, ...] = (7601, 9600, 14393, 17763, 19041, 22000, 26100, 23456)
+
+
+def builds_of(name: str) -> tuple[int, ...]:
+    """The builds that can tell a story."""
+    return tuple(b for b in ALL_BUILDS if b >= FIRST_BUILD.get(name, 0))
 
 
 def build(

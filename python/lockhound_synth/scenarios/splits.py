@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from lockhound_synth import io, packets
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.packets import ASSOCIATED_IRP, READ, Irp, Mdl, Slot
@@ -40,7 +42,21 @@ class Split:
         self.stage.consider(mdl, "partial")
         return mdl
 
-    def piece(self, mdl: Mdl, current: int, *, associated: bool = False) -> Irp:
+    def outstanding(self, count: int) -> None:
+        """AssociatedIrp.IrpCount of the master: pieces that are not back."""
+        machine = self.stage.machine
+        machine.space.write(self.master.address + machine.layouts["IRP"].offset("AssociatedIrp"), struct.pack("<I", count))
+
+    def gone(self, number: int) -> None:
+        """A completed associated packet is freed with its partial MDL, which is not unlocked for that."""
+        mdl = self.part(number)
+        irp = self.piece(mdl, 1, associated=True)
+        packets.complete(self.stage.machine, irp)
+        packets.free_irp(self.stage.machine, irp)
+        packets.free_mdl(self.stage.machine, mdl)
+        self.stage.note_irp(irp, "freed", self.lower_device, label=False)
+
+    def piece(self, mdl: Mdl, current: int, *, associated: bool = False, alone: bool = False) -> Irp:
         """A packet for one piece: the splitter's own, or an associated one."""
         machine = self.stage.machine
         slot = Slot(
@@ -49,7 +65,7 @@ class Split:
         )  # fmt: skip
         return packets.make_irp(
             machine, [slot], current, mdl=mdl, manager=False, flags=ASSOCIATED_IRP if associated else 0,
-            thread=self.victim.threads[0] if associated else None, system_buffer=self.master.address if associated else 0,
+            thread=self.victim.threads[0] if associated else None, system_buffer=self.master.address if associated else 0, alone=alone,
         )  # fmt: skip
 
 
@@ -83,7 +99,63 @@ def partial_pending(stage: Stage) -> None:
         irp = split.piece(split.part(number), 1 if number == waiting else 2, associated=associated)
         stage.note_irp(irp, "pending" if number == waiting else "returned", split.lower_device)
     if associated:
-        # AssociatedIrp.IrpCount of the master: pieces outstanding.
-        at = split.master.address + stage.machine.layouts["IRP"].offset("AssociatedIrp")
-        stage.machine.space.write_u64(at, 1)
+        split.outstanding(1)
     stage.name(split.lower, split.mdl.pages)
+
+
+def associated_pending(stage: Stage) -> None:
+    """Associated packets: all but one have been completed and freed, the count in the master says that one is out."""
+    stage.description = "one associated packet is still pending below; the others are completed and freed"
+    split = Split(stage)
+    waiting = stage.rng.randrange(split.pieces)
+    for number in range(split.pieces):
+        if number != waiting:
+            split.gone(number)
+    irp = split.piece(split.part(waiting), 1, associated=True)
+    stage.note_irp(irp, "pending", split.lower_device)
+    split.outstanding(1)
+    stage.name(split.lower, split.mdl.pages)
+
+
+def associated_back(stage: Stage) -> None:
+    """Associated packets: all completed and freed, the count is down to zero, and the master was never completed."""
+    stage.description = "all associated packets are back and the count is zero; the driver that split the request keeps it"
+    split = Split(stage)
+    for number in range(split.pieces):
+        split.gone(number)
+    split.outstanding(0)
+    stage.name(split.splitter, split.mdl.pages)
+
+
+def borrowed_mdl(stage: Stage) -> None:
+    """A driver passes the MDL of the request on in a packet of its own, which waits in the driver below."""
+    stage.description = "the request's own MDL travels on in a second packet, which is pending in the driver below"
+    split = Split(stage)
+    slot = Slot(
+        split.lower_device, READ, completion=split.splitter.module.symbols["Complete"], context=split.device.extension,
+        control=packets.ON_ALL | packets.PENDING_RETURNED, arguments=(split.mdl.length, 0, 0, 0),
+    )  # fmt: skip
+    irp = packets.make_irp(stage.machine, [slot], 1, mdl=split.mdl, manager=False, flags=0)
+    stage.note_irp(irp, "pending", split.lower_device)
+    stage.name(split.lower, split.mdl.pages)
+
+
+def piece_absent(stage: Stage) -> None:
+    """The page of the piece that is still out was not captured: whether it waits below, nobody can know."""
+    stage.description = "one piece of a split request is not in the dump, the others are back: who owes can't be known"
+    split = Split(stage)
+    associated = stage.rng.random() < 0.5
+    waiting = stage.rng.randrange(split.pieces)
+    missing = ""
+    for number in range(split.pieces):
+        if number != waiting and associated:
+            split.gone(number)
+            continue
+        irp = split.piece(split.part(number), 1 if number == waiting else 2, associated=associated, alone=number == waiting)
+        if number == waiting:
+            missing = f"irp:{sum(1 for entry in stage.irps if entry['labelled'])}"
+        stage.note_irp(irp, "pending" if number == waiting else "returned", split.lower_device)
+    if associated:
+        split.outstanding(1)
+    stage.missing.append(missing)
+    stage.kind = "insufficient"
