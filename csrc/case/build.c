@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "case/case.h"
 #include "case/explain.h"
+#include "case/keepers.h"
 #include "source/os.h"
 
 /* Defaults of lh_limits, as the public header states them. */
@@ -85,6 +86,8 @@ static bool conclude_without_method(lhi_case *c)
 static lh_status search(lhi_case *c, lh_error *err)
 {
     lh_status status = lhi_case_gather(c, err);
+    if (status == LH_OK)
+        status = lhi_case_keepers(c, err);
     if (status == LH_OK)
         status = lhi_case_cover(c, err);
     if (status == LH_OK)

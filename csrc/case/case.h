@@ -46,6 +46,7 @@ typedef struct lhi_packet {
     lh_absence maker_absence;
     uint64_t maker_missing;
     const char *maker_reason;
+    bool kept; /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
     lhi_file file;
 } lhi_packet;
@@ -71,7 +72,8 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     const char *freed_reason;
     bool liveness_unknown; /* lists of freed MDLs could not be read, or pool state can't be told */
     uint64_t frames_referenced, frames_unreferenced, frames_unknown; /* by the PFN database */
-    bool refuted; /* a frame of it has no reference: the lock does not stand */
+    uint64_t frames_private; /* referenced ones of private pages: only those prove a lock */
+    bool refuted;            /* a frame of it has no reference: the lock does not stand */
     bool in_ledger;
     bool copy; /* same pages as an earlier one in the ledger, and no proof of a second lock */
     lh_mdl_state state;

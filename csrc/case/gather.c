@@ -98,7 +98,7 @@ static lh_status take_candidate(lhi_gather *g, const lhi_pass *pass, size_t hit,
     c->hits++;
     if (rows == 0) {
         /* With all tables there, a page without a kernel mapping is a user's or a free one: never an MDL. */
-        c->coverage.hits_unplaced += !pass->map.complete;
+        c->coverage.hits_unplaced += pass->map.tables_missing != 0;
         c->not_mdls++;
         return LH_OK;
     }
@@ -302,7 +302,7 @@ static lh_status search_needles(lhi_gather *g, lh_error *err)
         const lhi_needle *needle = &g->needles[pass.hits.needle[i]];
         uint64_t physical = pass.hits.physical[i];
         size_t first = 0, rows = lhi_reverse_find(&pass.map, physical >> 12, &first);
-        g->c->coverage.hits_unplaced += rows == 0 && !pass.map.complete;
+        g->c->coverage.hits_unplaced += rows == 0 && pass.map.tables_missing != 0;
         bool known = false;
         for (size_t k = first; status == LH_OK && !known && k < first + rows; k++) {
             uint64_t va = pass.map.va[k] + (physical & 0xfff);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/bytes.h"
 #include "case/case.h"
 
 #define MOST_ENTRIES (1u << 20) /* PFN entries looked up in one case */
@@ -29,8 +30,30 @@ static void find_freed(const lhi_case *c, lhi_record *record)
     record->liveness_unknown = !record->freed && (!state_known || (lists_matter && !c->freed.complete));
 }
 
+/* Where the page tables map themselves: [begin, end). A PFN entry whose PteAddress lies there is of a private
+ * page; the prototype PTE of a shared one lies elsewhere. */
+typedef struct lhi_self_map {
+    uint64_t begin, end;
+} lhi_self_map;
+
+static lhi_self_map find_self_map(const lh_kernel *kernel)
+{
+    uint8_t entries[8 * 256];
+    uint64_t root = kernel->space.dtb & ~0xfffull;
+    if (lhi_pages_read(kernel->space.pages, root + 8 * 256, entries, sizeof entries, NULL) != LH_OK)
+        return (lhi_self_map){0, 0};
+    for (uint64_t slot = 256; slot < 512; slot++) {
+        uint64_t entry = lhi_u64(entries + 8 * (slot - 256));
+        if ((entry & 1) && (entry & 0xffffffffff000ull) == root) {
+            uint64_t begin = 0xffff000000000000ull | slot << 39;
+            return (lhi_self_map){begin, begin + (1ull << 39) - 1};
+        }
+    }
+    return (lhi_self_map){0, 0};
+}
+
 /* The second book: a frame that nothing refers to is not locked. */
-static void ask_frames(const lhi_case *c, lhi_record *record, uint64_t *budget)
+static void ask_frames(const lhi_case *c, const lhi_self_map *tables, lhi_record *record, uint64_t *budget)
 {
     uint64_t frames[64];
     for (uint64_t first = 0; first < record->mdl.pages && *budget;) {
@@ -45,6 +68,9 @@ static void ask_frames(const lhi_case *c, lhi_record *record, uint64_t *budget)
                 record->frames_unreferenced++;
             else
                 record->frames_referenced++;
+            if (entry.absence == LH_PRESENT && entry.references > 0 && tables->begin != 0 &&
+                entry.pte_address >= tables->begin && entry.pte_address <= tables->end)
+                record->frames_private++;
         }
         record->frames_unknown += wanted - got;
         first += wanted;
@@ -131,16 +157,17 @@ static lh_status find_copies(lhi_case *c, lh_error *err)
 lh_status lhi_case_liveness(lhi_case *c, lh_error *err)
 {
     uint64_t budget = MOST_ENTRIES;
+    const lhi_self_map tables = find_self_map(c->kernel);
     for (size_t i = 0; i < c->record_count; i++) {
         lhi_record *record = &c->records[i];
         if (record->mdl.klass != LHI_MDL_CHARGED || !record->names_process)
             continue;
         find_freed(c, record);
         if (!(record->mdl.flags & LHI_MDL_IO_SPACE))
-            ask_frames(c, record, &budget);
+            ask_frames(c, &tables, record, &budget);
         record->refuted = record->frames_unreferenced > 0;
         record->in_ledger = !record->refuted;
-        bool referenced = record->frames_referenced > 0 && record->frames_unknown == 0;
+        bool referenced = record->frames_private > 0 && record->frames_unknown == 0;
         if (record->freed)
             record->state = LH_MDL_FREED_LOCKED;
         else if (!record->liveness_unknown || referenced || has_pending_packet(c, record, 8))

@@ -87,6 +87,12 @@ static void score_record(lhi_scoring *s, const lhi_record *r, size_t party_index
     weigh(s, r->packet != r->judged_packet, 0.92, "split",
           "the request was split: judged at the piece that is pending");
     weigh(s, made, 0.92, "maker", "judged by who made the packet");
+    weigh(s, made && packet->kept, 0.8, "keeper", "the maker is told by who keeps the pointer to the packet");
+    weigh(s,
+          irp->cancel_routine != 0 && lhi_module_at(&c->kernel->modules, irp->cancel_routine) &&
+              party->driver.has_module &&
+              lhi_module_at(&c->kernel->modules, irp->cancel_routine)->base == party->driver.module.base,
+          1.0, "cancel_routine", "its cancel routine lies in that driver");
     weigh(s, made && irp->state == LHI_IRP_RETURNED, 0.85, "returned", "the packet is back with its maker");
     weigh(s, r->frames_referenced && !r->frames_unknown, 1.0, "frames",
           "reference counts agree that the pages are locked");

@@ -110,11 +110,8 @@ static bool part_contradicts(const lh_kernel *kernel, uint64_t address)
     const lhi_space *space = &kernel->space;
     uint64_t word = 0;
     uint32_t half = 0;
-    uint16_t size = 0;
     if (lhi_space_u64(space, address + at[LHI_F_MDL_Next], &word) == LH_PRESENT && word != 0 &&
         (!lhi_is_kernel(word) || word % 8 != 0))
-        return true;
-    if (lhi_space_u16(space, address + at[LHI_F_MDL_Size], &size) == LH_PRESENT && size < LHI_MDL_HEADER)
         return true;
     if (lhi_space_u64(space, address + at[LHI_F_MDL_StartVa], &word) == LH_PRESENT && (word & PAGE_MASK) != 0)
         return true;
@@ -179,8 +176,8 @@ void lhi_mdl_read(const lh_kernel *kernel, uint64_t address, uint64_t process, u
         reject(&mdl, "Next is no kernel address");
         goto done;
     }
-    if ((mdl.start_va & PAGE_MASK) != 0 || mdl.byte_offset > PAGE_MASK || mdl.size < LHI_MDL_HEADER) {
-        reject(&mdl, "StartVa, ByteOffset or Size has no MDL's form");
+    if ((mdl.start_va & PAGE_MASK) != 0 || mdl.byte_offset > PAGE_MASK) {
+        reject(&mdl, "StartVa or ByteOffset has no MDL's form");
         goto done;
     }
     mdl.pages = ((uint64_t)mdl.byte_offset + mdl.byte_count + PAGE_MASK) >> 12;

@@ -1,0 +1,259 @@
+/* The maker of a packet that no completion routine tells: the driver whose device extension or data keeps a
+ * pointer to it.
+ *
+ * One pass finds the pointers and, by the bases of all images (DRIVER_OBJECT.DriverStart), every driver
+ * object and through it every device. One level only: a pointer in a driver's own data or in a device's
+ * memory is rooted. A driver that owns a device in one of the packet's locations received it and keeps it for
+ * that reason: it is no maker. */
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "case/case.h"
+#include "case/keepers.h"
+#include "scan/scan.h"
+
+#define MOST_DEVICES    65536u /* of the whole system */
+#define MOST_PER_DRIVER 4096u
+
+typedef struct lhi_owned {
+    uint64_t begin, end;
+    size_t party;
+} lhi_owned;
+
+typedef struct lhi_keepers {
+    lhi_case *c;
+    uint64_t *values;
+    size_t module_count, packet_count;
+    size_t *packets; /* index of the packet of each value behind the modules */
+    lhi_owned *owned;
+    size_t owned_count, owned_room;
+    size_t *maker; /* per packet: party, LHI_NONE none yet */
+    bool *several;
+} lhi_keepers;
+
+static bool wants_keeper(const lhi_packet *packet)
+{
+    const lhi_irp *irp = packet->irp;
+    return packet->maker == LHI_NONE && packet->mdl != LHI_NONE && irp->origin == LHI_ORIGIN_DRIVER &&
+           !(irp->flags & LHI_IRP_ASSOCIATED) &&
+           (irp->state == LHI_IRP_PENDING || irp->state == LHI_IRP_RETURNED);
+}
+
+static bool own(lhi_keepers *k, uint64_t begin, uint64_t size, size_t party)
+{
+    if (k->owned_count == k->owned_room) {
+        size_t room = k->owned_room ? k->owned_room * 2 : 256;
+        lhi_owned *larger = lhi_realloc_array(k->owned, room, sizeof *larger);
+        if (!larger)
+            return false;
+        k->owned = larger;
+        k->owned_room = room;
+    }
+    if (size > UINT64_MAX - begin)
+        return true;
+    k->owned[k->owned_count++] = (lhi_owned){begin, begin + size, party};
+    return true;
+}
+
+/* A hit of an image's base that is the DriverStart of a driver object: all its devices belong to it. */
+static bool take_driver(lhi_keepers *k, uint64_t va, uint64_t start, lh_error *err)
+{
+    lhi_case *c = k->c;
+    const uint16_t *at = c->kernel->layout->offsets;
+    lhi_driver driver = {0};
+    lhi_driver_read(c->kernel, va - at[LHI_F_DRIVER_OBJECT_DriverStart], &driver);
+    if (!driver.object_known || driver.start != start || driver.absence != LH_PRESENT)
+        return true;
+    size_t party = lhi_case_party(c, &driver, err);
+    if (party == LHI_NONE)
+        return false;
+    uint64_t device = 0;
+    (void)lhi_space_u64(&c->kernel->space, driver.address + at[LHI_F_DRIVER_OBJECT_DeviceObject], &device);
+    for (unsigned i = 0; i < MOST_PER_DRIVER && device != 0 && k->owned_count < MOST_DEVICES; i++) {
+        lhi_device read = {0};
+        lhi_device_read(c->kernel, device, &read);
+        /* Size counts the object and its extension (WDK, IoCreateDevice). */
+        if (read.absence != LH_PRESENT || read.driver != driver.address || !own(k, device, read.size, party))
+            return read.absence != LH_PRESENT || read.driver != driver.address;
+        if (lhi_space_u64(&c->kernel->space, device + at[LHI_F_DEVICE_OBJECT_NextDevice], &device) !=
+            LH_PRESENT)
+            break;
+    }
+    return true;
+}
+
+static int by_begin(const void *a, const void *b)
+{
+    uint64_t x = ((const lhi_owned *)a)->begin, y = ((const lhi_owned *)b)->begin;
+    return x < y ? -1 : x > y;
+}
+
+/* The driver whose image or device an address lies in. false: no memory. */
+static bool owner_of(lhi_keepers *k, uint64_t va, size_t *party, lh_error *err)
+{
+    *party = LHI_NONE;
+    if (lhi_module_at(&k->c->kernel->modules, va)) {
+        lhi_driver driver = {0};
+        lhi_driver_from_code(k->c->kernel, va, &driver);
+        if (driver.absence != LH_PRESENT)
+            return true;
+        *party = lhi_case_party(k->c, &driver, err);
+        return *party != LHI_NONE;
+    }
+    size_t low = 0, high = k->owned_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (k->owned[middle].begin <= va)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low > 0 && va < k->owned[low - 1].end)
+        *party = k->owned[low - 1].party;
+    return true;
+}
+
+/* Owns a device in one of the packet's locations. */
+static bool received(const lhi_case *c, const lhi_packet *packet, size_t party)
+{
+    for (size_t i = 0; i < packet->irp->slot_count; i++) {
+        lhi_device device = {0};
+        lhi_driver driver = {0};
+        if (packet->irp->slots[i].device == 0)
+            continue;
+        lhi_device_read(c->kernel, packet->irp->slots[i].device, &device);
+        if (device.absence != LH_PRESENT)
+            continue;
+        lhi_driver_read(c->kernel, device.driver, &driver);
+        const lhi_driver *known = &c->parties[party].driver;
+        if ((driver.address != 0 && driver.address == known->address) ||
+            (driver.has_module && known->has_module && driver.module.base == known->module.base))
+            return true;
+    }
+    return false;
+}
+
+static lh_status read_hits(lhi_keepers *k, const lhi_scan_result *hits, const lhi_reverse *map, lh_error *err)
+{
+    lhi_case *c = k->c;
+    for (unsigned round = 0; round < 2; round++) {
+        /* Drivers first: their devices tell the owners in the second round. */
+        for (size_t i = 0; i < hits->count; i++) {
+            bool module = hits->needle[i] < k->module_count;
+            size_t first = 0;
+            if (module != (round == 0) || lhi_reverse_find(map, hits->physical[i] >> 12, &first) == 0)
+                continue;
+            uint64_t va = map->va[first] + (hits->physical[i] & 0xfff);
+            if (module) {
+                if (!take_driver(k, va, hits->value[i], err))
+                    return lhi_fail_memory(err);
+                continue;
+            }
+            size_t at = hits->needle[i] - k->module_count, party = LHI_NONE;
+            if (!owner_of(k, va, &party, err))
+                return LH_ERR_NO_MEMORY;
+            if (party == LHI_NONE || c->parties[party].driver.is_kernel ||
+                received(c, &c->packets[k->packets[at]], party))
+                continue;
+            if (k->maker[at] == LHI_NONE)
+                k->maker[at] = party;
+            else
+                k->several[at] = k->several[at] || !lhi_case_same_driver(c, k->maker[at], party);
+        }
+        if (k->owned_count)
+            qsort(k->owned, k->owned_count, sizeof *k->owned, by_begin);
+    }
+    return LH_OK;
+}
+
+static lh_status search(lhi_keepers *k, lh_error *err)
+{
+    lhi_case *c = k->c;
+    lhi_scan_options options = {
+        .values = k->values,
+        .value_count = k->module_count + k->packet_count,
+        .align = 8,
+        .threads = c->options.threads,
+        .limit = c->options.limits.hits,
+        .deadline = c->deadline,
+        .cancel = c->options.cancel,
+    };
+    lhi_scan_result hits = {0};
+    lhi_reverse map = {0};
+    lhi_vec frames = {0};
+    lh_status status = lhi_scan(c->kernel->space.pages, &options, &hits, err);
+    for (size_t i = 0; status == LH_OK && i < hits.count; i++)
+        if (!lhi_vec_push(&frames, hits.physical[i] >> 12))
+            status = lhi_fail_memory(err);
+    if (status == LH_OK) {
+        c->passes++;
+        c->bytes_scanned += hits.bytes;
+        if (hits.truncated) {
+            c->coverage.truncated = true;
+            c->coverage.limit = "hits";
+        }
+        lhi_vec_sort_unique(&frames);
+        status = lhi_reverse_map(&c->kernel->space, frames.data, frames.count, &map, err);
+    }
+    if (status == LH_OK)
+        status = read_hits(k, &hits, &map, err);
+    lhi_vec_free(&frames);
+    lhi_scan_result_free(&hits);
+    lhi_reverse_free(&map);
+    return status;
+}
+
+lh_status lhi_case_keepers(lhi_case *c, lh_error *err)
+{
+    lhi_keepers k = {.c = c};
+    lh_status status = LH_OK;
+    const lhi_modules *modules = &c->kernel->modules;
+    for (size_t i = 0; i < c->packet_count; i++)
+        k.packet_count += wants_keeper(&c->packets[i]);
+    if (k.packet_count == 0)
+        return LH_OK;
+    k.values = lhi_calloc(modules->loaded + k.packet_count, sizeof *k.values);
+    k.packets = lhi_calloc(k.packet_count, sizeof *k.packets);
+    k.maker = lhi_calloc(k.packet_count, sizeof *k.maker);
+    k.several = lhi_calloc(k.packet_count, sizeof *k.several);
+    if (!k.values || !k.packets || !k.maker || !k.several) {
+        status = lhi_fail_memory(err);
+        goto done;
+    }
+    for (k.module_count = 0; k.module_count < modules->loaded; k.module_count++)
+        k.values[k.module_count] = modules->items[k.module_count].base;
+    size_t at = 0;
+    for (size_t i = 0; i < c->packet_count; i++) {
+        if (!wants_keeper(&c->packets[i]))
+            continue;
+        k.values[k.module_count + at] = c->packets[i].irp->address;
+        k.packets[at] = i;
+        k.maker[at++] = LHI_NONE;
+    }
+    status = search(&k, err);
+    for (at = 0; status == LH_OK && at < k.packet_count; at++) {
+        lhi_packet *packet = &c->packets[k.packets[at]];
+        if (k.maker[at] == LHI_NONE || k.several[at]) {
+            if (k.several[at])
+                packet->maker_reason = "several drivers keep a pointer to it";
+            continue;
+        }
+        /* Who can't make packets only watches them. */
+        if (lhi_case_can_split(c, k.maker[at]) != LHI_YES) {
+            packet->maker_reason =
+                "a driver keeps a pointer to it that imports no routine which makes packets";
+            continue;
+        }
+        packet->maker = k.maker[at];
+        packet->kept = true;
+        packet->maker_reason =
+            "the only driver that keeps a pointer to it in its device extension or data, and was not sent it";
+    }
+done:
+    lhi_free(k.values);
+    lhi_free(k.packets);
+    lhi_free(k.maker);
+    lhi_free(k.several);
+    lhi_free(k.owned);
+    return status;
+}
