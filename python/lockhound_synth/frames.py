@@ -14,6 +14,11 @@ FREE, ACTIVE, TRANSITION = 1, 6, 7
 DELETED = 1  # low bit of PteAddress: the page's PTE is gone
 
 
+def prototype_bit(build: int) -> int:
+    """u4.PrototypePte (bit positions of the public PDB types)."""
+    return 1 << (63 if build >= 19041 else 57)
+
+
 def reserve(machine: Machine) -> None:
     """Maps the pages of the database that describe RAM; the rest of the array stays unmapped, as on a real machine."""
     size = machine.layouts["MMPFN"].size
@@ -48,7 +53,11 @@ def fill_in(machine: Machine) -> None:
             elif use is Use.USER or pins:
                 mapped = pfn in machine.mapped_user
                 references, share, location = int(mapped) + pins, int(mapped), ACTIVE if mapped else TRANSITION
-                if not mapped:
+                if pfn in machine.shared:
+                    # A page of a section: others map it, and its PTE is the section's prototype.
+                    references, share, location = 1 + pins, machine.shared[pfn], ACTIVE
+                    address, table = machine.paged.base + 8 * pfn, prototype_bit(machine.build)
+                elif not mapped:
                     address |= DELETED
             else:
                 references, share, location = 1, 1, ACTIVE

@@ -66,7 +66,10 @@ class Decoy:
 class Machine:
     """An x64 Windows machine of one build."""
 
-    def __init__(self, build: int, seed: int, *, genuine: bool = False, frames: int = 0, layout_seed: int | None = None) -> None:
+    def __init__(
+        self, build: int, seed: int, *, genuine: bool = False, frames: int = 0, layout_seed: int | None = None,
+        large_pool: bool | None = None,
+    ) -> None:  # fmt: skip
         self.build = build
         self.seed = seed
         # Two streams of chance: what happens, and where in memory it happens. The same story can be told at other addresses.
@@ -86,14 +89,15 @@ class Machine:
         self.nt_base = regions.images
         self.next_image = self.nt_base + -(-nt.size // LARGE) * LARGE + rng.randrange(4, 64) * LARGE
         # Large pages first: they need neighbouring frames, the rest of the machine scatters.
-        large_pool = self.physical.take_run(512, Use.KERNEL, 512) if rng.random() < 0.4 else 0
+        wanted = rng.random() < 0.4 if large_pool is None else large_pool
+        large = self.physical.take_run(512, Use.KERNEL, 512) if wanted else 0
         self._map_kernel()
         if regions.drivers:
             self.next_image = regions.drivers
         crossing = build >= SEGMENT_HEAP
         self.nonpaged = Pool(self.space, self.physical, rng, regions.nonpaged, NONPAGED, crossing=crossing)
-        if large_pool:
-            self.nonpaged.use_large_page(large_pool)
+        if large:
+            self.nonpaged.use_large_page(large)
         self.paged = Pool(self.space, self.physical, rng, regions.paged, PAGED, transition=rng.choice((0.0, 0.5)), crossing=crossing)
         self.system_ptes = regions.system_ptes
         self.next_system_pte = self.system_ptes
@@ -112,6 +116,7 @@ class Machine:
         self.labels: dict[str, int] = {}  # label -> virtual address of evidence
         self.pins: dict[int, int] = {}  # pfn -> locks that stand on it
         self.locks: list[tuple[Process, Mdl]] = []  # every MDL that is charged
+        self.shared: dict[int, int] = {}  # pfn of a section's page -> how many processes map it
         self.mapped_user: set[int] = set()
         self.user_va: dict[int, int] = {}  # pfn of a user page -> its address while the process lived
         self.time = 132_500_000_000_000_000 + self.rng.randrange(10**15)  # FILETIME of late 2020 and after

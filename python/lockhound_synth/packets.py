@@ -69,11 +69,14 @@ class Irp:
 def make_mdl(
     machine: Machine, process: Process | None, pages: int, *, locked: bool = True, write: bool = True, at: int = 0, cross: bool = False,
     tag: bytes = b"Mdl ", flags: int | None = None, mapped: bool | None = None, frames: list[int] | None = None, va: int | None = None,
-    charge: bool | None = None, next_mdl: int = 0, spare: int = 0, alone: bool = False,
+    charge: bool | None = None, next_mdl: int = 0, spare: int = 0, alone: bool = False, like: Mdl | None = None,
 ) -> Mdl:  # fmt: skip
     """An MDL over fresh user pages of a process (or over given frames). at places it in memory the caller owns; spare adds
-    unused room behind the array. A locked one is charged to its process and pins its frames."""
+    unused room behind the array; like describes the same bytes as another one. A locked one is charged to its process and pins
+    its frames."""
     rng = machine.rng
+    if like is not None:
+        frames, va = list(like.frames), like.va
     if frames is None and process is not None:
         va, frames = user_pages(machine, process, pages)
         if not locked:
@@ -83,7 +86,9 @@ def make_mdl(
     offset = rng.choice((0, 0, rng.randrange(1, PAGE)))
     low, high = (pages - 1) * PAGE + 1 - offset, pages * PAGE - offset
     length = high if rng.random() < 0.4 else rng.randrange(max(low, 1), high + 1)
-    need = 0x30 + 8 * pages
+    if like is not None:
+        offset, length = like.offset, like.length
+    need = 0x30 + 8 * pages  # Size keeps 16 bits of it
     fixed = pages <= FIXED_PAGES and not at and tag == b"Mdl "
     if flags is None:
         mapped = rng.random() < 0.3 if mapped is None else mapped
@@ -110,6 +115,26 @@ def make_mdl(
         for pfn in frames:
             machine.pins[pfn] = machine.pins.get(pfn, 0) + 1
     return mdl
+
+
+def make_refuted(machine: Machine, process: Process, pages: int, *, at: int = 0, tag: bytes = b"Mdl ") -> Mdl:
+    """What is left of an MDL copied while it was locked: the flag says locked, the frames are free long since."""
+    mdl = make_mdl(machine, process, pages, mapped=False, charge=False, at=at, tag=tag)
+    release(machine, process, mdl.va, mdl.frames)
+    return mdl
+
+
+def shorten(machine: Machine, mdl: Mdl, pages: int) -> None:
+    """A driver edits ByteCount so that fewer pages seem to be described; Size and array stay."""
+    mdl.length = pages * PAGE - mdl.offset
+    at = mdl.address + machine.layouts["MDL"].offset("ByteCount")
+    machine.space.write(at, struct.pack("<I", mdl.length))
+
+
+def free_to_pool(machine: Machine, mdl: Mdl, link: int) -> None:
+    """Frees the MDL's pool block: the header says so, the first qword becomes a list's link."""
+    machine.nonpaged.free(mdl.address)
+    machine.space.write_u64(mdl.address, link)
 
 
 def release(machine: Machine, process: Process, va: int, frames: list[int]) -> None:

@@ -93,6 +93,10 @@ class Pool:
         at = self._header(span, total, tag, self.pool_type, billed)
         return self._remember(at + HEADER, size, tag)
 
+    def free(self, body: int) -> None:
+        """Marks a block as free in its header; its contents stay."""
+        self.space.write(body - HEADER + 3, b"\0")
+
     def _remember(self, body: int, size: int, tag: bytes) -> int:
         self.blocks[body] = (size, tag)
         return body

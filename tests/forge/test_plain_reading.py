@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,8 +66,48 @@ def candidates(of: Memory, process: int) -> Iterator[tuple[int, int, int]]:
             continue
         _, size, flags, _, _, start, length, offset = struct.unpack("<QHH4xQQQII", head)
         pages = (offset + length + 0xFFF) >> 12
-        if start and start % 0x1000 == 0 and offset < 0x1000 and length and start + offset + length < USER_END and size >= 0x30 + 8 * pages:
+        fits = size >= 0x30 + 8 * pages or size == 0x30 + 8 * pages & 0xFFFF  # 16 bits, unsigned
+        if start and start % 0x1000 == 0 and offset < 0x1000 and length and start + offset + length < USER_END and fits:
             yield hit - 0x10, flags, pages
+
+
+def references(of: Memory, pfn: int) -> tuple[int, bool] | None:
+    """(reference count, whether the page is a section's) from the PFN database (facts B.8); None where the entry is not in the dump."""
+    at = of.forged.machine.pfn_database + 0x30 * pfn
+    counts, owner = of.read(at + of.forged.machine.layouts["MMPFN"].offset("u3"), 2), of.read(at + 0x28, 8)
+    if counts is None or owner is None:
+        return None
+    shared = int.from_bytes(owner, "little") >> (63 if of.forged.machine.build >= 19041 else 57) & 1
+    return int.from_bytes(counts, "little"), bool(shared)
+
+
+def standing(of: Memory, flagged: dict[int, int]) -> dict[int, int]:
+    """Of the MDLs that say locked, those whose lock stands: frames of count zero refute it, and of identical ones there are as many
+    locks as references, where the counts can tell; else those that a packet names."""
+    alike: dict[bytes, list[int]] = {}
+    counts: dict[bytes, tuple[int, bool] | None] = {}
+    for at, pages in flagged.items():
+        body = of.read(at + 0x20, 0x10 + 8 * pages)
+        assert body is not None
+        alike.setdefault(body, []).append(at)
+        known = [references(of, pfn) for pfn in struct.unpack_from(f"<{pages}Q", body, 0x10)]
+        seen = [count for count in known if count is not None]
+        counts[body] = (min(c for c, _ in seen), any(s for _, s in seen)) if len(seen) == len(known) else None
+    out: dict[int, int] = {}
+    for body, group in alike.items():
+        told = counts[body]
+        if told is not None and told[0] == 0:
+            continue
+        if len(group) > 1 and (told is None or told[1] or told[0] < len(group)):
+            group = [at for at in group if any(True for _ in packets_of(of, at))]
+        out.update({at: flagged[at] for at in group})
+    return out
+
+
+def in_free_block(of: Memory, at: int) -> bool:
+    """Before the segment heap a pool header in front of a block says whether it is free: PoolType 0 (facts B.6)."""
+    header = of.read(at - 0x10, 0x10)
+    return of.forged.machine.build < 18362 and header is not None and header[2] > 1 and header[3] == 0
 
 
 def on_lists(of: Memory) -> set[int]:
@@ -109,8 +150,10 @@ def test_the_ledger(forged: Forged) -> None:
         return
     for kind in (FULL, BITMAP_KERNEL):
         of = memory(forged, kind)
-        found = list(candidates(of, int(truth.process["address"], 16)))
-        charged = {f"{at:#x}": pages for at, flags, pages in found if flags & LOCKED and not flags & NOT_CHARGED}
+        other = {int(alias, 16): int(address, 16) for alias, address in truth.aliases.items()}
+        found = [(other.get(at, at), flags, pages) for at, flags, pages in candidates(of, int(truth.process["address"], 16))]
+        flagged = {at: pages for at, flags, pages in found if flags & LOCKED and not flags & NOT_CHARGED}
+        charged = {f"{at:#x}": pages for at, pages in standing(of, flagged).items()}
         assert charged == {entry["address"]: entry["pages"] for entry in truth.ledger["mdls"]}
         rest = {f"{at:#x}" for at, flags, _ in found} - set(charged)
         # A paging read has no user address, so the plain validation has dropped it.
@@ -118,6 +161,7 @@ def test_the_ledger(forged: Forged) -> None:
         partial = {f"{at:#x}" for at, flags, _ in found if flags & PARTIAL}
         assert partial == {entry["address"] for entry in truth.considered if entry["why"] == "partial"}
         freed = {f"{at:#x}" for at in on_lists(of)}
+        freed |= {address for address in charged if in_free_block(of, int(address, 16))}
         states = {entry["address"]: entry["state"] for entry in truth.ledger["mdls"]}
         assert {address for address in charged if address in freed} == {a for a, state in states.items() if state == "freed_locked"}
 
@@ -202,6 +246,41 @@ def test_a_packet_in_the_bus_driver_shows_its_maker(build: int) -> None:
         (maker,) = [m for m in forged.machine.modules if m.base <= completion < m.base + m.size]
         assert maker.name == truth.verdict["driver"] == truth.ledger["mdls"][0]["holder"]
         assert told["driver"] in ("usbhub3.sys", "usbxhci.sys")
+
+
+def test_sizes_wrap() -> None:
+    """Size is 16 bits wide: negative as a signed number from 4090 pages on, small again from 8186 on."""
+    seen = {}
+    for count in (4089, 4090, 8185, 8186, 9000):
+        forged = machine(f"pages_{count}")
+        (entry,) = forged.truth.ledger["mdls"]
+        assert entry["pages"] == count
+        seen[count] = struct.unpack("<h", forged.machine.space.read(int(entry["address"], 16) + 8, 2))[0]
+    assert seen == {4089: 0x7FF8, 4090: -0x8000, 8185: -8, 8186: 0, 9000: 0x30 + 8 * 9000 - 0x1_0000}
+
+
+def test_odd_places(build: int) -> None:
+    """The MDLs lie where the stories say."""
+    embedded, cut, large, hidden, alias = (
+        machine(name, build) for name in ("mdl_embedded", "mdl_cut", "mdl_large_page", "mdl_transition", "mdl_alias")
+    )
+    where = {id(f): int(f.truth.ledger["mdls"][0]["address"], 16) for f in (embedded, cut, large, hidden, alias)}
+    assert where[id(embedded)] % 16 == 8
+    at = where[id(cut)]
+    assert at >> 12 < (at + 0x30) >> 12
+    frames = [forged_frame(cut, at + offset) for offset in range(0, 0x3000, 0x1000)]
+    assert [b - a for a, b in itertools.pairwise(frames)] != [1, 1]
+    kinds = {id(f): next(m.kind for m in f.mappings() if m.va <= where[id(f)] < m.va + m.size) for f in (large, hidden)}
+    assert kinds == {id(large): "large", id(hidden): "transition"}
+    ((other, one),) = alias.truth.aliases.items()
+    assert one == f"{where[id(alias)]:#x}"
+    assert forged_frame(alias, int(one, 16)) == forged_frame(alias, int(other, 16))
+
+
+def forged_frame(forged: Forged, address: int) -> int:
+    physical = forged.translate(address)
+    assert physical is not None
+    return physical >> 12
 
 
 def test_the_marks_of_a_packets_origin() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe.load import LoadedImage
 
-from . import absent, leftovers, made, origins, pending, splits, tracked
+from . import absent, leftovers, made, mdls, origins, pending, splits, tracked
 from .stage import Stage
 
 Story = Callable[[Stage], None]
@@ -47,8 +47,33 @@ MORE_STORIES: dict[str, Story] = {
     "maker_unknown": origins.maker_unknown,
     "no_import_holder": origins.no_import_holder,
     "ioring": origins.ioring,
+    **{f"pages_{count}": mdls.of_pages(count) for count in mdls.SIZES},
+    "mdl_embedded": mdls.mdl_embedded,
+    "mdl_cut": mdls.mdl_cut,
+    "mdl_alias": mdls.mdl_alias,
+    "mdl_flags": mdls.mdl_flags,
+    "mdl_large_page": mdls.mdl_large_page,
+    "mdl_transition": mdls.mdl_transition,
+    "chain_third": mdls.chain_third,
+    "double_lock": mdls.double_lock,
+    "mdl_copy": mdls.mdl_copy,
+    "copy_uncounted": mdls.copy_uncounted,
+    "edited_mdl": mdls.edited_mdl,
+    "edited_unlocked": mdls.edited_unlocked,
+    "refuted_by_count": mdls.refuted_by_count,
+    "shared_pages": mdls.shared_pages,
+    "freed_in_pool": leftovers.freed_in_pool,
+    "segment_heap_unknown": leftovers.segment_heap_unknown,
+    "unowned": leftovers.unowned,
+    "freed_strangers": leftovers.freed_strangers,
+    "one_page_stale": leftovers.one_page_stale,
+    "one_page_none": leftovers.one_page_none,
 }
-FIRST_BUILD = {"ioring": 22000}  # stories that older kernels cannot tell
+# Stories that only some kernels can tell: (first build, last build). Pool headers tell free blocks up to 17763.
+EVER = 1 << 31
+TOLD_BY = {"ioring": (22000, EVER), "freed_in_pool": (0, 17763), "segment_heap_unknown": (18362, EVER)}
+LARGE_POOL = {"mdl_large_page": True, "mdl_cut": False}  # chance decides for all others
+EXTRA_FRAMES = {f"pages_{count}": count for count in mdls.SIZES if count > 1000}
 NAMES: tuple[str, ...] = tuple(STORIES)
 MORE: tuple[str, ...] = tuple(MORE_STORIES)  # harder ones, kept apart so that a reader can take them on one by one
 BUILDS: tuple[int, ...] = (17763, 19041, 22000)
@@ -58,7 +83,8 @@ ALL_BUILDS: tuple[int, ...] = (7601, 9600, 14393, 17763, 19041, 22000, 26100, 23
 
 def builds_of(name: str) -> tuple[int, ...]:
     """The builds that can tell a story."""
-    return tuple(b for b in ALL_BUILDS if b >= FIRST_BUILD.get(name, 0))
+    first, last = TOLD_BY.get(name, (0, EVER))
+    return tuple(b for b in ALL_BUILDS if first <= b <= last)
 
 
 def build(
@@ -76,6 +102,12 @@ def build(
     story = STORIES.get(name) or MORE_STORIES.get(name)
     if story is None:
         raise ValueError(f"no scenario {name!r}; there are {', '.join(NAMES + MORE)}")
-    stage = Stage(name, build, seed, genuine=genuine, images=images, layout_seed=layout_seed)
+    first, last = TOLD_BY.get(name, (0, EVER))
+    if not first <= build <= last:
+        raise ValueError(f"{name} needs a build from {first} to {last}")
+    stage = Stage(
+        name, build, seed, genuine=genuine, images=images, layout_seed=layout_seed, frames=EXTRA_FRAMES.get(name, 0),
+        large_pool=LARGE_POOL.get(name),
+    )  # fmt: skip
     story(stage)
     return stage.finish()

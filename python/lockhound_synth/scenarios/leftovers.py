@@ -6,7 +6,7 @@ import struct
 
 from lockhound_synth import io, packets, processes
 from lockhound_synth.packets import CONTROL, READ, Slot
-from lockhound_synth.truth import FREED_LOCKED
+from lockhound_synth.truth import FREED_LOCKED, UNKNOWN
 
 from .pending import guilty_device, send
 from .stage import Stage
@@ -110,3 +110,118 @@ def no_mdl(stage: Stage) -> None:
         machine.space.write(block, rng.randbytes(0x40))
     send(stage, stage.others[0], device, packets.make_mdl(machine, stage.others[0], 2), linked="thread")
     stage.kind = "unattributed"
+
+
+def _old_pointers(stage: Stage, mdl: packets.Mdl) -> None:
+    """What an MDL leaves behind: a completed packet of an innocent driver that still holds its address."""
+    machine = stage.machine
+    other = guilty_device(stage)[1]
+    slot = Slot(other, CONTROL, file=io.make_file(machine, other), control=packets.PENDING_RETURNED)
+    done = packets.make_irp(machine, [slot], 1, mdl=mdl, linked="none")
+    packets.complete(machine, done)
+    stage.note_irp(done, "completed", other, label=False)
+
+
+def freed_in_pool(stage: Stage) -> None:
+    """The MDL was too long for the lookaside list: its block went back to the pool while it was locked."""
+    stage.description = "the MDL lies in a pool block that its header calls free"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    mdl = packets.make_mdl(machine, victim, rng.randrange(packets.FIXED_PAGES + 1, 60), mapped=False)
+    stage.charge(mdl, None, state=FREED_LOCKED)
+    gap = machine.nonpaged.alloc(0x100, b"Mdl ")
+    machine.nonpaged.free(gap)
+    packets.free_to_pool(machine, mdl, gap)
+    _old_pointers(stage, mdl)
+    stage.kind = "unattributed"
+
+
+def segment_heap_unknown(stage: Stage) -> None:
+    """A block of the segment heap does not say whether it is free, nothing points to it, and the frames' counts are not here."""
+    stage.description = "whether the MDL's block is free can't be told, and its frames' reference counts were not captured"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    mdl = packets.make_mdl(machine, victim, rng.randrange(packets.FIXED_PAGES + 1, 60), mapped=False)
+    stage.charge(mdl, None, state=UNKNOWN)
+    _old_pointers(stage, mdl)
+    stage.lose_counts(mdl)
+    stage.kind = "insufficient"
+
+
+def unowned(stage: Stage) -> None:
+    """A lock that stands, by the frames' counts, and nothing at all points to its MDL."""
+    stage.description = "nothing points to the MDL; its frames' counts say that the lock stands"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    mdl = packets.make_mdl(machine, victim, rng.randrange(packets.FIXED_PAGES + 1, 60), mapped=False)
+    stage.charge(mdl, None)
+    _old_pointers(stage, mdl)
+    stage.kind = "unattributed"
+
+
+def freed_strangers(stage: Stage) -> None:
+    """Next of freed MDLs leads to strangers: on the list to another process's, from a stale one into a live chain."""
+    stage.description = "the freed MDL's Next leads to MDLs of other processes, and a stale one's into a live chain"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    other = guilty_device(stage)[1]
+    mdl = packets.make_mdl(machine, victim, rng.randrange(1, packets.FIXED_PAGES + 1), mapped=False)
+    stage.charge(mdl, None, state=FREED_LOCKED)
+    # Both lists, so that whichever it lies on it has a stranger behind it: entry N goes to list N mod 2.
+    packets.free_mdl(machine, mdl)
+    for _ in range(5):
+        stranger = packets.make_mdl(machine, rng.choice(stage.others), rng.randrange(1, 9), mapped=False)
+        packets.free_mdl(machine, stranger)
+    first = packets.make_mdl(machine, stage.others[0], 3)
+    second = packets.make_mdl(machine, stage.others[0], 5)
+    packets.link_mdls(machine, first, second)
+    send(stage, stage.others[0], other, first, linked="thread")
+    stage.hold(second, other.driver)
+    stale = packets.make_mdl(machine, victim, rng.randrange(24, 40), locked=False, next_mdl=first.address)
+    stage.consider(stale, "unlocked")
+    _old_pointers(stage, mdl)
+    stage.kind = "unattributed"
+
+
+def one_page_stale(stage: Stage) -> None:
+    """One page is missing, and many old MDLs of one page would balance the books as well as the true one."""
+    stage.description = "P3 is 1: one true MDL of one page among many stale ones that balance too"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    guilty, device = guilty_device(stage)
+    mdl = packets.make_mdl(machine, victim, 1)
+    irp = send(stage, victim, device, mdl)
+    stage.charge(mdl, guilty)
+    stage.note_irp(irp, "pending", device)
+    stage.name(guilty, 1)
+    _one_page_each(stage, rng.randrange(3, 7))
+
+
+def one_page_none(stage: Stage) -> None:
+    """One page is missing and no MDL tells of it: none of the stale ones may be taken for it because the sum fits."""
+    stage.description = "P3 is 1 and no MDL stands for it; stale MDLs of one page would balance"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    _, frames = processes.user_pages(machine, victim, 1)
+    machine.pins[frames[0]] = 1
+    victim.locked, stage.without_mdl = 1, 1
+    _one_page_each(stage, rng.randrange(3, 7))
+    stage.kind = "unattributed"
+
+
+def _one_page_each(stage: Stage, count: int) -> None:
+    """Stale MDLs of one page with old packets of innocents, and two that even say locked, over free frames."""
+    machine, rng = stage.machine, stage.rng
+    victim = stage.victim
+    if victim is None:
+        raise ValueError("the victim comes first")
+    for number in range(count):
+        old = packets.make_mdl(machine, victim, 1, locked=False)
+        stage.consider(old, "unlocked")
+        if number < 2:
+            _old_pointers(stage, old)
+        if rng.random() < 0.5:
+            packets.free_mdl(machine, old)
+    block = machine.nonpaged.alloc(0x100, b"Ktrc")
+    for at in (block + 0x18, block + 0x88):
+        stage.consider(packets.make_refuted(machine, victim, 1, at=at, tag=b"Ktrc"), "refuted")

@@ -209,8 +209,6 @@ def ioring(stage: Stage) -> None:
     """A read submitted by an I/O ring: where the status block's address stands, the packet names the ring's kernel context."""
     stage.description = "a packet of an I/O ring: a kernel pointer stands where a user's status block would"
     machine, rng = stage.machine, stage.rng
-    if machine.build < 22000:
-        raise ValueError("I/O rings are there from build 22000 on")
     victim = stage.make_victim()
     guilty, device = guilty_device(stage)
     file = io.make_file(machine, device)

@@ -39,13 +39,18 @@ class Stage:
 
     def __init__(
         self, scenario: str, build: int, seed: int, *, genuine: bool = False, images: Mapping[str, LoadedImage] | None = None,
-        layout_seed: int | None = None, frames: int = 0,
+        layout_seed: int | None = None, frames: int = 0, large_pool: bool | None = None,
     ) -> None:  # fmt: skip
         self.scenario = scenario
         # Each scenario gets addresses of its own from the same seed.
         own = sum(scenario.encode())
         self.machine = Machine(
-            build, seed * 1000 + own, genuine=genuine, frames=frames, layout_seed=None if layout_seed is None else layout_seed * 1000 + own
+            build,
+            seed * 1000 + own,
+            genuine=genuine,
+            frames=frames,
+            large_pool=large_pool,
+            layout_seed=None if layout_seed is None else layout_seed * 1000 + own,
         )
         self.machine.images = [image.renamed(name) for name, image in sorted((images or {}).items())]
         self.seed = seed
@@ -84,6 +89,8 @@ class Stage:
         self.later: dict[str, Any] | None = None
         self.cast: list[Driver] = []  # drivers whose objects are evidence
         self.guilty: list[Driver] = []
+        self.explained_range: tuple[int, int] | None = None  # where copies can't be told from locks
+        self.aliases: dict[str, str] = {}
         self.blamed: Driver | None = None  # whose name the kernel puts on the blue screen
         if self.rng.random() < 0.3:
             self.current = self.system  # the last reference went in a worker thread
@@ -105,13 +112,13 @@ class Stage:
         self.machine.label("eprocess", self.victim.address)
         return self.victim
 
-    def charge(self, mdl: Mdl, holder: Driver | None, *, state: str = LOCKED, label: str = "") -> None:
-        """Enters a standing lock in the ledger."""
+    def charge(self, mdl: Mdl, holder: Driver | None, *, state: str = LOCKED, label: str = "", pages: int = 0) -> None:
+        """Enters a standing lock in the ledger; pages where the structure tells of fewer than were locked."""
         number = len(self.ledger)
         self.ledger.append(
             {
                 "address": hexadecimal(mdl.address),
-                "pages": mdl.pages,
+                "pages": pages or mdl.pages,
                 "state": state,
                 "holder": holder.module.name if holder else None,
             }
@@ -124,6 +131,15 @@ class Stage:
 
     def consider(self, mdl: Mdl, why: str) -> None:
         self.considered.append({"address": hexadecimal(mdl.address), "why": why})
+
+    def lose_counts(self, mdl: Mdl) -> None:
+        """The pages with the PFN entries of an MDL's frames were not captured."""
+        size = self.machine.layouts["MMPFN"].size
+        entries = [self.machine.pfn_database + pfn * size for pfn in mdl.frames]
+        for page in sorted({at & ~0xFFF for first in entries for at in (first, first + size - 1)}):
+            label = f"counts:{sum(1 for known in self.machine.labels if known.startswith('counts:'))}"
+            self.machine.label(label, page)
+            self.missing.append(label)
 
     def note_irp(self, irp: Irp, state: str, device: Device | None, *, label: bool = True) -> None:
         if label:
@@ -255,6 +271,8 @@ class Stage:
         ledger: dict[str, Any] = {"charged": charged, "explained": explained, "unexplained": None, "mdls": self.ledger}
         if charged is not None:
             ledger["unexplained"] = max(0, charged - explained)
+        if self.explained_range is not None:
+            ledger["explained_range"] = list(self.explained_range)
         return Truth(
             scenario=self.scenario,
             build=machine.build,
@@ -282,6 +300,7 @@ class Stage:
             processes=[_describe(p) for p in machine.processes],
             decoys=[{"kind": d.kind, "physical": hexadecimal(d.physical), "value": hexadecimal(d.value)} for d in machine.decoys],
             absent_labels=list(self.missing),
+            aliases=self.aliases,
             exit_status=EXIT[self.kind],
             later=self.later,
         )
