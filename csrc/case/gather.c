@@ -342,6 +342,19 @@ static lh_status link_masters(lhi_case *c, lh_error *err)
     return status;
 }
 
+/* Of several addresses the one that a packet uses is the one to show. */
+static void prefer_named_address(lhi_case *c)
+{
+    for (size_t i = 0; i < c->packet_count; i++) {
+        const lhi_packet *packet = &c->packets[i];
+        if (packet->mdl == LHI_NONE || packet->irp->state != LHI_IRP_PENDING)
+            continue;
+        lhi_record *record = &c->records[packet->mdl];
+        if (lhi_vec_find(&record->addresses, packet->irp->mdl) != SIZE_MAX)
+            record->mdl.address = packet->irp->mdl;
+    }
+}
+
 static lh_status by_mdl_address(lhi_case *c, lh_error *err)
 {
     /* Packets found as pieces of a master: the record that their MdlAddress names, if it is one of ours. */
@@ -393,6 +406,8 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err)
     }
     if (status == LH_OK)
         status = by_mdl_address(c, err);
+    if (status == LH_OK)
+        prefer_named_address(c);
     lhi_free(g.needles);
     lhi_map_free(&g.records);
     lhi_map_free(&g.packets);

@@ -89,7 +89,7 @@ static lh_status judge_managers(lhi_case *c, size_t record, const size_t *packet
     r->judged_packet = end.packet;
     settle(r, end.outcome, end.why);
     if (end.outcome == LHI_OUTCOME_NAMED || end.outcome == LHI_OUTCOME_KERNEL)
-        return lhi_case_name(c, end.party, r->copy ? 0 : r->mdl.pages, 0) ? LH_OK : lhi_fail_memory(err);
+        return lhi_case_name(c, end.party, r->mdl.pages, 0) ? LH_OK : lhi_fail_memory(err);
     return LH_OK;
 }
 
@@ -175,21 +175,39 @@ static lh_status judge_made(lhi_case *c, size_t record, const size_t *packets, s
                packet->irp->state == LHI_IRP_PENDING
                    ? "it made the packet, locked its pages and owes the unlock, wherever the packet waits"
                    : "its own packet is back with it, and the pages are still locked");
-        if (!lhi_case_name(c, packet->maker, r->copy ? 0 : r->mdl.pages, 0))
+        if (!lhi_case_name(c, packet->maker, r->mdl.pages, 0))
             return lhi_fail_memory(err);
     }
     return LH_OK;
 }
 
-static void judge_without_packet(lhi_case *c, lhi_record *r)
+/* Nothing anywhere points to it but packets that are over, and it is a block of its own, which no pointer to
+ * a larger one could mean.
+ */
+static bool is_unowned(const lhi_case *c, const lhi_record *r)
 {
-    if (lhi_case_could_hide(c))
+    lhi_pool_block block = {0};
+    lhi_pool_block_at(c->kernel, r->mdl.address, &block);
+    return r->other_pointers == 0 && r->predecessors.count == 0 && block.found &&
+           block.body == r->mdl.address;
+}
+
+/* No packet that counts names it. */
+static bool judge_without_packet(lhi_case *c, lhi_record *r)
+{
+    if (lhi_case_could_hide(c)) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "no packet names it, and one may lie in a page that is not in this dump");
-    else
+    } else if (r->state == LH_MDL_UNKNOWN) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT, "no packet names it, and whether it was freed can't be told");
+    } else if (is_unowned(c, r)) {
+        settle(r, LHI_OUTCOME_UNATTRIBUTED, "nothing in this dump points to the MDL any more");
+        return true;
+    } else {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "no packet names it, and who else keeps a pointer to it is not asked by this version");
-    /* A failed allocation shows as the missing row of a rule; the caller checks the arena and the vectors. */
+    }
+    return lhi_case_skip_rule(c, holders_rule, holders_needs);
 }
 
 static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
@@ -226,8 +244,7 @@ static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
     }
     if (made)
         return judge_made(c, record, packets, count, err);
-    judge_without_packet(c, r);
-    return lhi_case_skip_rule(c, holders_rule, holders_needs) ? LH_OK : lhi_fail_memory(err);
+    return judge_without_packet(c, r) ? LH_OK : lhi_fail_memory(err);
 }
 
 lh_status lhi_case_judge(lhi_case *c, lh_error *err)

@@ -108,21 +108,66 @@ static int by_content(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* Lowest reference count of the frames; 0 where one is not known. */
+/* Lowest reference count of the frames; 0 where it proves nothing: not known, or of shared pages. */
 static uint64_t least_references(const lhi_case *c, const lhi_record *record)
 {
     uint64_t frames[64], least = UINT64_MAX;
-    size_t wanted = record->mdl.pages < 64 ? (size_t)record->mdl.pages : 64;
-    size_t got = lhi_mdl_frames(c->kernel, &record->mdl, 0, frames, wanted);
-    for (size_t i = 0; i < got; i++) {
-        lhi_pfn_entry entry = {0};
-        lhi_pfn_read(c->kernel, frames[i], &entry);
-        if (entry.absence != LH_PRESENT)
-            return 0;
-        if (entry.references < least)
-            least = entry.references;
+    if (record->frames_unknown || record->frames_private != record->mdl.pages)
+        return 0;
+    for (uint64_t first = 0; first < record->mdl.pages; first += 64) {
+        size_t wanted = record->mdl.pages - first < 64 ? (size_t)(record->mdl.pages - first) : 64;
+        size_t got = lhi_mdl_frames(c->kernel, &record->mdl, first, frames, wanted);
+        for (size_t i = 0; i < got; i++) {
+            lhi_pfn_entry entry = {0};
+            lhi_pfn_read(c->kernel, frames[i], &entry);
+            if (entry.absence != LH_PRESENT)
+                return 0;
+            if (entry.references < least)
+                least = entry.references;
+        }
     }
-    return got ? least : 0;
+    return least == UINT64_MAX ? 0 : least;
+}
+
+/* Which of several descriptions of the same pages is most likely the lock: one that a pending packet names,
+ * then one that is a pool block of its own. */
+static unsigned rank(const lhi_case *c, const lhi_record *record)
+{
+    lhi_pool_block block = {0};
+    if (has_pending_packet(c, record, 8))
+        return 2;
+    lhi_pool_block_at(c->kernel, record->mdl.address, &block);
+    return block.found && block.body == record->mdl.address;
+}
+
+/* One group of records that describe the same pages: `locks` of them stand, the rest are copies of the
+ * structure. */
+static void settle_group(lhi_case *c, const lhi_twin *twins, size_t count)
+{
+    uint64_t locks = least_references(c, &c->records[twins[0].index]);
+    bool counted = locks != 0;
+    uint64_t standing = 0, named = 0;
+    for (size_t i = 0; i < count; i++)
+        named += rank(c, &c->records[twins[i].index]) == 2;
+    if (locks < named)
+        locks = named; /* each pending packet has a lock of its own */
+    if (locks == 0)
+        locks = 1;
+    for (int want = 2; want >= 0; want--) {
+        for (size_t i = 0; i < count; i++) {
+            lhi_record *record = &c->records[twins[i].index];
+            if (rank(c, record) != (unsigned)want)
+                continue;
+            if (standing < locks) {
+                standing++;
+            } else {
+                record->copy = true;
+                record->in_ledger = false;
+                if (!counted)
+                    c->explained_most += record->mdl.pages;
+            }
+        }
+    }
 }
 
 /* The same pages described twice: two locks, or a driver's copy of the structure. Only references tell. */
@@ -145,9 +190,8 @@ static lh_status find_copies(lhi_case *c, lh_error *err)
         while (end < count && twins[end].hash == twins[i].hash && twins[end].start == twins[i].start &&
                twins[end].offset == twins[i].offset && twins[end].count == twins[i].count)
             end++;
-        uint64_t locks = end - i > 1 ? least_references(c, &c->records[twins[i].index]) : 1;
-        for (size_t k = i + 1; k < end; k++)
-            c->records[twins[k].index].copy = k - i >= (locks ? locks : 1);
+        if (end - i > 1)
+            settle_group(c, twins + i, end - i);
         i = end;
     }
     lhi_free(twins);
@@ -176,14 +220,10 @@ lh_status lhi_case_liveness(lhi_case *c, lh_error *err)
             record->state = LH_MDL_UNKNOWN;
     }
     lh_status status = find_copies(c, err);
-    for (size_t i = 0; i < c->record_count; i++) {
-        const lhi_record *record = &c->records[i];
-        if (!record->in_ledger)
-            continue;
-        c->explained_most += record->mdl.pages;
-        if (!record->copy)
-            c->explained += record->mdl.pages;
-    }
+    for (size_t i = 0; i < c->record_count; i++)
+        if (c->records[i].in_ledger)
+            c->explained += c->records[i].mdl.pages;
+    c->explained_most += c->explained;
     c->explained_least = c->explained;
     c->unexplained = c->charged_known && c->charged > c->explained ? c->charged - c->explained : 0;
     return status;

@@ -98,7 +98,8 @@ static void score_record(lhi_scoring *s, const lhi_record *r, size_t party_index
           "reference counts agree that the pages are locked");
     weigh(s, r->frames_unknown != 0, 0.97, "frames", "reference counts of its frames are not in this dump");
     weigh(s, r->state == LH_MDL_UNKNOWN, 0.9, "liveness", "whether the MDL was freed can't be told");
-    weigh(s, r->copy, 0.9, "copy", "another MDL describes the same pages");
+    weigh(s, c->explained_least != c->explained_most, 0.9, "copy",
+          "another structure describes the same pages, and reference counts do not tell a copy from a lock");
     weigh(s, party->driver.basis == LHI_NAME_UNLOADED, 0.85, "unloaded",
           "the driver has been unloaded; its name is from the kernel's record");
     weigh(s, party->driver.basis == LHI_NAME_OBJECT, 0.7, "name", "only the driver object's name is left");

@@ -191,8 +191,6 @@ static void ledger(lhi_case *c, lhi_node *root)
         lhi_tree_count(arena, row, "other_pointers", r->other_pointers);
         if (r->freed)
             lhi_tree_text(arena, row, "freed", r->freed_reason);
-        if (r->copy)
-            lhi_tree_bool(arena, row, "copy", true);
     }
 }
 
@@ -208,9 +206,13 @@ static void considered(lhi_case *c, lhi_node *root)
         lhi_node *row = lhi_tree_object(arena, list, NULL);
         lhi_report_place(c, row, r->mdl.address);
         lhi_tree_text(arena, row, "kind", "mdl");
-        lhi_tree_text(arena, row, "class", r->refuted ? "refuted" : lhi_mdl_class_name(r->mdl.klass));
+        lhi_tree_text(arena, row, "class",
+                      r->copy      ? "copy"
+                      : r->refuted ? "refuted"
+                                   : lhi_mdl_class_name(r->mdl.klass));
         lhi_tree_text(arena, row, "reason",
-                      r->refuted
+                      r->copy ? "another MDL describes the same pages, and only so many locks stand on them"
+                      : r->refuted
                           ? "a frame of it has no reference left in the PFN database: the lock does not stand"
                           : r->mdl.reason);
         lhi_tree_count(arena, row, "pages", r->mdl.pages);
