@@ -75,8 +75,9 @@ def make_driver(
     imports: tuple[str, ...] = (),
     file_version: tuple[int, int, int, int] | None = None,
     folder: str = "Driver",
+    shown: str = "",
 ) -> Driver:
-    """Loads NAME.sys and makes its driver object."""
+    """Loads NAME.sys and makes its driver object; shown is the name that the machine's own structures give it instead."""
     rng = machine.rng
     wanted = sorted({*COMMON, *imports})
     if file_version is None:
@@ -90,6 +91,8 @@ def make_driver(
             name = stem
     else:
         image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=file_version)
+    if shown:
+        name, image = shown, image.renamed(f"{shown}.sys")
     module = machine.load(image)
     shape = machine.layouts["DRIVER_OBJECT"]
     extension = machine.layouts["DRIVER_EXTENSION"].size

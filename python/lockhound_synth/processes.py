@@ -110,7 +110,7 @@ def fill_in(machine: Machine) -> None:
         record = Record(shape)
         listed = around.get(process.address + links, (0, 0))
         record.links("ActiveProcessLinks", *listed)
-        record.set("UniqueProcessId", process.pid).put("ImageFileName", process.name.encode()[:14])
+        record.set("UniqueProcessId", process.pid).put("ImageFileName", process.name.encode("latin-1")[:14])
         if "VmWorkingSetList" in shape:
             record.set("VmWorkingSetList", _fan_out(machine, process))
         record.set("NumberOfLockedPages", 0 if "VmWorkingSetList" in shape and machine.fanned_out else process.locked).set(

@@ -67,8 +67,15 @@ def candidates(of: Memory, process: int) -> Iterator[tuple[int, int, int]]:
         _, size, flags, _, _, start, length, offset = struct.unpack("<QHH4xQQQII", head)
         pages = (offset + length + 0xFFF) >> 12
         fits = size >= 0x30 + 8 * pages or size == 0x30 + 8 * pages & 0xFFFF  # 16 bits, unsigned
-        if start and start % 0x1000 == 0 and offset < 0x1000 and length and start + offset + length < USER_END and fits:
+        placed = start and start % 0x1000 == 0 and offset < 0x1000 and length and start + offset + length < USER_END
+        if placed and fits and in_ram(of, hit + 0x20):
             yield hit - 0x10, flags, pages
+
+
+def in_ram(of: Memory, array: int) -> bool:
+    """Whether the first frame of an array is one of the machine's."""
+    first = int.from_bytes(of.read(array, 8) or b"", "little")
+    return any(base <= first < base + count for base, count in of.raw.runs)
 
 
 def references(of: Memory, pfn: int) -> tuple[int, bool] | None:
@@ -123,6 +130,7 @@ def on_lists(of: Memory) -> set[int]:
         at = int.from_bytes(first or b"", "little") & ~0xF
         while at and at not in out:
             out.add(at)
+            assert len(out) < 1000
             at = int.from_bytes(of.read(at, 8) or b"", "little")
     return out
 
@@ -137,7 +145,7 @@ def packets_of(of: Memory, mdl: int) -> Iterator[tuple[int, int, int, int]]:
         count, current = head[0x42], head[0x43]
         (location,) = struct.unpack_from("<Q", head, 0xB8)
         arithmetic = location == hit - 8 + IRP_HEAD + (current - 1) * LOCATION
-        if kind != 6 or size < IRP_HEAD + count * LOCATION or not 1 <= current <= count + 2 or not arithmetic:
+        if kind != 6 or not count or size < IRP_HEAD + count * LOCATION or not 1 <= current <= count + 2 or not arithmetic:
             continue
         device = of.read(location + 0x28, 8) if current <= count else None
         yield hit - 8, count, current, int.from_bytes(device or b"", "little")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe.load import LoadedImage
 
-from . import absent, leftovers, made, mdls, origins, pending, splits, tracked
+from . import absent, hostile, leftovers, made, mdls, origins, pending, splits, tracked
 from .stage import Stage
 
 Story = Callable[[Stage], None]
@@ -68,6 +68,10 @@ MORE_STORIES: dict[str, Story] = {
     "freed_strangers": leftovers.freed_strangers,
     "one_page_stale": leftovers.one_page_stale,
     "one_page_none": leftovers.one_page_none,
+    "hostile_names": hostile.hostile_names,
+    "hostile_driver": hostile.hostile_driver,
+    "looping_lists": hostile.looping_lists,
+    "lying_counts": hostile.lying_counts,
 }
 # Stories that only some kernels can tell: (first build, last build). Pool headers tell free blocks up to 17763.
 EVER = 1 << 31

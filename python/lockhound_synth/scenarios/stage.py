@@ -3,7 +3,7 @@ writes the truth down and closes the machine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lockhound_synth import cpu, debugger_block, decoys, frames, io, processes
@@ -90,6 +90,7 @@ class Stage:
         self.cast: list[Driver] = []  # drivers whose objects are evidence
         self.guilty: list[Driver] = []
         self.explained_range: tuple[int, int] | None = None  # where copies can't be told from locks
+        self.afterwards: list[Callable[[], None]] = []  # what a story spoils in finished structures
         self.aliases: dict[str, str] = {}
         self.blamed: Driver | None = None  # whose name the kernel puts on the blue screen
         if self.rng.random() < 0.3:
@@ -98,16 +99,16 @@ class Stage:
 
     # Things stories make
 
-    def invent(self, *, imports: tuple[str, ...] = io.LOCKING) -> Driver:
-        """A driver of some vendor that does not exist."""
+    def invent(self, *, imports: tuple[str, ...] = io.LOCKING, shown: str = "") -> Driver:
+        """A driver of some vendor that does not exist; shown under another name."""
         version = (self.rng.randrange(1, 9), self.rng.randrange(20), self.rng.randrange(5000), self.rng.randrange(200))
-        driver = io.make_driver(self.machine, self.names.pop(), imports=imports, file_version=version)
+        driver = io.make_driver(self.machine, self.names.pop(), imports=imports, file_version=version, shown=shown)
         self.cast.append(driver)
         return driver
 
-    def make_victim(self) -> Process:
+    def make_victim(self, name: str = "") -> Process:
         """The process that ended with locked pages."""
-        name = self.rng.choice(VICTIMS)
+        name = name or self.rng.choice(VICTIMS)
         self.victim = processes.make_process(self.machine, name, next(self.pids), parent=self.others[-1].pid, alive=False)
         self.machine.label("eprocess", self.victim.address)
         return self.victim
@@ -188,6 +189,8 @@ class Stage:
         cpu.fill_in(machine, crash)
         debugger_block.fill_in(machine)
         processes.fill_in(machine)
+        for spoil in self.afterwards:
+            spoil()
         decoys.of_objects(machine, subject or self.others[1], crash)
         frames.fill_in(machine)
         if self.victim is None and subject is not None:
