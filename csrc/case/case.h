@@ -99,6 +99,7 @@ typedef struct lhi_coverage {
     lhi_region pool; /* regions in which kernel objects of this case lie */
     lhi_region images;
     lhi_region pfn;
+    lhi_region transition;   /* behind transition PTEs: trimmed, and not yet used for something else */
     lhi_region other;        /* stacks, system PTEs, caches, paged pool ... */
     uint64_t tables_missing; /* page tables of the kernel half that are not in the dump */
     uint64_t hits_unplaced;  /* hits in physical pages of which it is unknown whether the kernel maps them */

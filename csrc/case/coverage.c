@@ -104,6 +104,10 @@ static void visit(void *user, const lhi_mapping *mapping)
         cover->c->coverage.tables_missing++;
         return;
     }
+    if (mapping->transition) {
+        count(&cover->c->coverage.transition, mapping, mapping->pages);
+        return;
+    }
     uint64_t va = mapping->va, left = mapping->pages;
     while (left) {
         uint64_t end = 0;
@@ -149,5 +153,6 @@ bool lhi_case_pool_could_hide(const lhi_case *c)
 
 bool lhi_case_could_hide(const lhi_case *c)
 {
-    return lhi_case_pool_could_hide(c) || missing(&c->coverage.images) || missing(&c->coverage.other);
+    return lhi_case_pool_could_hide(c) || missing(&c->coverage.images) || missing(&c->coverage.other) ||
+           missing(&c->coverage.transition);
 }

@@ -141,8 +141,8 @@ static lh_status judge_made(lhi_case *c, size_t record, const size_t *packets, s
     }
     if (packet->maker == LHI_NONE) {
         settle(r,
-               absent(packet->maker_absence) || lhi_case_pool_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT
-                                                                            : LHI_OUTCOME_UNATTRIBUTED,
+               absent(packet->maker_absence) || lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT
+                                                                       : LHI_OUTCOME_UNATTRIBUTED,
                packet->maker_reason);
         return LH_OK;
     }

@@ -239,9 +239,14 @@ lh_status lhi_case_keepers(lhi_case *c, lh_error *err)
             continue;
         }
         /* Who can't make packets only watches them. */
-        if (lhi_case_can_split(c, k.maker[at]) != LHI_YES) {
+        lhi_answer can = lhi_case_can_split(c, k.maker[at]);
+        if (can != LHI_YES) {
+            if (can == LHI_UNKNOWN)
+                packet->maker_absence = LH_ABSENT_NOT_CAPTURED;
             packet->maker_reason =
-                "a driver keeps a pointer to it that imports no routine which makes packets";
+                can == LHI_UNKNOWN
+                    ? "whether the driver that keeps a pointer to it makes packets is not known"
+                    : "a driver keeps a pointer to it that imports no routine which makes packets";
             continue;
         }
         packet->maker = k.maker[at];

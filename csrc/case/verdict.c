@@ -208,9 +208,10 @@ static const char *main_reason(const lhi_case *c, lhi_outcome outcome)
 
 static uint64_t missing_pages(const lhi_case *c)
 {
-    const lhi_region *regions[] = {&c->coverage.pool, &c->coverage.images, &c->coverage.other};
+    const lhi_region *regions[] = {&c->coverage.pool, &c->coverage.images, &c->coverage.other,
+                                   &c->coverage.transition};
     uint64_t sum = 0;
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof regions / sizeof regions[0]; i++)
         sum += regions[i]->not_captured + regions[i]->clipped + regions[i]->not_ram;
     return sum;
 }

@@ -86,17 +86,19 @@ PyObject *lhi_py_column_of_bytes(lhi_py_state *state, PyObject *bytes, char form
 /* ---- dump.c and kernel.c: the handles. */
 typedef struct lhi_py_kernel lhi_py_kernel;
 typedef struct lhi_py_dump {
-    PyObject_HEAD lh_dump *handle; /* NULL once freed */
-    PyObject *keeper;              /* what the dump's bytes live in, or NULL */
-    PyObject *filename;            /* for error messages; or NULL */
-    size_t in_flight;              /* calls that run now */
-    bool closed;                   /* no new questions */
-    lhi_py_kernel *kernels;        /* those made from it, to free their handles with its own */
+    PyObject_HEAD
+    lh_dump *handle;        /* NULL once freed */
+    PyObject *keeper;       /* what the dump's bytes live in, or NULL */
+    PyObject *filename;     /* for error messages; or NULL */
+    size_t in_flight;       /* calls that run now */
+    bool closed;            /* no new questions */
+    lhi_py_kernel *kernels; /* those made from it, to free their handles with its own */
 } lhi_py_dump;
 struct lhi_py_kernel {
-    PyObject_HEAD lh_kernel *handle; /* NULL once freed */
-    lhi_py_dump *dump;               /* strong */
-    lhi_py_kernel *previous, *next;  /* in dump->kernels */
+    PyObject_HEAD
+    lh_kernel *handle;              /* NULL once freed */
+    lhi_py_dump *dump;              /* strong */
+    lhi_py_kernel *previous, *next; /* in dump->kernels */
 };
 extern PyType_Spec lhi_py_dump_spec, lhi_py_kernel_spec;
 /* Every question stands between these two. enter: 0, or -1 with ClosedError. leave frees a closed handle

@@ -2,7 +2,8 @@
 #include "python/binding.h"
 
 typedef struct cancel_object {
-    PyObject_HEAD lh_cancel *handle;
+    PyObject_HEAD
+    lh_cancel *handle;
 } cancel_object;
 
 static PyObject *cancel_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)

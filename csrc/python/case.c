@@ -111,10 +111,11 @@ PyObject *lhi_py_info_json(lhi_py_kernel *self, PyObject *arguments)
 
     if (!PyArg_ParseTuple(arguments, "zp:info_json", &path, &redact) || lhi_py_kernel_enter(state, self) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS status =
-        lh_kernel_info_json(self->handle, path, redact ? LH_RENDER_REDACT : 0, &text, &length, &err);
-    Py_END_ALLOW_THREADS result = status == LH_OK ? PyUnicode_DecodeUTF8(text, (Py_ssize_t)length, "replace")
-                                                  : lhi_py_dump_raise(state, self->dump, status, &err);
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_kernel_info_json(self->handle, path, redact ? LH_RENDER_REDACT : 0, &text, &length, &err);
+    Py_END_ALLOW_THREADS
+    result = status == LH_OK ? PyUnicode_DecodeUTF8(text, (Py_ssize_t)length, "replace")
+                             : lhi_py_dump_raise(state, self->dump, status, &err);
     lh_string_free(text);
     lhi_py_kernel_leave(self);
     return result;

@@ -4,7 +4,8 @@
 #include <string.h>
 
 typedef struct column_object {
-    PyObject_HEAD PyObject *owner;
+    PyObject_HEAD
+    PyObject *owner;
     const char *data; /* first item */
     Py_ssize_t count;
     Py_ssize_t stride; /* bytes from one item to the next; negative in a reversed slice */
@@ -53,11 +54,17 @@ PyObject *lhi_py_column(lhi_py_state *state, PyObject *owner, const void *data, 
 PyObject *lhi_py_column_of_bytes(lhi_py_state *state, PyObject *bytes, char format)
 {
     PyObject *column = NULL;
+    const Py_ssize_t item = size_of_format(format);
 
     if (!bytes)
         return NULL;
-    column = lhi_py_column(state, bytes, PyBytes_AsString(bytes),
-                           (size_t)PyBytes_Size(bytes) / (size_t)size_of_format(format), format);
+    if (item == 0) {
+        PyErr_SetString(PyExc_SystemError, "a column has no such format");
+        Py_DECREF(bytes);
+        return NULL;
+    }
+    column = lhi_py_column(state, bytes, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes) / (size_t)item,
+                           format);
     Py_DECREF(bytes);
     return column;
 }

@@ -171,9 +171,10 @@ static PyObject *dump_read(lhi_py_dump *self, PyObject *arguments)
         Py_XDECREF(bytes);
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS status = lh_dump_read_physical(self->handle, address, buffer, size, &done, &err);
-    Py_END_ALLOW_THREADS if (status != LH_OK)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_dump_read_physical(self->handle, address, buffer, size, &done, &err);
+    Py_END_ALLOW_THREADS
+    if (status != LH_OK) {
         if (!lhi_py_reader_raise(self->keeper))
             lhi_py_raise_partial(state, status, &err, self->filename, buffer, done);
         Py_CLEAR(bytes);
@@ -219,16 +220,18 @@ static PyObject *dump_runs(lhi_py_dump *self, PyObject *ignored)
     (void)ignored;
     if (lhi_py_dump_enter(state, self) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS status = go_through_runs(self->handle, NULL, NULL, 0, &count, &err);
-    Py_END_ALLOW_THREADS if (status == LH_OK)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    status = go_through_runs(self->handle, NULL, NULL, 0, &count, &err);
+    Py_END_ALLOW_THREADS
+    if (status == LH_OK) {
         pfns = PyMem_Calloc(count ? count : 1, sizeof *pfns);
         counts = PyMem_Calloc(count ? count : 1, sizeof *counts);
         if (!pfns || !counts) {
             PyErr_NoMemory();
             goto done;
         }
-        Py_BEGIN_ALLOW_THREADS status = go_through_runs(self->handle, pfns, counts, count, &count, &err);
+        Py_BEGIN_ALLOW_THREADS
+        status = go_through_runs(self->handle, pfns, counts, count, &count, &err);
         Py_END_ALLOW_THREADS
     }
     if (status != LH_OK) {
@@ -264,10 +267,11 @@ static PyObject *dump_without_pages(lhi_py_dump *self, PyObject *pfns_object)
         return NULL;
     if (lhi_py_dump_enter(state, self) < 0)
         goto done;
-    Py_BEGIN_ALLOW_THREADS status = lh_dump_without_pages(self->handle, pfns, count, &handle, &err);
-    Py_END_ALLOW_THREADS result = status == LH_OK
-                                      ? lhi_py_dump_wrap(state, handle, self->keeper, self->filename)
-                                      : lhi_py_dump_raise(state, self, status, &err);
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_dump_without_pages(self->handle, pfns, count, &handle, &err);
+    Py_END_ALLOW_THREADS
+    result = status == LH_OK ? lhi_py_dump_wrap(state, handle, self->keeper, self->filename)
+                             : lhi_py_dump_raise(state, self, status, &err);
     lhi_py_dump_leave(self);
 done:
     PyMem_Free(pfns);
@@ -296,10 +300,11 @@ static PyObject *dump_with_pages(lhi_py_dump *self, PyObject *arguments)
     if (lhi_py_dump_enter(state, self) < 0)
         goto done;
     buffer = PyBytes_AsString(bytes);
-    Py_BEGIN_ALLOW_THREADS status = lh_dump_with_pages(self->handle, pfns, buffer, count, &handle, &err);
-    Py_END_ALLOW_THREADS result = status == LH_OK
-                                      ? lhi_py_dump_wrap(state, handle, self->keeper, self->filename)
-                                      : lhi_py_dump_raise(state, self, status, &err);
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_dump_with_pages(self->handle, pfns, buffer, count, &handle, &err);
+    Py_END_ALLOW_THREADS
+    result = status == LH_OK ? lhi_py_dump_wrap(state, handle, self->keeper, self->filename)
+                             : lhi_py_dump_raise(state, self, status, &err);
     lhi_py_dump_leave(self);
 done:
     PyMem_Free(pfns);

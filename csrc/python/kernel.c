@@ -88,9 +88,10 @@ PyObject *lhi_py_kernel_open(lhi_py_dump *self, PyObject *ignored)
     (void)ignored;
     if (lhi_py_dump_enter(state, self) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS status = lh_kernel_open(self->handle, &handle, &err);
-    Py_END_ALLOW_THREADS kernel =
-        status == LH_OK ? wrap(state, self, handle) : lhi_py_dump_raise(state, self, status, &err);
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_kernel_open(self->handle, &handle, &err);
+    Py_END_ALLOW_THREADS
+    kernel = status == LH_OK ? wrap(state, self, handle) : lhi_py_dump_raise(state, self, status, &err);
     lhi_py_dump_leave(self);
     return kernel;
 }
@@ -157,9 +158,10 @@ static PyObject *kernel_read(lhi_py_kernel *self, PyObject *arguments)
         Py_XDECREF(bytes);
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS status = lh_kernel_read(self->handle, address, buffer, size, &done, &err);
-    Py_END_ALLOW_THREADS if (status != LH_OK)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_kernel_read(self->handle, address, buffer, size, &done, &err);
+    Py_END_ALLOW_THREADS
+    if (status != LH_OK) {
         if (!lhi_py_reader_raise(self->dump->keeper))
             lhi_py_raise_partial(state, status, &err, self->dump->filename, buffer, done);
         Py_CLEAR(bytes);
@@ -190,14 +192,12 @@ static PyObject *kernel_read_many(lhi_py_kernel *self, PyObject *arguments)
         goto done;
     buffer = PyBytes_AsString(data);
     absences = (uint8_t *)PyBytes_AsString(states);
-    Py_BEGIN_ALLOW_THREADS status =
-        lh_kernel_read_many(self->handle, addresses, count, size, buffer, absences, &err);
-    Py_END_ALLOW_THREADS if (status != LH_OK)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_kernel_read_many(self->handle, addresses, count, size, buffer, absences, &err);
+    Py_END_ALLOW_THREADS
+    if (status != LH_OK) {
         lhi_py_dump_raise(state, self->dump, status, &err);
-    }
-    else
-    {
+    } else {
         PyObject *column = lhi_py_column_of_bytes(state, Py_NewRef(states), 'B');
 
         result = column ? Py_BuildValue("ON", data, column) : NULL;
@@ -259,9 +259,10 @@ static PyObject *kernel_walk(lhi_py_kernel *self, PyObject *address_object)
 
     if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_kernel_enter(state, self) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS status = lh_kernel_walk(self->handle, address, &walk, &err);
-    Py_END_ALLOW_THREADS record =
-        status == LH_OK ? walk_record(&walk) : lhi_py_dump_raise(state, self->dump, status, &err);
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_kernel_walk(self->handle, address, &walk, &err);
+    Py_END_ALLOW_THREADS
+    record = status == LH_OK ? walk_record(&walk) : lhi_py_dump_raise(state, self->dump, status, &err);
     lhi_py_kernel_leave(self);
     return record;
 }
@@ -277,10 +278,11 @@ static PyObject *kernel_process(lhi_py_kernel *self, PyObject *address_object)
 
     if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_kernel_enter(state, self) < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS status = lh_kernel_get_process(self->handle, address, &process, &err);
-    Py_END_ALLOW_THREADS record = status == LH_OK
-                                      ? lhi_py_record(process_fields, COUNT_OF(process_fields), &process)
-                                      : lhi_py_dump_raise(state, self->dump, status, &err);
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_kernel_get_process(self->handle, address, &process, &err);
+    Py_END_ALLOW_THREADS
+    record = status == LH_OK ? lhi_py_record(process_fields, COUNT_OF(process_fields), &process)
+                             : lhi_py_dump_raise(state, self->dump, status, &err);
     lhi_py_kernel_leave(self);
     return record;
 }
@@ -340,10 +342,10 @@ static PyObject *kernel_map_physical(lhi_py_kernel *self, PyObject *addresses_ob
         PyErr_NoMemory();
         goto leave;
     }
-    Py_BEGIN_ALLOW_THREADS status =
-        lh_kernel_map_physical(self->handle, addresses, count, to, to_states, &err);
-    Py_END_ALLOW_THREADS if (status != LH_OK)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_kernel_map_physical(self->handle, addresses, count, to, to_states, &err);
+    Py_END_ALLOW_THREADS
+    if (status != LH_OK) {
         lhi_py_dump_raise(state, self->dump, status, &err);
         goto leave;
     }

@@ -13,11 +13,12 @@ static PyObject *open_source(lhi_py_state *state, lh_source *source, PyObject *k
     lh_error err = {0};
     lh_status status = LH_OK;
 
-    Py_BEGIN_ALLOW_THREADS status = lh_dump_open(source, &dump, &err);
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_dump_open(source, &dump, &err);
     lh_source_release(source);
-    Py_END_ALLOW_THREADS if (status != LH_OK) return lhi_py_reader_raise(keeper)
-        ? NULL
-        : lhi_py_raise(state, status, &err, filename);
+    Py_END_ALLOW_THREADS
+    if (status != LH_OK)
+        return lhi_py_reader_raise(keeper) ? NULL : lhi_py_raise(state, status, &err, filename);
     return lhi_py_dump_wrap(state, dump, keeper, filename);
 }
 
@@ -36,10 +37,13 @@ PyObject *lhi_py_open_file(PyObject *module, PyObject *arguments)
     if (!PyUnicode_FSConverter(filename, &encoded))
         return NULL;
     path = PyBytes_AsString(encoded);
-    Py_BEGIN_ALLOW_THREADS status =
-        lh_source_open_file(path, positioned ? LH_SOURCE_POSITIONED : LH_SOURCE_DEFAULT, &source, &err);
-    Py_END_ALLOW_THREADS if (status != LH_OK) lhi_py_raise(state, status, &err, filename);
-    else dump = open_source(state, source, NULL, filename);
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_source_open_file(path, positioned ? LH_SOURCE_POSITIONED : LH_SOURCE_DEFAULT, &source, &err);
+    Py_END_ALLOW_THREADS
+    if (status != LH_OK)
+        lhi_py_raise(state, status, &err, filename);
+    else
+        dump = open_source(state, source, NULL, filename);
     Py_DECREF(encoded);
     return dump;
 }

@@ -186,6 +186,7 @@ void lhi_report_coverage(lhi_case *c, lhi_node *root)
     region(c, regions, "pool", &coverage->pool);
     region(c, regions, "images", &coverage->images);
     region(c, regions, "pfn_database", &coverage->pfn);
+    region(c, regions, "transition", &coverage->transition);
     region(c, regions, "other", &coverage->other);
     lhi_tree_count(arena, object, "page_tables_missing", coverage->tables_missing);
     lhi_node *layout = lhi_tree_object(arena, object, "layout");

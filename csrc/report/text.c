@@ -233,6 +233,7 @@ static void coverage_lines(const lhi_page *page, const lhi_node *root)
     static const char *const names[][2] = {{"pool", "pool"},
                                            {"images", "driver images"},
                                            {"pfn_database", "PFN database"},
+                                           {"transition", "trimmed pages"},
                                            {"other", "other kernel memory"}};
     const lhi_node *coverage = lhi_tree_get(root, "coverage"), *regions = lhi_tree_get(coverage, "regions");
     heading(page, "Coverage");

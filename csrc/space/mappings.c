@@ -32,28 +32,28 @@ static void flush(listing *l)
     l->open.pages = 0;
 }
 
-static void emit(listing *l, uint64_t va, uint64_t pages, lh_absence state, bool uncached)
+static void emit(listing *l, uint64_t va, uint64_t pages, lh_absence state, bool uncached, bool transition)
 {
     uncached = uncached && state != LH_PRESENT;
     if (l->open.pages != 0 && l->open.state == state && l->open.uncached == uncached &&
-        l->open.va + l->open.pages * LHI_PAGE_SIZE == va) {
+        l->open.transition == transition && l->open.va + l->open.pages * LHI_PAGE_SIZE == va) {
         l->open.pages += pages;
         return;
     }
     flush(l);
-    l->open = (lhi_mapping){va, pages, state, uncached};
+    l->open = (lhi_mapping){va, pages, state, uncached, transition};
 }
 
 /* A page of `count` frames, cut where presence changes. The first frame of an absent stretch speaks for it.
  */
-static void emit_page(listing *l, uint64_t va, uint64_t frame, uint64_t count, bool uncached)
+static void emit_page(listing *l, uint64_t va, uint64_t frame, uint64_t count, bool uncached, bool transition)
 {
     while (count != 0) {
         lhi_run run = {0};
         uint64_t n = count;
         lh_absence state = LH_PRESENT;
         if (l->steps == 0) {
-            emit(l, va, count, LH_ABSENT_TABLE, false);
+            emit(l, va, count, LH_ABSENT_TABLE, false, false);
             return;
         }
         l->steps--;
@@ -69,7 +69,7 @@ static void emit_page(listing *l, uint64_t va, uint64_t frame, uint64_t count, b
                 state = lhi_pages_find(l->space->pages, frame, &run);
             }
         }
-        emit(l, va, n, state, uncached);
+        emit(l, va, n, state, uncached, transition);
         va += n * LHI_PAGE_SIZE;
         frame += n;
         count -= n;
@@ -115,7 +115,7 @@ static lh_status list_table(listing *l, uint64_t frame, int level, uint64_t base
         return status;
     if (entries == NULL) {
         emit(l, base + ((uint64_t)first << lhi_entry_shift(level)), (LHI_ENTRY_COUNT - first) * pages,
-             LH_ABSENT_TABLE, false);
+             LH_ABSENT_TABLE, false, false);
         return LH_OK;
     }
     if (l->steps <= UINT64_MAX - LHI_ENTRY_COUNT)
@@ -124,11 +124,12 @@ static lh_status list_table(listing *l, uint64_t frame, int level, uint64_t base
         uint64_t raw = lhi_u64(entries + 8 * (size_t)slot);
         uint64_t va = base + ((uint64_t)slot << lhi_entry_shift(level));
         lhi_entry entry = {0};
-        if ((raw & 1) == 0)
+        if (raw == 0)
             continue;
         lhi_entry_decode(l->space->pages, raw, level, &entry);
         if (entry.kind == LHI_ENTRY_PAGE) {
-            emit_page(l, va, entry.frame, pages, (raw & UNCACHED) != 0);
+            emit_page(l, va, entry.frame, pages, !entry.transition && (raw & UNCACHED) != 0,
+                      entry.transition);
         } else if (entry.kind == LHI_ENTRY_TABLE &&
                    !(level == 4 && entry.frame == l->space->dtb / LHI_PAGE_SIZE)) {
             status = list_table(l, entry.frame, level - 1, va, err);

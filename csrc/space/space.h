@@ -64,7 +64,7 @@ lh_status lhi_reverse_map(const lhi_space *space, const uint64_t *frames, size_t
 size_t lhi_reverse_find(const lhi_reverse *map, uint64_t frame, size_t *first);
 void lhi_reverse_free(lhi_reverse *map);
 
-/* Every validly mapped range of the kernel half, merged: for coverage. */
+/* Every range of the kernel half that valid or transition PTEs map, merged: for coverage. */
 typedef struct lhi_mapping {
     uint64_t va;
     uint64_t pages;   /* 4 KiB pages, contiguous in va, one state */
@@ -73,6 +73,7 @@ typedef struct lhi_mapping {
                          large page the first of several absent frames tells the state of all */
     bool
         uncached; /* of an absent range: the entry maps it uncached or write-combining, as device memory is */
+    bool transition; /* mapped by a transition PTE: not valid for the processor, the frame has the content */
 } lhi_mapping;
 /* Calls visit for each; ascending va; the self-map region itself is left out. */
 lh_status lhi_space_mappings(const lhi_space *space, void (*visit)(void *user, const lhi_mapping *mapping),
