@@ -1,0 +1,94 @@
+"""Every other shape of packets and MDLs: the right driver or the right refusal, an exact ledger, and that with pages taken out."""
+
+from __future__ import annotations
+
+import random
+import unicodedata
+from typing import Any
+
+import pytest
+
+import lockhound as lh
+from lockhound_synth import scenarios
+
+from .machines import TYPES, case_of, dump_bytes, forged
+from .test_removed import judge
+
+HOME = scenarios.BUILDS
+PAIRS = 8
+
+
+def escaped(name: str | None) -> str | None:
+    """A module's name as the reader shows it: what is invisible or no character is spelt out."""
+    if name is None:
+        return None
+    out = ""
+    for character in name:
+        if character == "\\":
+            out += "\\\\"
+        elif unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+            out += f"\\u{ord(character):04x}"
+        else:
+            out += character
+    return out
+
+
+def drivers(verdict: Any) -> list[tuple[str | None, int]]:
+    return sorted((escaped(d["name"]), d["pages"]) for d in verdict["drivers"])
+
+
+def check(name: str, build: int, seed: int, kinds: tuple[int, ...]) -> None:
+    truth = forged(name, build, seed).truth
+    for kind in kinds:
+        case = case_of(dump_bytes(name, build, seed, kind))
+        where = f"{name} build {build} seed {seed} type {kind}: {case['verdict']['reason']}"
+        assert case["verdict"]["kind"] == truth.verdict["kind"], where
+        assert sorted((d["name"], d["pages"]) for d in case["verdict"]["drivers"]) == drivers(truth.verdict), where
+        rows = sorted((m["address"], m["pages"], m["state"], m["holder"]) for m in case["ledger"]["mdls"])
+        assert rows == sorted((m["address"], m["pages"], m["state"], escaped(m["holder"])) for m in truth.ledger["mdls"]), where
+        for key in ("charged", "explained", "unexplained", "explained_range"):
+            assert case["ledger"].get(key) == truth.ledger.get(key), f"{where} {key}"
+        named = {d["name"] for d in case["verdict"]["drivers"]}
+        assert not named & {escaped(n) for n in truth.innocents}, where
+
+
+@pytest.mark.parametrize("name", scenarios.MORE)
+def test_shape(name: str) -> None:
+    builds = [b for b in HOME if b in scenarios.builds_of(name)]
+    assert builds
+    for build in builds:
+        for seed in (0, 1):
+            check(name, build, seed, TYPES if seed == 0 else (6,))
+
+
+@pytest.mark.parametrize("name", scenarios.MORE)
+def test_shape_with_pages_taken_out(name: str) -> None:
+    builds = [b for b in HOME if b in scenarios.builds_of(name)]
+    build = builds[scenarios.MORE.index(name) % len(builds)]
+    machine = forged(name, build, 0)
+    wanted = drivers(machine.truth.verdict)
+    rng = random.Random(name)
+    pages = sorted(set(machine.evidence_pages.values()) - machine.missing)
+    sets = [[p] for p in pages] + [rng.sample(pages, 2) for _ in range(PAIRS)]
+    with lh.open(dump_bytes(name, build, 0, 6)) as dump:
+        for pfns in sets:
+            got = judge(dump, pfns)
+            if got.kind == "driver":
+                assert got.names <= {n for n, _ in wanted}, (name, build, pfns)
+            else:
+                assert got.kind in ("insufficient", machine.truth.verdict["kind"]), (name, build, pfns, got)
+
+
+@pytest.mark.parametrize("name", [*scenarios.NAMES, *scenarios.MORE])
+def test_same_verdict_at_other_addresses(name: str) -> None:
+    build = max(b for b in HOME if b in scenarios.builds_of(name))
+    first = scenarios.build(name, build=build, seed=3)
+    second = scenarios.build(name, build=build, seed=3, layout_seed=99)
+    assert first.header.dtb != second.header.dtb or first.pages != second.pages
+    verdicts = []
+    for machine, kind in ((first, 6), (second, 6), (second, 1)):
+        case = case_of(machine.to_bytes(kind))
+        verdicts.append(
+            (case["verdict"]["kind"], [(d["name"], d["pages"]) for d in case["verdict"]["drivers"]], case["ledger"]["explained"])
+        )
+    assert verdicts[0] == verdicts[1] == verdicts[2]
