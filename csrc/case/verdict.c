@@ -122,9 +122,9 @@ static void score_case(lhi_scoring *s)
           "the build is unknown: only structures that no known build changed are used");
     weigh(s, basis == LHI_LAYOUT_INFERRED, 0.9, "layout",
           "the build is unknown: offsets were inferred from the dump itself");
-    weigh(s, basis == LHI_LAYOUT_FACTS, 0.95, "layout",
+    weigh(s, basis == LHI_LAYOUT_FACTS && !kernel->probing.identity_failed, 0.95, "layout",
           "no symbols of this build are at hand: offsets are from published tables");
-    weigh(s, kernel->probing.identity_failed, 0.95, "layout",
+    weigh(s, kernel->probing.identity_failed, 0.9, "layout",
           "the layout of this build did not fit the dump: fields of processes were inferred anew");
 }
 

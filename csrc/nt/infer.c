@@ -19,71 +19,75 @@ static int ask_process(const lhi_witness *w, uint64_t offset)
 {
     const uint64_t apc = w->kernel->row.offsets[LHI_F_KTHREAD_ApcState];
     int agree = 0;
+    int against = 0;
     if (apc != LHI_NO_OFFSET && offset == apc + APC_PROCESS)
         return -1;
     for (size_t i = 0; i < w->thread_count; i++) {
         uint64_t value = 0;
         if (!word(w, w->threads[i].address + offset, &value))
             continue;
-        if (value != w->threads[i].process)
-            return -1;
-        agree++;
+        if (value == w->threads[i].process)
+            agree++;
+        else
+            against++;
     }
-    return agree;
+    return lhi_weigh(agree, against);
 }
 
 /* The process whose address space is in use: mostly the thread's own, in any case one. */
 static int ask_apc(const lhi_witness *w, uint64_t offset)
 {
     int agree = 0;
+    int against = 0;
     for (size_t i = 0; i < w->thread_count; i++) {
         uint64_t value = 0;
         if (!word(w, w->threads[i].address + offset + APC_PROCESS, &value))
             continue;
         int says = lhi_looks_like_process(w->kernel, value);
-        if (says < 0)
-            return -1;
-        agree += says;
+        agree += says > 0;
+        against += says < 0;
     }
-    return agree;
+    return lhi_weigh(agree, against);
 }
 
 static int ask_cid(const lhi_witness *w, uint64_t offset)
 {
     uint64_t seen[LHI_WITNESSES] = {0};
     int count = 0;
+    int against = 0;
     for (size_t i = 0; i < w->thread_count; i++) {
         uint64_t process = 0;
         uint64_t thread = 0;
         if (w->threads[i].pid == 0 || !word(w, w->threads[i].address + offset, &process) ||
             !word(w, w->threads[i].address + offset + 8, &thread))
             continue;
-        if (process != w->threads[i].pid || thread == 0 || thread % 4 != 0 || thread == process)
-            return -1;
-        for (int k = 0; k < count; k++) {
-            if (seen[k] == thread)
-                return -1;
-        }
-        seen[count++] = thread;
+        bool fits = process == w->threads[i].pid && thread != 0 && thread % 4 == 0 && thread != process;
+        for (int k = 0; k < count; k++)
+            fits = fits && seen[k] != thread;
+        if (fits)
+            seen[count++] = thread;
+        else
+            against++;
     }
-    return count;
+    return lhi_weigh(count, against);
 }
 
 static int ask_list(const lhi_witness *w, uint64_t offset)
 {
     int agree = 0;
+    int against = 0;
     for (size_t i = 0; i < w->thread_count; i++) {
         int says = lhi_list_holds(w->kernel, w->threads[i].address + offset);
-        if (says < 0)
-            return -1;
-        agree += says;
+        agree += says > 0;
+        against += says < 0;
     }
-    return agree;
+    return lhi_weigh(agree, against);
 }
 
 static int ask_stack_base(const lhi_witness *w, uint64_t offset)
 {
     int agree = 0;
+    int against = 0;
     for (size_t i = 0; i < w->thread_count; i++) {
         uint64_t limit = 0;
         uint64_t base = 0;
@@ -92,11 +96,12 @@ static int ask_stack_base(const lhi_witness *w, uint64_t offset)
                            LHI_F_KTHREAD_StackLimit, 8, &limit, &at) != LH_PRESENT ||
             !word(w, w->threads[i].address + offset, &base))
             continue;
-        if (!lhi_is_object(base, LHI_PAGE_SIZE) || base <= limit || base - limit > STACK_MOST)
-            return -1;
-        agree++;
+        if (lhi_is_object(base, LHI_PAGE_SIZE) && base > limit && base - limit <= STACK_MOST)
+            agree++;
+        else
+            against++;
     }
-    return agree;
+    return lhi_weigh(agree, against);
 }
 
 void lhi_settle_threads(lhi_witness *w)
@@ -107,17 +112,47 @@ void lhi_settle_threads(lhi_witness *w)
                               ? stated->thread_size - 16
                               : THREAD_MOST;
     lhi_witness_threads(w);
-    lhi_settle(w, &(lhi_question){
-                      LHI_F_KTHREAD_ApcState, ask_apc,
-                      stated->thread_apc_process > APC_PROCESS ? stated->thread_apc_process - APC_PROCESS : 0,
-                      0, 0, 0, 2, NULL, NULL});
-    lhi_settle(w, &(lhi_question){LHI_F_KTHREAD_Process, ask_process, 0, 0x100, 0x400, 8, 2, process_places,
-                                  "leads each thread to the process whose list it is on"});
-    lhi_settle(w,
-               &(lhi_question){LHI_F_KTHREAD_StackBase, ask_stack_base, stated->thread_stack_base, 0x30,
-                               0x300, 8, 2, NULL, "page aligned, a stack's length above the stack's limit"});
-    lhi_settle(w, &(lhi_question){LHI_F_ETHREAD_Cid, ask_cid, 0, 0x300, last, 8, 2, NULL,
-                                  "the process's identifier and one of its own in each thread"});
     lhi_settle(
-        w, &(lhi_question){LHI_F_ETHREAD_IrpList, ask_list, stated->thread_irp_list, 0, 0, 0, 2, NULL, NULL});
+        w,
+        &(lhi_question){
+            .field = LHI_F_KTHREAD_ApcState,
+            .ask = ask_apc,
+            .stated = stated->thread_apc_process > APC_PROCESS ? stated->thread_apc_process - APC_PROCESS : 0,
+            .least = 2,
+        });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_KTHREAD_Process,
+                      .ask = ask_process,
+                      .first = 0x100,
+                      .last = 0x400,
+                      .step = 8,
+                      .least = 2,
+                      .preferred = process_places,
+                      .source = "leads each thread to the process whose list it is on",
+                  });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_KTHREAD_StackBase,
+                      .ask = ask_stack_base,
+                      .stated = stated->thread_stack_base,
+                      .first = 0x30,
+                      .last = 0x300,
+                      .step = 8,
+                      .least = 2,
+                      .source = "page aligned, a stack's length above the stack's limit",
+                  });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_ETHREAD_Cid,
+                      .ask = ask_cid,
+                      .first = 0x300,
+                      .last = last,
+                      .step = 8,
+                      .least = 2,
+                      .source = "the process's identifier and one of its own in each thread",
+                  });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_ETHREAD_IrpList,
+                      .ask = ask_list,
+                      .stated = stated->thread_irp_list,
+                      .least = 2,
+                  });
 }

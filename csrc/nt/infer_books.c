@@ -50,6 +50,7 @@ static int ask_references(const lhi_witness *w, uint64_t offset)
     uint64_t frames[FRAMES_MOST] = {0};
     const size_t count = known_frames(w, frames);
     int agree = 0;
+    int against = 0;
     for (size_t i = 0; i < count; i++) {
         uint8_t bytes[4] = {0};
         uint64_t entry = 0;
@@ -57,19 +58,27 @@ static int ask_references(const lhi_witness *w, uint64_t offset)
         if (!lhi_pfn_address(w->kernel, frames[i], &entry) || entry > UINT64_MAX - 0x100 ||
             lhi_read(&w->kernel->space, entry + offset, bytes, sizeof bytes, &at) != LH_PRESENT)
             continue;
-        if (lhi_u16(bytes) == 0 || (bytes[2] & 7) != LOCATION_ACTIVE)
-            return -1;
-        agree++;
+        if (lhi_u16(bytes) != 0 && (bytes[2] & 7) == LOCATION_ACTIVE)
+            agree++;
+        else
+            against++;
     }
-    return agree;
+    return lhi_weigh(agree, against);
 }
 
 static void settle_frames(lhi_witness *w)
 {
     lhi_layout_row *row = &w->kernel->row;
     const uint64_t before = row->offsets[LHI_F_MMPFN_u3];
-    lhi_settle(w, &(lhi_question){LHI_F_MMPFN_u3, ask_references, 0, frame_shapes[1][0], frame_shapes[0][0],
-                                  8, 3, NULL, "frames in use have a reference and are marked active"});
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_MMPFN_u3,
+                      .ask = ask_references,
+                      .first = frame_shapes[1][0],
+                      .last = frame_shapes[0][0],
+                      .step = 8,
+                      .least = 3,
+                      .source = "frames in use have a reference and are marked active",
+                  });
     if (row->offsets[LHI_F_MMPFN_u3] == before)
         return;
     lhi_field_drop(row, LHI_F_MMPFN_PteAddress);
@@ -86,45 +95,33 @@ static void settle_frames(lhi_witness *w)
 /* ------------------------------------------------------------------ lookaside lists */
 
 /* Heads show themselves by tag and size (facts B.9). The pairs of the packets, then that of the MDLs. */
-static int heads_at(const lhi_witness *w, uint64_t prcb, uint64_t offset)
+static void heads_at(const lhi_witness *w, uint64_t prcb, uint64_t offset, int *agree, int *against)
 {
     uint8_t bytes[64] = {0};
     uint64_t at = 0;
-    int agree = 0;
-    bool mdls = false;
     if (lhi_read(&w->kernel->space, prcb + offset, bytes, sizeof bytes, &at) != LH_PRESENT)
-        return 0;
-    for (size_t i = 0; i < sizeof bytes / 8; i++) {
-        if (!lhi_is_object(lhi_u64(bytes + 8 * i), 16))
-            return -1;
-    }
+        return;
     for (size_t i = 0; i < sizeof bytes / 8; i++) {
         int says = lhi_is_list_head(w->kernel, lhi_u64(bytes + 8 * i), i >= 6);
-        if (says < 0)
-            return -1;
-        mdls = mdls || (says > 0 && i >= 6);
-        agree += says;
+        *agree += says > 0;
+        *against += says < 0;
     }
-    return mdls ? agree : 0;
 }
 
 static int ask_lists(const lhi_witness *w, uint64_t offset)
 {
     uint32_t processors = lhi_processor_count(w->kernel);
     int agree = 0;
+    int against = 0;
     if (processors > PROCESSORS_ASKED)
         processors = PROCESSORS_ASKED;
     for (uint32_t i = 0; i < processors; i++) {
         uint64_t prcb = 0;
         uint64_t at = 0;
-        if (lhi_processor(w->kernel, i, &prcb, &at) != LH_PRESENT || prcb > UINT64_MAX - 2 * PRCB_MOST)
-            continue;
-        int says = heads_at(w, prcb, offset);
-        if (says < 0)
-            return -1;
-        agree += says;
+        if (lhi_processor(w->kernel, i, &prcb, &at) == LH_PRESENT && prcb <= UINT64_MAX - 2 * PRCB_MOST)
+            heads_at(w, prcb, offset, &agree, &against);
     }
-    return agree;
+    return lhi_weigh(agree, against);
 }
 
 /* ------------------------------------------------------------------ module entries */
@@ -133,6 +130,7 @@ static int ask_stamp(const lhi_witness *w, uint64_t offset)
 {
     const lhi_modules *modules = &w->kernel->modules;
     int agree = 0;
+    int against = 0;
     for (size_t i = 0; i < modules->loaded && i < MODULES_MOST; i++) {
         lhi_image image;
         uint8_t bytes[4] = {0};
@@ -143,11 +141,12 @@ static int ask_stamp(const lhi_witness *w, uint64_t offset)
             lhi_read(&w->kernel->space, modules->items[i].entry + offset, bytes, sizeof bytes, &at) !=
                 LH_PRESENT)
             continue;
-        if (image.timestamp == 0 || lhi_u32(bytes) != image.timestamp)
-            return -1;
-        agree++;
+        if (image.timestamp != 0 && lhi_u32(bytes) == image.timestamp)
+            agree++;
+        else
+            against++;
     }
-    return agree;
+    return lhi_weigh(agree, against);
 }
 
 void lhi_settle_books(lhi_witness *w)
@@ -155,8 +154,22 @@ void lhi_settle_books(lhi_witness *w)
     const uint64_t stated = w->kernel->kdbg.offsets.prcb_size;
     const uint64_t prcb = stated >= 0x100 && stated <= PRCB_MOST ? stated : PRCB_MOST;
     settle_frames(w);
-    lhi_settle(w, &(lhi_question){LHI_F_KPRCB_PPLookasideList, ask_lists, 0, 0x40, prcb - 64, 8, 5, NULL,
-                                  "leads to heads with the tags and sizes of packets and MDLs"});
-    lhi_settle(w, &(lhi_question){LHI_F_KLDR_DATA_TABLE_ENTRY_TimeDateStamp, ask_stamp, 0, 0x6c, 0x100, 4, 2,
-                                  NULL, "the time stamp of the image's own header in every module"});
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_KPRCB_PPLookasideList,
+                      .ask = ask_lists,
+                      .first = 0x40,
+                      .last = prcb - 64,
+                      .step = 8,
+                      .least = 5,
+                      .source = "leads to heads with the tags and sizes of packets and MDLs",
+                  });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_KLDR_DATA_TABLE_ENTRY_TimeDateStamp,
+                      .ask = ask_stamp,
+                      .first = 0x6c,
+                      .last = 0x100,
+                      .step = 4,
+                      .least = 2,
+                      .source = "the time stamp of the image's own header in every module",
+                  });
 }

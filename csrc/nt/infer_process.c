@@ -30,15 +30,15 @@ static bool word(const lhi_witness *w, uint64_t address, uint64_t *out)
 static int ask_links(const lhi_witness *w, uint64_t offset)
 {
     int agree = 0;
+    int against = 0;
     for (size_t i = 0; i < w->link_count; i++) {
         int says = w->links[i] - LHI_KERNEL_HALF < offset
                        ? -1
                        : lhi_looks_like_process(w->kernel, w->links[i] - offset);
-        if (says < 0)
-            return -1;
-        agree += says;
+        agree += says > 0;
+        against += says < 0;
     }
-    return agree;
+    return lhi_weigh(agree, against);
 }
 
 /* Process identifiers are multiples of four, no two are the same, and one is that of System. */
@@ -69,6 +69,7 @@ static int ask_name(const lhi_witness *w, uint64_t offset)
 {
     static const uint8_t system[NAME_LENGTH] = "System";
     int agree = 0;
+    int against = 0;
     bool system_seen = false;
     for (size_t i = 0; i < w->process_count; i++) {
         uint8_t name[NAME_LENGTH] = {0};
@@ -79,12 +80,22 @@ static int ask_name(const lhi_witness *w, uint64_t offset)
             if (memcmp(name, system, NAME_LENGTH) != 0)
                 return -1;
             system_seen = true;
-        } else if (!lhi_is_file_name(name)) {
-            return -1;
         }
-        agree++;
+        if (lhi_is_file_name(name))
+            agree++;
+        else
+            against++;
     }
-    return system_seen ? agree : 0;
+    return system_seen ? lhi_weigh(agree, against) : 0;
+}
+
+/* Symbols give the field, and others of the structure were seen to be right: a value that does not fit says
+ * something about the process. */
+static bool certain(const lhi_witness *w, lhi_field field)
+{
+    const lhi_field_state *states = w->kernel->row.states;
+    return states[field].origin == LHI_FROM_TABLE && states[field].confidence == LHI_VERIFIED &&
+           states[LHI_F_EPROCESS_ImageFileName].probe == LHI_PROBE_AGREED;
 }
 
 static int ask_locked(const lhi_witness *w, uint64_t offset)
@@ -96,12 +107,15 @@ static int ask_locked(const lhi_witness *w, uint64_t offset)
         return 0;
     if (value != w->victim_pages)
         /* 24H2 counts elsewhere and may leave it 0 (facts A.5). */
-        return value == 0 && w->kernel->row.counters_pointer != LHI_NO_OFFSET ? 0 : -1;
+        return (value == 0 && w->kernel->row.counters_pointer != LHI_NO_OFFSET) ||
+                       certain(w, LHI_F_EPROCESS_NumberOfLockedPages)
+                   ? 0
+                   : -1;
     agree = 1;
     for (size_t i = 0; i < w->process_count; i++) {
         if (!word(w, w->processes[i] + offset, &value))
             continue;
-        if (ram != 0 && value > ram)
+        if (ram != 0 && value > ram && !certain(w, LHI_F_EPROCESS_NumberOfLockedPages))
             return -1;
         agree++;
     }
@@ -151,7 +165,7 @@ static int ask_trackers(const lhi_witness *w, uint64_t offset)
     uint64_t value = 0;
     if (w->victim == 0 || w->victim_trackers == 0 || !word(w, w->victim + offset, &value))
         return 0;
-    return value == w->victim_trackers ? 1 : -1;
+    return value == w->victim_trackers ? 1 : certain(w, LHI_F_EPROCESS_LockedPagesList) ? 0 : -1;
 }
 
 static void note_pids(lhi_witness *w)
@@ -176,6 +190,7 @@ static void distrust(lhi_witness *w)
     if (!failed)
         return;
     w->kernel->probing.identity_failed = true;
+    row->counters_pointer = row->counters_first = LHI_NO_OFFSET;
     for (int f = LHI_F_EPROCESS_UniqueProcessId; f <= LHI_F_EPROCESS_InheritedFromUniqueProcessId; f++) {
         if (row->states[f].probe == LHI_NOT_PROBED && row->states[f].origin != LHI_FROM_DUMP)
             lhi_field_drop(row, (lhi_field)f);
@@ -189,18 +204,39 @@ void lhi_settle_processes(lhi_witness *w)
     const uint64_t last = stated >= 0x100 && stated <= PROCESS_MOST ? stated - 8 : PROCESS_MOST;
     uint16_t preferred[2 * BEFORE_NAME + 1] = {0};
     size_t n = 0;
-    lhi_settle(w, &(lhi_question){LHI_F_EPROCESS_ActiveProcessLinks, ask_links, 0, LINKS_FIRST, last, 8, 2,
-                                  NULL, "the active process list: every entry leads to a process object"});
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_EPROCESS_ActiveProcessLinks,
+                      .ask = ask_links,
+                      .first = LINKS_FIRST,
+                      .last = last,
+                      .step = 8,
+                      .least = 2,
+                      .overrule = true,
+                      .source = "the active process list: every entry leads to a process object",
+                  });
     lhi_witness_processes(w);
     const uint64_t links = row->offsets[LHI_F_EPROCESS_ActiveProcessLinks];
     if (links == LHI_NO_OFFSET)
         return;
-    lhi_settle(w,
-               &(lhi_question){LHI_F_EPROCESS_UniqueProcessId, ask_pid, 0, links - 8, links - 8, 8, 2, NULL,
-                               "beside the list links, four in the System process, different in all"});
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_EPROCESS_UniqueProcessId,
+                      .ask = ask_pid,
+                      .first = links - 8,
+                      .last = links - 8,
+                      .step = 8,
+                      .least = 2,
+                      .source = "beside the list links, four in the System process, different in all",
+                  });
     note_pids(w);
-    lhi_settle(w, &(lhi_question){LHI_F_EPROCESS_ImageFileName, ask_name, 0, LINKS_FIRST, last - 8, 4, 2,
-                                  NULL, "\"System\" in the process with PID 4, a file name in all others"});
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_EPROCESS_ImageFileName,
+                      .ask = ask_name,
+                      .first = LINKS_FIRST,
+                      .last = last - 8,
+                      .step = 4,
+                      .least = 2,
+                      .source = "\"System\" in the process with PID 4, a file name in all others",
+                  });
     distrust(w);
     const uint64_t name = row->offsets[LHI_F_EPROCESS_ImageFileName];
     for (size_t i = 0; i < BEFORE_NAME && name != LHI_NO_OFFSET; i++) {
@@ -208,15 +244,42 @@ void lhi_settle_processes(lhi_witness *w)
             preferred[n++] = (uint16_t)(name - before_name[i]);
     }
     preferred[n] = LHI_NO_OFFSET;
-    lhi_settle(w, &(lhi_question){LHI_F_EPROCESS_NumberOfLockedPages, ask_locked, 0, links + 16,
-                                  name != LHI_NO_OFFSET ? name - 8 : last, 8, 1, preferred,
-                                  "equal to the bug check's count in the process that ended"});
-    lhi_settle(w, &(lhi_question){LHI_F_EPROCESS_ExitTime, ask_exit, 0, LINKS_FIRST, last, 8, 2, NULL,
-                                  "a time before the crash in the process that ended, none in System"});
-    lhi_settle(w, &(lhi_question){LHI_F_EPROCESS_Flags, ask_flags, 0, LINKS_FIRST, last, 4, 3, NULL,
-                                  "bits of an ending process set in the one that ended, clear in System"});
-    lhi_settle(w,
-               &(lhi_question){LHI_F_EPROCESS_LockedPagesList, ask_trackers, 0, links + 16, last, 8, 1, NULL,
-                               "equal to the bug check's fourth parameter in the process that ended"});
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_EPROCESS_NumberOfLockedPages,
+                      .ask = ask_locked,
+                      .first = links + 16,
+                      .last = name != LHI_NO_OFFSET ? name - 8 : last,
+                      .step = 8,
+                      .least = 1,
+                      .preferred = preferred,
+                      .source = "equal to the bug check's count in the process that ended",
+                  });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_EPROCESS_ExitTime,
+                      .ask = ask_exit,
+                      .first = LINKS_FIRST,
+                      .last = last,
+                      .step = 8,
+                      .least = 2,
+                      .source = "a time before the crash in the process that ended, none in System",
+                  });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_EPROCESS_Flags,
+                      .ask = ask_flags,
+                      .first = LINKS_FIRST,
+                      .last = last,
+                      .step = 4,
+                      .least = 3,
+                      .source = "bits of an ending process set in the one that ended, clear in System",
+                  });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_EPROCESS_LockedPagesList,
+                      .ask = ask_trackers,
+                      .first = links + 16,
+                      .last = last,
+                      .step = 8,
+                      .least = 1,
+                      .source = "equal to the bug check's fourth parameter in the process that ended",
+                  });
     distrust(w);
 }

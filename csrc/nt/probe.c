@@ -62,8 +62,11 @@ static void look(lhi_witness *w, const lhi_question *q)
 void lhi_settle(lhi_witness *w, const lhi_question *q)
 {
     lhi_layout_row *row = &w->kernel->row;
-    if (row->offsets[q->field] != LHI_NO_OFFSET) {
-        int says = q->ask(w, row->offsets[q->field]);
+    const lhi_field_state before = row->states[q->field];
+    const uint16_t offset = row->offsets[q->field];
+    bool open = false;
+    if (offset != LHI_NO_OFFSET) {
+        int says = q->ask(w, offset);
         if (says > 0)
             lhi_field_agreed(row, q->field);
         else if (says < 0)
@@ -73,13 +76,21 @@ void lhi_settle(lhi_witness *w, const lhi_question *q)
             lhi_field_drop(row, q->field);
         else if (q->stated != 0 && q->stated == row->offsets[q->field])
             lhi_field_agreed(row, q->field);
+        else
+            open = q->overrule;
     }
+    if (open)
+        lhi_field_drop(row, q->field);
     if (row->offsets[q->field] != LHI_NO_OFFSET)
         return;
     if (q->stated != 0 && q->ask(w, q->stated) >= 0)
         lhi_field_take(row, q->field, q->stated, LHI_FROM_BLOCK, "the kernel's debugger block states it");
     else
         look(w, q);
+    if (open && row->offsets[q->field] == LHI_NO_OFFSET) {
+        row->offsets[q->field] = offset;
+        row->states[q->field] = before;
+    }
 }
 
 /* ------------------------------------------------------------------ the whole row */

@@ -10,7 +10,7 @@
 void lhi_layout_probe(lh_kernel *kernel);
 
 /* Does a field lie at `offset`? The number of objects that say so; 0: nothing can be said (pages missing, no
- * such object); below 0: an object contradicts. */
+ * such object); below 0: objects contradict. */
 typedef int (*lhi_ask)(const lhi_witness *witness, uint64_t offset);
 
 typedef struct lhi_question {
@@ -20,8 +20,16 @@ typedef struct lhi_question {
     uint64_t first, last, step; /* where to look when nobody knows; step 0: nowhere */
     int least;                  /* objects that have to agree on an inferred offset */
     const uint16_t *preferred;  /* among several that agree: the only one of these; ended by LHI_NO_OFFSET */
+    bool overrule;              /* an inferred offset also replaces one that nothing speaks for or against */
     const char *source;         /* what an inferred offset rests on */
 } lhi_question;
+/* The answer from objects for and against. At a wrong offset hardly any object agrees, while a single one may
+ * be damaged: where most agree the offset is right, but that is not enough to infer it. */
+static inline int lhi_weigh(int agree, int against)
+{
+    return against == 0 ? agree : agree > against ? 1 : agree == 0 ? -1 : 0;
+}
+
 /* Probes what the row says, then takes what the block states, then looks. */
 void lhi_settle(lhi_witness *witness, const lhi_question *question);
 

@@ -49,9 +49,12 @@ static const char *origin_name(lhi_origin origin)
 
 static const char *probe_name(const lhi_field_state *state)
 {
-    return state->probe == LHI_PROBE_AGREED   ? "agreed"
-           : state->probe == LHI_PROBE_FAILED ? "contradicted"
-                                              : "not_probed";
+    if (state->probe == LHI_PROBE_FAILED)
+        return "contradicted";
+    if (state->origin == LHI_FROM_NOWHERE)
+        return NULL;
+    /* An inference is its own probe. */
+    return state->probe == LHI_PROBE_AGREED || state->origin == LHI_FROM_DUMP ? "agreed" : "not_probed";
 }
 
 void lhi_report_layout(lhi_case *c, lhi_node *coverage)

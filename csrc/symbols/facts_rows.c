@@ -24,6 +24,19 @@ static const lhi_fact thread_8[] = {
     {F(KTHREAD_Process), 0x220, V, b7},  {0, 0, 0, NULL},
 };
 
+/* Builds after 22000: what was frozen for so long probably still is; the stack's fields are known to be. */
+static const char b7_frozen[] = "the same from 8.0 to 22000";
+static const char b7_stack[] = "published offsets of all builds up to 28000";
+static const lhi_fact thread_after[] = {
+    {F(KTHREAD_StackBase), 0x38, V, b7_stack},
+    {F(KTHREAD_KernelStack), 0x58, V, b7_stack},
+    {F(KTHREAD_ApcState), 0x98, S, b7_frozen},
+    {F(KTHREAD_State), 0x184, S, b7_frozen},
+    {F(KTHREAD_Process), 0x220, S, b7_frozen},
+    {F(KTHREAD_ThreadListEntry), 0x2f8, S, b7_frozen},
+    {0, 0, 0, NULL},
+};
+
 /* MMPFN, 5.2 to 8.1 and from 10 on. */
 static const lhi_fact frames_6[] = {
     {F(MMPFN_PteAddress), 0x10, S, b8},
@@ -174,7 +187,6 @@ static const lhi_fact build_22621[] = {
 /* 24H2 generation. NumberOfLockedPages may stay 0 there: four counters elsewhere sum up (facts A.5). */
 static const char b7_24h2[] = "published types of the 24H2 generation, cross-checked on six fields";
 static const char real[] = "seen in nine public dumps of 26100";
-static const char b7_frozen[] = "the same from 8.0 to 22000";
 static const lhi_fact build_24h2[] = {
     PROCESS(0x1d0, 0x1d8, 0x1f4, 0x290, 0x2d0, 0x338, 0x370, 0x398, V, b7_24h2),
     {F(EPROCESS_UniqueProcessId), 0x1d0, V, real},
@@ -182,12 +194,7 @@ static const lhi_fact build_24h2[] = {
     {F(EPROCESS_ImageFileName), 0x338, V, real},
     {F(EPROCESS_CreateTime), 0x1f8, V, b7_24h2},
     {F(EPROCESS_ExitTime), 0x5c0, V, b7_24h2},
-    {F(KTHREAD_StackBase), 0x38, V, "published offsets of all builds up to 28000"},
-    {F(KTHREAD_KernelStack), 0x58, V, "published offsets of all builds up to 28000"},
     {F(KTHREAD_Process), 0x220, V, real},
-    {F(KTHREAD_ApcState), 0x98, S, b7_frozen},
-    {F(KTHREAD_State), 0x184, S, b7_frozen},
-    {F(KTHREAD_ThreadListEntry), 0x2f8, S, b7_frozen},
     {F(KPRCB_ProcessorState), 0x100, S, b9_near},
     {F(KPROCESSOR_STATE_ContextFrame), 0xf0, S, b9_near},
     {0, 0, 0, NULL},
@@ -212,19 +219,20 @@ static const lhi_fact_size sizes_24h2[] = {
     {LHI_SIZE_KPROCESS, 0x1c8}, {LHI_SIZE_LOCK_HEADER, 0x20}, {LHI_SIZE_LOCK_TRACKER, 0x90}, {0, 0},
 };
 
-static const lhi_fact *const of_9200[] = {build_9200, thread_8, frames_6, processor_old, NULL};
-static const lhi_fact *const of_10240[] = {build_10240,   thread_8,     frames_10, modules_10,
-                                           processor_old, trackers_old, NULL};
-static const lhi_fact *const of_10586[] = {build_10586,   thread_8,     frames_10, modules_10,
-                                           processor_old, trackers_old, NULL};
-static const lhi_fact *const of_15063[] = {build_15063,     thread_8,     frames_10, modules_10,
-                                           processor_15063, trackers_old, NULL};
-static const lhi_fact *const of_16299[] = {build_16299,     thread_8,          frames_10,      modules_10,
-                                           processor_15063, lock_header_16299, trackers_16299, NULL};
-static const lhi_fact *const of_22621[] = {build_22621,       thread_8,       frames_10, modules_10,
-                                           lock_header_16299, trackers_16299, NULL};
-static const lhi_fact *const of_24h2[] = {build_24h2,       frames_10,      modules_10,
-                                          lock_header_24h2, trackers_16299, NULL};
+/* Later groups override earlier ones. */
+static const lhi_fact *const of_9200[] = {thread_8, frames_6, processor_old, build_9200, NULL};
+static const lhi_fact *const of_10240[] = {thread_8,     frames_10,   modules_10, processor_old,
+                                           trackers_old, build_10240, NULL};
+static const lhi_fact *const of_10586[] = {thread_8,     frames_10,   modules_10, processor_old,
+                                           trackers_old, build_10586, NULL};
+static const lhi_fact *const of_15063[] = {thread_8,     frames_10,   modules_10, processor_15063,
+                                           trackers_old, build_15063, NULL};
+static const lhi_fact *const of_16299[] = {thread_8,          frames_10,      modules_10,  processor_15063,
+                                           lock_header_16299, trackers_16299, build_16299, NULL};
+static const lhi_fact *const of_22621[] = {thread_after,   frames_10,   modules_10, lock_header_16299,
+                                           trackers_16299, build_22621, NULL};
+static const lhi_fact *const of_24h2[] = {thread_after,   frames_10,  modules_10, lock_header_24h2,
+                                          trackers_16299, build_24h2, NULL};
 
 #define NO LHI_NO_OFFSET
 const lhi_facts_row lhi_facts_rows[] = {
