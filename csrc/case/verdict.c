@@ -117,8 +117,16 @@ static void score_case(lhi_scoring *s)
     weigh(s, c->charged_known && c->charged < c->explained, 0.8, "ledger",
           "the MDLs explain more pages than are charged");
     weigh(s, lhi_case_could_hide(c), 0.95, "coverage", "some kernel memory is not in this dump");
-    weigh(s, c->kernel->layout->basis == LHI_LAYOUT_STABLE, 0.9, "layout",
+    const lh_kernel *kernel = c->kernel;
+    const lhi_layout_basis basis = kernel->layout->basis;
+    weigh(s, basis == LHI_LAYOUT_STABLE, 0.9, "layout",
           "the build is unknown: only structures that no known build changed are used");
+    weigh(s, basis == LHI_LAYOUT_INFERRED, 0.9, "layout",
+          "the build is unknown: offsets were inferred from the dump itself");
+    weigh(s, basis == LHI_LAYOUT_FACTS && !kernel->probing.identity_failed, 0.95, "layout",
+          "no symbols of this build are at hand: offsets are from published tables");
+    weigh(s, kernel->probing.identity_failed, 0.9, "layout",
+          "the layout of this build did not fit the dump: fields of processes were inferred anew");
 }
 
 static size_t party_of(const lhi_case *c, const lhi_record *r)

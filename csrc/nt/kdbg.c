@@ -15,6 +15,46 @@
 #define SIZE_LEAST 0x18u
 #define SIZE_MOST  0x1000u
 
+/* The kernel's statements about its own structures. They are sixteen bits wide, some of the later ones 32;
+ * where the page is missing they count as not stated. */
+static void read_offsets(const lhi_space *space, uint64_t address, uint32_t size, lhi_kdbg_offsets *out)
+{
+    const struct {
+        uint16_t offset, width;
+        uint32_t *field;
+    } fields[] = {
+        {0x29c, 2, &out->thread_kernel_stack},
+        {0x2a0, 2, &out->thread_apc_process},
+        {0x2a2, 2, &out->thread_state},
+        {0x2a8, 2, &out->process_size},
+        {0x2ac, 2, &out->process_parent},
+        {0x2ae, 2, &out->process_directory},
+        {0x2b0, 2, &out->prcb_size},
+        {0x2b4, 2, &out->prcb_current_thread},
+        {0x2bc, 2, &out->prcb_context_frame},
+        {0x2be, 2, &out->prcb_number},
+        {0x2c0, 2, &out->thread_size},
+        {0x2e0, 2, &out->pcr_size},
+        {0x2e2, 2, &out->pcr_self},
+        {0x2e4, 2, &out->pcr_current_prcb},
+        {0x2e6, 2, &out->pcr_prcb},
+        {0x2f2, 2, &out->prcb_state},
+        {0x338, 2, &out->prcb_context},
+        {0x340, 4, &out->thread_stack_limit},
+        {0x344, 4, &out->thread_stack_base},
+        {0x34c, 4, &out->thread_irp_list},
+        {0x350, 2, &out->prcb_idle_thread},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        uint8_t bytes[4] = {0};
+        uint64_t at = 0;
+        if (lhi_span_inside(fields[i].offset, fields[i].width, size) &&
+            lhi_read(space, address + fields[i].offset, bytes, fields[i].width, &at) == LH_PRESENT &&
+            lhi_u32(bytes) < LHI_NO_OFFSET)
+            *fields[i].field = lhi_u32(bytes);
+    }
+}
+
 void lhi_kdbg_read(const lhi_space *space, uint64_t address, lhi_kdbg *out)
 {
     uint8_t header[SIZE_LEAST] = {0};
@@ -34,6 +74,10 @@ void lhi_kdbg_read(const lhi_space *space, uint64_t address, lhi_kdbg *out)
         out->absence = LH_ABSENT_LAYOUT;
         return;
     }
+    if (address > UINT64_MAX - SIZE_MOST) {
+        out->absence = LH_ABSENT_LAYOUT;
+        return;
+    }
     const struct {
         uint32_t offset;
         uint64_t *field;
@@ -50,5 +94,6 @@ void lhi_kdbg_read(const lhi_space *space, uint64_t address, lhi_kdbg *out)
             lhi_read_u64(space, va, &value, &at) == LH_PRESENT && lhi_is_kernel(value))
             *fields[i].field = value;
     }
+    read_offsets(space, address, size, &out->offsets);
     out->known = true;
 }

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "nt/probe.h"
 #include "nt/read.h"
 
 #include <string.h>
@@ -74,11 +75,12 @@ static void choose_layout(lh_kernel *kernel, const lhi_pdb_identity *pdb)
     uint32_t age = pdb ? pdb->age : 0;
     kernel->build = shared ? shared : image ? image : header;
     kernel->layout_build = image ? image : kernel->build;
-    kernel->layout = lhi_layout_find(kernel->layout_build, guid, age);
-    if (kernel->layout->basis == LHI_LAYOUT_STABLE && kernel->layout_build != kernel->build) {
+    lhi_layout_choose(kernel->layout_build, guid, age, &kernel->row);
+    if (kernel->row.layout.basis == LHI_LAYOUT_STABLE && kernel->layout_build != kernel->build) {
         kernel->layout_build = kernel->build;
-        kernel->layout = lhi_layout_find(kernel->build, guid, age);
+        lhi_layout_choose(kernel->build, guid, age, &kernel->row);
     }
+    kernel->layout = &kernel->row.layout;
 }
 
 /* ------------------------------------------------------------------ nt and the modules */
@@ -191,12 +193,14 @@ static lh_status read_everything(lh_kernel *kernel, lh_error *err)
     if (status != LH_OK)
         return status;
     open_nt(kernel, &pdb, &pdb_known);
-    const lhi_layout *provisional = kernel->layout;
+    const uint16_t stamp = kernel->row.offsets[LHI_F_KLDR_DATA_TABLE_ENTRY_TimeDateStamp];
     const lhi_kdbg before = kernel->kdbg;
     choose_layout(kernel, pdb_known ? &pdb : NULL);
     fill_from_globals(kernel);
+    lhi_layout_probe(kernel);
     /* Again with the right layout (the time stamp's place) and with addresses that only now are known. */
-    if (kernel->layout != provisional || kernel->kdbg.unloaded_drivers != before.unloaded_drivers ||
+    if (kernel->row.offsets[LHI_F_KLDR_DATA_TABLE_ENTRY_TimeDateStamp] != stamp ||
+        kernel->kdbg.unloaded_drivers != before.unloaded_drivers ||
         kernel->kdbg.last_unloaded != before.last_unloaded) {
         uint64_t head = kernel->modules.loaded ? kernel->modules.list_head : kernel->kdbg.loaded_module_list;
         status = read_modules(kernel, head, err);

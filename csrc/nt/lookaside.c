@@ -58,6 +58,17 @@ static bool is_head(const uint8_t *head, bool mdls)
                 : same_letters(head + LOOKASIDE_TAG, "irp", 3);
 }
 
+int lhi_is_list_head(const lh_kernel *kernel, uint64_t address, bool mdls)
+{
+    uint8_t head[LOOKASIDE_READ] = {0};
+    uint64_t at = 0;
+    if (!lhi_is_object(address, 16))
+        return -1;
+    if (lhi_read(&kernel->space, address, head, sizeof head, &at) != LH_PRESENT)
+        return 0;
+    return is_head(head, mdls) ? 1 : -1;
+}
+
 /* Entries of one list. The depth that the head counts bounds the walk, so a loop can't hold it. */
 static lh_status read_list(const lh_kernel *kernel, uint64_t list, bool mdls, lhi_free_lists *out,
                            lh_error *err)

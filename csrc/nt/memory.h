@@ -14,6 +14,8 @@ typedef struct lhi_pfn_entry {
 } lhi_pfn_entry;
 /* Address of the array of entries. */
 lh_absence lhi_pfn_database(const lh_kernel *kernel, uint64_t *database, uint64_t *absent_at);
+/* Address of a frame's entry. */
+bool lhi_pfn_address(const lh_kernel *kernel, uint64_t pfn, uint64_t *entry);
 /* From the PFN database at the header's (or the debugger block's) address. */
 void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out);
 
@@ -42,6 +44,8 @@ typedef struct lhi_free_lists {
     lh_absence absence; /* of the first gap; LH_ABSENT_LAYOUT: list heads are not known for this build */
     uint64_t absent_at;
 } lhi_free_lists;
+/* A lookaside list's head of packets or of MDLs, by its tag and size: 1; 0: not in the dump; -1: none. */
+int lhi_is_list_head(const lh_kernel *kernel, uint64_t address, bool mdls);
 /* Only LH_ERR_NO_MEMORY fails. */
 lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_error *err);
 void lhi_free_lists_free(lhi_free_lists *lists);

@@ -52,23 +52,36 @@ lh_absence lhi_pfn_database(const lh_kernel *kernel, uint64_t *database, uint64_
     return find_database(kernel, database, absent_at);
 }
 
-void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)
+static lh_absence find_entry(const lh_kernel *kernel, uint64_t pfn, uint64_t *entry, uint64_t *at)
 {
     const uint64_t size =
         kernel->layout->sizes[LHI_SIZE_MMPFN] ? kernel->layout->sizes[LHI_SIZE_MMPFN] : ENTRY_SIZE;
     uint64_t database = 0;
     uint64_t offset = 0;
+    lh_absence absence = find_database(kernel, &database, at);
+    if (absence != LH_PRESENT)
+        return absence;
+    if (!lhi_mul(pfn, size, &offset) || !lhi_add(database, offset, entry)) {
+        *at = database;
+        return LH_ABSENT_NONCANONICAL;
+    }
+    return LH_PRESENT;
+}
+
+bool lhi_pfn_address(const lh_kernel *kernel, uint64_t pfn, uint64_t *entry)
+{
+    uint64_t at = 0;
+    return find_entry(kernel, pfn, entry, &at) == LH_PRESENT;
+}
+
+void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)
+{
     uint64_t entry = 0;
     uint64_t word = 0;
     memset(out, 0, sizeof *out);
-    out->absence = find_database(kernel, &database, &out->absent_at);
+    out->absence = find_entry(kernel, pfn, &entry, &out->absent_at);
     if (out->absence != LH_PRESENT)
         return;
-    if (!lhi_mul(pfn, size, &offset) || !lhi_add(database, offset, &entry)) {
-        out->absence = LH_ABSENT_NONCANONICAL;
-        out->absent_at = database;
-        return;
-    }
     out->absence =
         lhi_read_field(&kernel->space, kernel->layout, entry, LHI_F_MMPFN_u3, 4, &word, &out->absent_at);
     if (out->absence == LH_PRESENT)

@@ -27,7 +27,7 @@
 #define DTB_IDENTIFIER 0xfull
 #define DTB_FRAME      0x000ffffffffff000ull
 
-static bool is_directory(const lh_kernel *kernel, uint64_t dtb)
+bool lhi_is_directory(const lh_kernel *kernel, uint64_t dtb)
 {
     if ((dtb & ~(DTB_FRAME | DTB_IDENTIFIER)) != 0 || (dtb & DTB_FRAME) == 0)
         return false;
@@ -35,7 +35,7 @@ static bool is_directory(const lh_kernel *kernel, uint64_t dtb)
 }
 
 /* A file's name has no control characters; beyond ASCII, bytes depend on the machine's code page. */
-static bool is_name(const uint8_t name[NAME_LENGTH])
+bool lhi_is_file_name(const uint8_t name[15])
 {
     size_t i = 0;
     for (; i < NAME_LENGTH && name[i]; i++) {
@@ -56,6 +56,20 @@ static bool known(const lh_kernel *kernel, uint64_t address, lhi_field field, si
         out->absent_address = at;
     }
     return absence == LH_PRESENT;
+}
+
+static bool locked_pages(const lh_kernel *kernel, uint64_t address, lh_process *out)
+{
+    uint64_t at = 0;
+    lh_absence absence = lhi_locked_pages(kernel, address, &out->locked_pages, &at);
+    if (absence == LH_PRESENT)
+        return true;
+    out->locked_pages = 0;
+    if (out->absence == LH_PRESENT) {
+        out->absence = absence;
+        out->absent_address = at;
+    }
+    return false;
 }
 
 static bool read_name(const lh_kernel *kernel, uint64_t address, uint8_t name[NAME_LENGTH], lh_process *out)
@@ -87,8 +101,7 @@ lh_status lhi_process_read(const lh_kernel *kernel, uint64_t address, lh_process
     type_known = known(kernel, address, LHI_F_DISPATCHER_HEADER_Type, 1, &type, &ignored);
     process.name_known = read_name(kernel, address, name, &process);
     process.pid_known = known(kernel, address, LHI_F_EPROCESS_UniqueProcessId, 8, &process.pid, &process);
-    process.locked_pages_known =
-        known(kernel, address, LHI_F_EPROCESS_NumberOfLockedPages, 8, &process.locked_pages, &process);
+    process.locked_pages_known = locked_pages(kernel, address, &process);
     process.directory_table_base_known =
         known(kernel, address, LHI_F_KPROCESS_DirectoryTableBase, 8, &process.directory_table_base, &process);
     process.flags_known = known(kernel, address, LHI_F_EPROCESS_Flags, 4, &process.flags, &process);
@@ -104,12 +117,12 @@ lh_status lhi_process_read(const lh_kernel *kernel, uint64_t address, lh_process
         return lhi_fail_argument(err, "address",
                                  "no process object at 0x%llx: its dispatcher type is %llu, a process has 3",
                                  (unsigned long long)address, (unsigned long long)type);
-    if (process.directory_table_base_known && !is_directory(kernel, process.directory_table_base))
+    if (process.directory_table_base_known && !lhi_is_directory(kernel, process.directory_table_base))
         return lhi_fail_argument(
             err, "address",
             "no process object at 0x%llx: 0x%llx in place of DirectoryTableBase is no page of this machine",
             (unsigned long long)address, (unsigned long long)process.directory_table_base);
-    if (!process.directory_table_base_known && process.name_known && !is_name(name))
+    if (!process.directory_table_base_known && process.name_known && !lhi_is_file_name(name))
         return lhi_fail_argument(err, "address",
                                  "no process object at 0x%llx: no file name in place of ImageFileName",
                                  (unsigned long long)address);

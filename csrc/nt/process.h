@@ -14,6 +14,12 @@ uint32_t lhi_processor_count(const lh_kernel *kernel);
 /* As lh_kernel_get_process. out->struct_size is not looked at. */
 lh_status lhi_process_read(const lh_kernel *kernel, uint64_t address, lh_process *out, lh_error *err);
 
+/* What a process's page directory and its name can be. */
+bool lhi_is_directory(const lh_kernel *kernel, uint64_t dtb);
+bool lhi_is_file_name(const uint8_t name[15]);
+/* The kernel's count of locked pages: NumberOfLockedPages, or the counters that took its place. */
+lh_absence lhi_locked_pages(const lh_kernel *kernel, uint64_t process, uint64_t *out, uint64_t *at);
+
 typedef struct lhi_thread_info {
     uint64_t address;
     lh_absence absence; /* LH_PRESENT: the fields below are valid */

@@ -180,7 +180,6 @@ void lhi_report_coverage(lhi_case *c, lhi_node *root)
 {
     lhi_arena *arena = &c->arena;
     const lhi_coverage *coverage = &c->coverage;
-    static const char *const bases[] = {"", "pdb", "build", "stable"};
     lhi_node *object = lhi_tree_object(arena, root, "coverage");
     lhi_node *regions = lhi_tree_object(arena, object, "regions");
     region(c, regions, "pool", &coverage->pool);
@@ -189,10 +188,7 @@ void lhi_report_coverage(lhi_case *c, lhi_node *root)
     region(c, regions, "transition", &coverage->transition);
     region(c, regions, "other", &coverage->other);
     lhi_tree_count(arena, object, "page_tables_missing", coverage->tables_missing);
-    lhi_node *layout = lhi_tree_object(arena, object, "layout");
-    lhi_tree_text(arena, layout, "basis",
-                  bases[c->kernel->layout->basis <= LHI_LAYOUT_STABLE ? c->kernel->layout->basis : 0]);
-    lhi_tree_text(arena, layout, "source", c->kernel->layout->source);
+    lhi_report_layout(c, object);
     lhi_node *modules = lhi_tree_object(arena, object, "modules");
     lhi_tree_count(arena, modules, "loaded", c->kernel->modules.loaded);
     lhi_tree_count(arena, modules, "unloaded", c->kernel->modules.count - c->kernel->modules.loaded);

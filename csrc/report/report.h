@@ -15,6 +15,8 @@ const lhi_node *lhi_report_info(lhi_case *c, const char *path);
 void lhi_report_dump(lhi_case *c, lhi_node *root, const char *path);
 void lhi_report_processes(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_coverage(lhi_case *c, lhi_node *root);
+/* layout.c */
+void lhi_report_layout(lhi_case *c, lhi_node *coverage);
 void lhi_report_verdict(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_chain(lhi_case *c, lhi_node *root);
 void lhi_report_reproduce(lhi_case *c, lhi_node *root);

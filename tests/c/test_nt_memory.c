@@ -24,12 +24,17 @@ static void test_frames(void)
     world_map(&w, DATABASE + 0x3000);
     const uint64_t pfn = 0x3000 / ENTRY + 2;
     const uint64_t at = DATABASE + pfn * ENTRY;
+    /* Frames that are in use for sure: the page directory's, and the debugger block's. */
+    const uint64_t used[] = {WORLD_FIRST, world_pfn(&w, KDBG)};
     world_set(&w, at + 0x20, 0xff46fffe, 4); /* 0xfffe references, location 6, other bits set */
     world_u64(&w, at + 0x8, 0xfffff68000001001ull);
     lhi_pfn_entry e = frame_of(world_open(&w), pfn);
     CHECK_EQ(e.absence, LH_ABSENT_LAYOUT); /* the variable is 0 and the header says nothing */
-    /* By the kernel's variable. */
+    /* By the kernel's variable. An array that calls the page directory free is not believed. */
     world_u64(&w, PFN_GLOBAL, DATABASE);
+    CHECK_EQ(frame_of(world_open(&w), pfn).absence, LH_ABSENT_LAYOUT);
+    for (size_t i = 0; i < 2; i++)
+        world_set(&w, DATABASE + used[i] * ENTRY + 0x20, 0x60001, 4);
     e = frame_of(world_open(&w), pfn);
     CHECK_EQ(e.absence, LH_PRESENT);
     CHECK_EQ(e.references, 0xfffe);
@@ -301,8 +306,10 @@ static void test_missing_lists(void)
     /* A processor that the header counts and nobody knows. */
     world_put(w.data + 0x34, 3, 4);
     check_lists(world_open(&w), 3, 3, LH_ABSENT_LAYOUT, BLOCK + 16);
-    /* A build whose lists are not known. */
+    /* A build of which nobody knows where the lists are: heads show themselves, all of them or none. */
     world_put(w.data + 0xc, 40000, 4);
+    check_lists(world_open(&w), 3, 3, LH_ABSENT_LAYOUT, BLOCK + 16);
+    world_write(&w, OWN(1, 3) + 0x28, "Thre", 4);
     check_lists(world_open(&w), 0, 0, LH_ABSENT_LAYOUT, 0);
     world_free(&w);
 }
