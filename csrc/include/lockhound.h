@@ -150,9 +150,10 @@ typedef struct lh_dump lh_dump;
 typedef enum lh_format {
     LH_FORMAT_FULL = 1,
     LH_FORMAT_KERNEL_BITMAP = 2,
-    LH_FORMAT_FULL_BITMAP = 3
+    LH_FORMAT_FULL_BITMAP = 3,
+    LH_FORMAT_TRIAGE = 4 /* no physical page: pieces of virtual memory */
 } lh_format;
-/* The name used in JSON: "full", "kernel-bitmap", "full-bitmap". */
+/* The name used in JSON: "full", "kernel-bitmap", "full-bitmap", "triage". */
 LH_API const char *lh_format_name(lh_format format);
 
 /* Reads header and page index. A dump cut at its end opens, with the lost pages counted. Another
@@ -164,7 +165,7 @@ LH_API void lh_dump_release(lh_dump *dump);
 typedef struct lh_dump_info {
     size_t struct_size;
     lh_format format;
-    uint32_t machine; /* IMAGE_FILE_MACHINE_*: 0x8664 */
+    uint32_t machine; /* IMAGE_FILE_MACHINE_*: 0x8664, in triage dumps also 0xaa64 */
     uint32_t build;   /* MinorVersion of the header */
     uint32_t major;   /* MajorVersion: 15 free, 12 checked build */
     uint32_t processors;
@@ -183,6 +184,10 @@ typedef struct lh_dump_info {
     uint64_t pages_clipped;   /* lost because the file is shorter than it says */
     uint64_t pages_ram;       /* pages of the machine's memory runs; 0 where the header has none */
     uint64_t highest_pfn;     /* highest PFN present */
+    /* Of a triage dump, which has no pages: its pieces of virtual memory; 0 in others. */
+    uint64_t blocks;
+    uint64_t block_bytes;         /* whose bytes are in the file */
+    uint64_t block_bytes_clipped; /* lost because the file is shorter than it says */
 } lh_dump_info;
 LH_API lh_status lh_dump_get_info(const lh_dump *dump, lh_dump_info *out, lh_error *err);
 

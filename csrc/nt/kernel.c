@@ -8,7 +8,9 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "dump/header.h"
 #include "nt/read.h"
+#include "nt/triage.h"
 
 #include <string.h>
 
@@ -79,6 +81,11 @@ static void choose_layout(lh_kernel *kernel, const lhi_pdb_identity *pdb)
         kernel->layout_build = kernel->build;
         kernel->layout = lhi_layout_find(kernel->build, guid, age);
     }
+    /* The tables are of x64 kernels. */
+    const uint32_t machine = lhi_dump_header(kernel->dump)->machine;
+    if ((machine == LHI_MACHINE_ARM64 || kernel->layout->basis == LHI_LAYOUT_STABLE) &&
+        lhi_layout_written(machine, kernel->build, &kernel->written))
+        kernel->layout = &kernel->written.layout;
 }
 
 /* ------------------------------------------------------------------ nt and the modules */
@@ -88,8 +95,11 @@ static lh_status read_modules(lh_kernel *kernel, uint64_t list_head, lh_error *e
 {
     const lhi_module_sources sources = {&kernel->space, kernel->layout, list_head,
                                         kernel->kdbg.unloaded_drivers, kernel->kdbg.last_unloaded};
+    const lhi_triage *triage = lhi_dump_triage(kernel->dump);
     lhi_modules modules = {0};
     lh_status status = lhi_modules_read(&sources, &modules, err);
+    if (status == LH_OK && triage)
+        status = lhi_triage_modules(triage, &modules, err);
     if (status != LH_OK)
         return status;
     if (modules.loaded >= kernel->modules.loaded) {
@@ -222,6 +232,7 @@ lh_status lh_kernel_open(lh_dump *dump, lh_kernel **out, lh_error *err)
     atomic_init(&kernel->references, 1);
     kernel->dump = lhi_dump_retain(dump);
     lhi_space_init(&kernel->space, lhi_dump_pages(dump), lhi_dump_header(dump)->directory_table_base);
+    kernel->space.blocks = lhi_dump_blocks(dump);
     uint64_t before = lhi_dump_read_failures(dump);
     status = read_everything(kernel, err);
     if (status == LH_OK)

@@ -4,7 +4,7 @@
 
 #include "image/image.h"
 #include "nt/module.h"
-#include "symbols/layout.h"
+#include "symbols/written.h"
 
 #include <stdatomic.h>
 
@@ -27,6 +27,7 @@ struct lh_kernel {
     lh_dump *dump; /* retained */
     lhi_space space;
     const lhi_layout *layout;
+    lhi_written_layout written; /* what `layout` points to where no table has a row */
     uint32_t build;        /* what NT itself says, where it can be read; else the header's */
     uint32_t layout_build; /* the build that chose `layout`; a servicing branch may share an older build's
                               kernel */
