@@ -30,7 +30,7 @@ bool lhi_blocks_add(lhi_blocks *blocks, uint64_t va, uint64_t offset, uint64_t s
     if (there && !push(&blocks->items, &blocks->count, &blocks->capacity, (lhi_block){va, there, offset}))
         return false;
     return size == there || push(&blocks->lost, &blocks->lost_count, &blocks->lost_capacity,
-                                 (lhi_block){va + there, size - there, LHI_NO_OFFSET});
+                                 (lhi_block){va + there, size - there, LHI_NOT_IN_FILE});
 }
 
 /* The file offset keeps the order total: which of two that begin alike counts must not depend on qsort. */
@@ -57,7 +57,7 @@ static uint64_t settle(lhi_block *items, size_t *count)
             continue;
         block.va += covered;
         block.size -= covered;
-        if (block.offset != LHI_NO_OFFSET)
+        if (block.offset != LHI_NOT_IN_FILE)
             block.offset += covered;
         end = block.va + block.size;
         bytes += block.size;
@@ -110,7 +110,7 @@ lh_absence lhi_blocks_state(const lhi_blocks *blocks, uint64_t va)
 uint64_t lhi_blocks_offset(const lhi_blocks *blocks, uint64_t va)
 {
     const lhi_block *block = lhi_blocks_at(blocks, va);
-    return block && block->va <= va ? block->offset + (va - block->va) : LHI_NO_OFFSET;
+    return block && block->va <= va ? block->offset + (va - block->va) : LHI_NOT_IN_FILE;
 }
 
 lh_status lhi_blocks_read(const lhi_blocks *blocks, uint64_t va, void *buffer, size_t size, size_t *done,

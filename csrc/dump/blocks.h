@@ -1,4 +1,5 @@
-/* Pieces of virtual memory in a dump without physical pages: which addresses are there, and where in the file. */
+/* Pieces of virtual memory in a dump without physical pages: which addresses are there, and where in the
+ * file. */
 #ifndef LHI_DUMP_BLOCKS_H
 #define LHI_DUMP_BLOCKS_H
 
@@ -22,7 +23,8 @@ typedef struct lhi_blocks {
 /* Adds what lies at [offset, offset + size) of the file; a part behind the file's end is lost. The caller has
  * checked that va + size does not wrap. False: no memory. */
 bool lhi_blocks_add(lhi_blocks *blocks, uint64_t va, uint64_t offset, uint64_t size);
-/* Sorts the blocks and cuts each where an earlier one (of a lower address, then added first) has its bytes. */
+/* Sorts the blocks and cuts each where an earlier one (of a lower address, then added first) has its bytes.
+ */
 void lhi_blocks_settle(lhi_blocks *blocks);
 void lhi_blocks_free(lhi_blocks *blocks);
 
@@ -32,8 +34,8 @@ const lhi_block *lhi_blocks_at(const lhi_blocks *blocks, uint64_t va);
 lh_absence lhi_blocks_state(const lhi_blocks *blocks, uint64_t va);
 /* File offset of one address; UINT64_MAX where it has none. */
 uint64_t lhi_blocks_offset(const lhi_blocks *blocks, uint64_t va);
-/* Across blocks that touch. *done (nullable) leading bytes read. LH_ERR_ABSENT names the first missing address;
- * beyond the last address of all there is none. */
+/* Across blocks that touch. *done (nullable) leading bytes read. LH_ERR_ABSENT names the first missing
+ * address; beyond the last address of all there is none. */
 lh_status lhi_blocks_read(const lhi_blocks *blocks, uint64_t va, void *buffer, size_t size, size_t *done,
                           lh_error *err);
 

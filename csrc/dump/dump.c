@@ -304,6 +304,11 @@ const char *lhi_dump_note(const lh_dump *dump, size_t index)
     return index < dump->notes.count ? dump->notes.text[index] : "";
 }
 
+const lhi_runs *lhi_dump_runs(const lh_dump *dump)
+{
+    return dump->info.pages_ram ? &dump->runs : NULL;
+}
+
 bool lhi_dump_is_ram(const lh_dump *dump, uint64_t pfn)
 {
     lhi_run place = {0};

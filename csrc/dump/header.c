@@ -157,10 +157,11 @@ static lh_status check_kind(const uint8_t *bytes, lh_dump_info *info, lh_error *
     uint32_t attributes = lhi_u32(bytes + ATTRIBUTES);
     if (machine != 0x8664 && !(machine == LHI_MACHINE_ARM64 && type == 4)) {
         const char *name = machine_name(machine);
-        return lhi_fail_field(err, LH_ERR_UNSUPPORTED, "MachineImageType", MACHINE_IMAGE_TYPE,
-                              "a dump of a%s%s machine (0x%x); only x64 (0x8664) is read, and ARM64 in triage "
-                              "dumps",
-                              name ? "n " : "n unknown", name ? name : "", (unsigned)machine);
+        return lhi_fail_field(
+            err, LH_ERR_UNSUPPORTED, "MachineImageType", MACHINE_IMAGE_TYPE,
+            "a dump of a%s%s machine (0x%x); only x64 (0x8664) is read, and ARM64 in triage "
+            "dumps",
+            name ? "n " : "n unknown", name ? name : "", (unsigned)machine);
     }
     if (attributes != LHI_UNSET32 && (attributes & ATTRIBUTE_ENCRYPTED) &&
         !(attributes & ATTRIBUTE_DECRYPTED))

@@ -18,7 +18,7 @@ static lh_absence find(const lhi_pages *pages, uint64_t pfn, lhi_run *out)
 static void next(const lhi_pages *pages, uint64_t pfn, lhi_run *out)
 {
     (void)pages;
-    *out = (lhi_run){.pfn = pfn, .offset = LHI_NO_OFFSET};
+    *out = (lhi_run){.pfn = pfn, .offset = LHI_NOT_IN_FILE};
 }
 
 static void destroy(lhi_pages *pages)

@@ -1,6 +1,7 @@
 /* The triage header (TRIAGE_DUMP64): every offset is checked against the file before anything is read by it.
  *
- * Layout: WDK dump headers, facts dump-formats 1.7; sizes held against real triage dumps (facts real-dumps). */
+ * Layout: WDK dump headers, facts dump-formats 1.7; sizes held against real triage dumps (facts real-dumps).
+ */
 #include "dump/triage.h"
 
 #include "base/alloc.h"
@@ -16,23 +17,23 @@
 #define SIZE 0x80u
 
 enum { /* offsets in it */
-    SIZE_OF_DUMP = 0x4,
-    VALID = 0x8,
-    UNLOADED_DRIVERS = 0x18,
-    PRCB = 0x1c,
-    PROCESS = 0x20,
-    THREAD = 0x24,
-    CALL_STACK = 0x28,
-    CALL_STACK_SIZE = 0x2c,
-    DRIVER_LIST = 0x30,
-    DRIVER_COUNT = 0x34,
-    STRING_POOL = 0x38,
-    STRING_POOL_SIZE = 0x3c,
-    TOP_OF_STACK = 0x48,
-    DEBUGGER_DATA = 0x70,
-    DEBUGGER_DATA_SIZE = 0x74,
-    DATA_BLOCKS = 0x78,
-    DATA_BLOCK_COUNT = 0x7c
+       SIZE_OF_DUMP = 0x4,
+       VALID = 0x8,
+       UNLOADED_DRIVERS = 0x18,
+       PRCB = 0x1c,
+       PROCESS = 0x20,
+       THREAD = 0x24,
+       CALL_STACK = 0x28,
+       CALL_STACK_SIZE = 0x2c,
+       DRIVER_LIST = 0x30,
+       DRIVER_COUNT = 0x34,
+       STRING_POOL = 0x38,
+       STRING_POOL_SIZE = 0x3c,
+       TOP_OF_STACK = 0x48,
+       DEBUGGER_DATA = 0x70,
+       DEBUGGER_DATA_SIZE = 0x74,
+       DATA_BLOCKS = 0x78,
+       DATA_BLOCK_COUNT = 0x7c
 };
 
 #define BLOCK_ENTRY 16u /* u64 address, u32 file offset, u32 size */
@@ -168,10 +169,12 @@ static bool add_blocks(opening *o)
             return false;
     }
     if (wrong)
-        lhi_note(o->notes, "%llu of %llu data blocks are left out: no address, no place in the file or no size",
+        lhi_note(o->notes,
+                 "%llu of %llu data blocks are left out: no address, no place in the file or no size",
                  (unsigned long long)wrong, (unsigned long long)t->blocks_told);
     if (over)
-        lhi_note(o->notes, "%llu of %llu data blocks are left out: together they claim more than the file holds",
+        lhi_note(o->notes,
+                 "%llu of %llu data blocks are left out: together they claim more than the file holds",
                  (unsigned long long)over, (unsigned long long)t->blocks_told);
     return true;
 }
@@ -180,8 +183,7 @@ static bool add_blocks(opening *o)
 
 static void read_debugger_data(opening *o)
 {
-    const lhi_part part =
-        part_of(o, "DebuggerData", field(o, DEBUGGER_DATA), field(o, DEBUGGER_DATA_SIZE));
+    const lhi_part part = part_of(o, "DebuggerData", field(o, DEBUGGER_DATA), field(o, DEBUGGER_DATA_SIZE));
     uint8_t head[24] = {0};
     if (part.size < sizeof head || !read(o, part.offset, head, sizeof head) ||
         memcmp(head + KDBG_TAG, "KDBG", 4) != 0)
@@ -254,8 +256,8 @@ static bool add_copies(opening *o)
     lhi_triage *t = o->triage;
     read_debugger_data(o);
     lhi_part prcb = part_of(o, "Prcb", field(o, PRCB), until_next(o, PRCB));
-    lhi_part process = part_of(o, "Process", field(o, PROCESS),
-                               bounded(until_next(o, PROCESS), kdbg(o, KDBG_SIZE_PROCESS)));
+    lhi_part process =
+        part_of(o, "Process", field(o, PROCESS), bounded(until_next(o, PROCESS), kdbg(o, KDBG_SIZE_PROCESS)));
     lhi_part thread =
         part_of(o, "Thread", field(o, THREAD), bounded(until_next(o, THREAD), kdbg(o, KDBG_SIZE_THREAD)));
     lhi_part block = part_of(o, "DebuggerData", field(o, DEBUGGER_DATA), field(o, DEBUGGER_DATA_SIZE));
@@ -275,8 +277,7 @@ static void find_tables(opening *o)
     uint8_t count[8] = {0};
     uint64_t at = field(o, UNLOADED_DRIVERS);
     t->drivers_told = field(o, DRIVER_COUNT);
-    t->drivers =
-        part_of(o, "DriverList", field(o, DRIVER_LIST), t->drivers_told * LHI_TRIAGE_DRIVER_SIZE);
+    t->drivers = part_of(o, "DriverList", field(o, DRIVER_LIST), t->drivers_told * LHI_TRIAGE_DRIVER_SIZE);
     t->drivers.size -= t->drivers.size % LHI_TRIAGE_DRIVER_SIZE;
     t->strings = part_of(o, "StringPool", field(o, STRING_POOL), field(o, STRING_POOL_SIZE));
     if (at == 0)
@@ -321,6 +322,7 @@ lh_status lhi_triage_open(lh_source *source, const lh_dump_info *info, lhi_notes
     o.triage = lhi_calloc(1, sizeof *o.triage);
     if (!o.triage)
         return lhi_fail_memory(err);
+    uint64_t failures = lhi_source_failures(source);
     o.triage->source = source;
     o.triage->blocks.source = source;
     check_mark(&o);
@@ -328,6 +330,10 @@ lh_status lhi_triage_open(lh_source *source, const lh_dump_info *info, lhi_notes
     if (!add_blocks(&o) || !add_copies(&o)) {
         lhi_triage_destroy(o.triage);
         return lhi_fail_memory(err);
+    }
+    if (lhi_source_failures(source) != failures) { /* a read that fails says nothing about the file */
+        lhi_triage_destroy(o.triage);
+        return lhi_fail(err, LH_ERR_IO, "triage header: reads failed");
     }
     lhi_blocks_settle(&o.triage->blocks);
     if (o.triage->blocks.lost_bytes)

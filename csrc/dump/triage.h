@@ -23,11 +23,11 @@ typedef struct lhi_triage {
     lhi_part strings;       /* in which a driver's name lies */
     lhi_part stack;         /* call stack from top_of_stack on, also in `blocks` */
     uint64_t top_of_stack;
-    uint64_t blocks_told;   /* data blocks as the header counts them */
+    uint64_t blocks_told; /* data blocks as the header counts them */
 } lhi_triage;
 
-/* An entry of the driver list: the name's file offset (u32), 4 bytes, KLDR_DATA_TABLE_ENTRY64 (0x88 bytes; WDK
- * dump headers, facts dump-formats 1.7; held against real dumps). */
+/* An entry of the driver list: the name's file offset (u32), 4 bytes, KLDR_DATA_TABLE_ENTRY64 (0x88 bytes;
+ * WDK dump headers, facts dump-formats 1.7; held against real dumps). */
 #define LHI_TRIAGE_DRIVER_SIZE  0x90u
 #define LHI_TRIAGE_DRIVER_ENTRY 8u
 /* UNICODE_STRING64, 12 characters of the name, begin, end (likewise). */

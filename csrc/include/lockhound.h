@@ -306,7 +306,9 @@ typedef struct lh_search_options {
 } lh_search_options;
 
 typedef struct lh_hits lh_hits;
-/* Every needle in one pass over the present pages. With a kernel, hits get virtual addresses too. */
+/* Every needle in one pass over the present pages. With a kernel, hits get virtual addresses too. In a triage
+ * dump the pieces of virtual memory are searched: hits have virtual addresses, also without a kernel, and
+ * UINT64_MAX for the physical ones, which nothing tells; they ascend by virtual address. */
 LH_API lh_status lh_search(lh_dump *dump, lh_kernel *kernel, const lh_search_options *options, lh_hits **out,
                            lh_error *err);
 LH_API void lh_hits_release(lh_hits *hits);
@@ -316,7 +318,7 @@ LH_API bool lh_hits_truncated(const lh_hits *hits); /* met `limit` */
 LH_API const uint64_t *lh_hits_physical(const lh_hits *hits);
 LH_API const uint64_t *lh_hits_value(const lh_hits *hits);        /* the 8 bytes found */
 LH_API const uint32_t *lh_hits_needle(const lh_hits *hits);       /* index into values, then ranges */
-LH_API const uint64_t *lh_hits_virtual(const lh_hits *hits);      /* NULL when no kernel was given */
+LH_API const uint64_t *lh_hits_virtual(const lh_hits *hits);      /* NULL: no kernel was given */
 LH_API const uint8_t *lh_hits_virtual_state(const lh_hits *hits); /* as in lh_kernel_map_physical */
 
 /* ------------------------------------------------------------------ case */
@@ -381,6 +383,9 @@ LH_API lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out,
                               lh_error *err);
 /* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan. */
 LH_API lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out,
+                                     size_t *length, lh_error *err);
+/* The same as text for people. */
+LH_API lh_status lh_kernel_info_text(lh_kernel *kernel, const char *path, uint32_t flags, char **out,
                                      size_t *length, lh_error *err);
 LH_API void lh_string_free(char *string);
 

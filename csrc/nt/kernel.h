@@ -28,7 +28,7 @@ struct lh_kernel {
     lhi_space space;
     const lhi_layout *layout;
     lhi_written_layout written; /* what `layout` points to where no table has a row */
-    uint32_t build;        /* what NT itself says, where it can be read; else the header's */
+    uint32_t build;             /* what NT itself says, where it can be read; else the header's */
     uint32_t layout_build; /* the build that chose `layout`; a servicing branch may share an older build's
                               kernel */
     lhi_kdbg kdbg;

@@ -32,7 +32,8 @@
 static bool is_directory(const lh_kernel *kernel, uint64_t dtb)
 {
     if (lhi_dump_header(kernel->dump)->machine == LHI_MACHINE_ARM64)
-        dtb &= UINT64_MAX >> 16; /* above stands the identifier of the address space (TTBR0_EL1.ASID, Arm ARM) */
+        dtb &=
+            UINT64_MAX >> 16; /* above stands the identifier of the address space (TTBR0_EL1.ASID, Arm ARM) */
     if ((dtb & ~(DTB_FRAME | DTB_IDENTIFIER)) != 0 || (dtb & DTB_FRAME) == 0)
         return false;
     return lhi_dump_header(kernel->dump)->pages_ram == 0 || lhi_dump_is_ram(kernel->dump, dtb >> 12);

@@ -163,8 +163,8 @@ lh_status lhi_triage_modules(const lhi_triage *triage, lhi_modules *modules, lh_
         count += old;
     } else {
         for (size_t i = 0; i < gone; i++)
-            count += read_unloaded(triage, triage->unloaded.offset + i * LHI_TRIAGE_UNLOADED_SIZE,
-                                   &items[count]);
+            count +=
+                read_unloaded(triage, triage->unloaded.offset + i * LHI_TRIAGE_UNLOADED_SIZE, &items[count]);
         modules->unloaded_known = modules->unloaded_known || gone == triage->unloaded_told;
     }
     lhi_free(modules->items);

@@ -5,8 +5,8 @@
 #include "dump/triage.h"
 #include "nt/module.h"
 
-/* Puts the tables' rows to those that lists in memory gave, each base once. Only LH_ERR_NO_MEMORY fails; *modules
- * is then empty. */
+/* Puts the tables' rows to those that lists in memory gave, each base once. Only LH_ERR_NO_MEMORY fails;
+ * *modules is then empty. */
 lh_status lhi_triage_modules(const lhi_triage *triage, lhi_modules *modules, lh_error *err);
 
 #endif

@@ -126,8 +126,8 @@ lh_status lhi_scan_blocks(const lhi_blocks *blocks, const lhi_scan_options *opti
             end += blocks->items[i].size;
         status = scan_run(s, va, end, err);
     }
-    if (status == LH_OK && options->progress && !options->progress(options->progress_user, s->result.bytes,
-                                                                   blocks->bytes))
+    if (status == LH_OK && options->progress &&
+        !options->progress(options->progress_user, s->result.bytes, blocks->bytes))
         status = lhi_fail(err, LH_ERR_CANCELLED, "scan: cancelled");
     s->result.kernel = s->kernel->name;
     if (status == LH_OK) {

@@ -30,8 +30,8 @@ void lhi_space_init(lhi_space *space, const lhi_pages *pages, uint64_t dtb);
 void lhi_space_walk(const lhi_space *space, uint64_t va, lh_walk *out);
 /* Physical address of va when its page's bytes are there; else why not (walk tells more). */
 lh_absence lhi_space_translate(const lhi_space *space, uint64_t va, uint64_t *physical);
-/* What tells one place of memory from another, whatever alias it is met at: the physical address, or in a space
- * of blocks the virtual one. LH_PRESENT, or why the byte is not there. */
+/* What tells one place of memory from another, whatever alias it is met at: the physical address, or in a
+ * space of blocks the virtual one. LH_PRESENT, or why the byte is not there. */
 lh_absence lhi_space_identity(const lhi_space *space, uint64_t va, uint64_t *identity);
 /* Across pages. *done (nullable) leading bytes read. LH_ERR_ABSENT names the first missing address. */
 lh_status lhi_space_read(const lhi_space *space, uint64_t va, void *buffer, size_t size, size_t *done,

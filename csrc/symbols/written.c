@@ -1,7 +1,7 @@
 /* The rows of layouts that were written by hand, each with its source.
  *
- * All from facts windows-internals B.7: type listings of ARM64 19041 and of both processors' 24H2 generation, and
- * real triage dumps (facts real-dumps 1). */
+ * All from facts windows-internals B.7: type listings of ARM64 19041 and of both processors' 24H2 generation,
+ * and real triage dumps (facts real-dumps 1). */
 #include "symbols/written.h"
 
 #include "symbols/tables.h"
@@ -100,8 +100,12 @@ bool lhi_layout_written(uint32_t machine, uint32_t build, lhi_written_layout *ou
         return false;
     memcpy(out->offsets, lhi_stable_row.offsets, sizeof out->offsets);
     memcpy(out->sizes, lhi_stable_row.sizes, sizeof out->sizes);
-    out->layout = (lhi_layout){0, LHI_LAYOUT_STABLE, "unknown build (ARM64): what does not depend on the processor",
-                               out->offsets, out->sizes, NULL};
+    out->layout = (lhi_layout){0,
+                               LHI_LAYOUT_STABLE,
+                               "unknown build (ARM64): what does not depend on the processor",
+                               out->offsets,
+                               out->sizes,
+                               NULL};
     if (machine == MACHINE_ARM64)
         forget_processor(out);
     if (row) {

@@ -1,4 +1,5 @@
-/* Layouts written by hand, for kernels of which no symbol table is public: what other sources say, and no more. */
+/* Layouts written by hand, for kernels of which no symbol table is public: what other sources say, and no
+ * more. */
 #ifndef LHI_SYMBOLS_WRITTEN_H
 #define LHI_SYMBOLS_WRITTEN_H
 
@@ -11,8 +12,8 @@ typedef struct lhi_written_layout {
     uint32_t sizes[LHI_SIZE_COUNT];
 } lhi_written_layout;
 
-/* machine: IMAGE_FILE_MACHINE_*. ARM64 always gets a layout, at least that of the structures which do not depend
- * on the processor; x64 only for builds that have a row here. False: none, *out untouched. */
+/* machine: IMAGE_FILE_MACHINE_*. ARM64 always gets a layout, at least that of the structures which do not
+ * depend on the processor; x64 only for builds that have a row here. False: none, *out untouched. */
 bool lhi_layout_written(uint32_t machine, uint32_t build, lhi_written_layout *out);
 
 #endif
