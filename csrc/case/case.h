@@ -102,9 +102,12 @@ typedef struct lhi_coverage {
     lhi_region transition;   /* behind transition PTEs: trimmed, and not yet used for something else */
     lhi_region other;        /* stacks, system PTEs, caches, paged pool ... */
     uint64_t tables_missing; /* page tables of the kernel half that are not in the dump */
-    uint64_t hits_unplaced;  /* hits in physical pages of which it is unknown whether the kernel maps them */
-    bool truncated;          /* a limit was met */
-    const char *limit;       /* which */
+    /* Of a triage dump, which has pieces of virtual memory and no page tables: what a region lacks can't be
+     * counted, but of the images. */
+    bool pieces;
+    uint64_t hits_unplaced; /* hits in physical pages of which it is unknown whether the kernel maps them */
+    bool truncated;         /* a limit was met */
+    const char *limit;      /* which */
 } lhi_coverage;
 
 typedef struct lhi_factor {

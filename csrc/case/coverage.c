@@ -124,6 +124,35 @@ static void visit(void *user, const lhi_mapping *mapping)
     }
 }
 
+/* Pages of which the blocks hold something, and of the images those of which they hold nothing. */
+static void cover_blocks(lhi_cover *cover, const lhi_blocks *blocks)
+{
+    const lhi_modules *modules = &cover->c->kernel->modules;
+    lhi_coverage *coverage = &cover->c->coverage;
+    uint64_t next = 0, image_pages = 0, end = 0;
+    for (size_t i = 0; i < blocks->count; i++) {
+        const lhi_block *block = &blocks->items[i];
+        uint64_t page = block->va >> 12, last = (block->va + block->size - 1) >> 12;
+        for (page = page > next ? page : next; page <= last; page++) {
+            uint64_t ignored = 0;
+            if (lhi_is_kernel(page << 12))
+                region_of(cover, page << 12, &ignored)->present++;
+        }
+        next = last + 1;
+    }
+    for (size_t i = 0; i < modules->loaded; i++) { /* ascending; they may overlap */
+        uint64_t begin = modules->items[i].base > end ? modules->items[i].base : end;
+        uint64_t reach = modules->items[i].base + modules->items[i].size;
+        if (reach > begin) {
+            image_pages += (reach - begin + 0xfff) >> 12;
+            end = reach;
+        }
+    }
+    coverage->pieces = true;
+    if (image_pages > coverage->images.present)
+        coverage->images.not_captured = image_pages - coverage->images.present;
+}
+
 lh_status lhi_case_cover(lhi_case *c, lh_error *err)
 {
     lhi_cover cover = {.c = c};
@@ -136,6 +165,10 @@ lh_status lhi_case_cover(lhi_case *c, lh_error *err)
             cover.pfn = (lhi_extent){database & ~0xfffull, (database + frames * size + 0xfff) & ~0xfffull};
     }
     c->coverage.known = true;
+    if (c->kernel->space.blocks) {
+        cover_blocks(&cover, c->kernel->space.blocks);
+        return LH_OK;
+    }
     return lhi_space_mappings(&c->kernel->space, visit, &cover, err);
 }
 
@@ -147,8 +180,8 @@ static uint64_t missing(const lhi_region *region)
 bool lhi_case_pool_could_hide(const lhi_case *c)
 {
     const lhi_coverage *coverage = &c->coverage;
-    return missing(&coverage->pool) || coverage->tables_missing || coverage->hits_unplaced ||
-           coverage->truncated;
+    return coverage->pieces || missing(&coverage->pool) || coverage->tables_missing ||
+           coverage->hits_unplaced || coverage->truncated;
 }
 
 bool lhi_case_could_hide(const lhi_case *c)

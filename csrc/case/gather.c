@@ -55,7 +55,9 @@ static lh_status run_pass(lhi_gather *g, const uint64_t *values, size_t count, l
         .progress_user = g,
     };
     lhi_vec frames = {0};
-    lh_status status = lhi_scan(c->kernel->space.pages, &options, &out->hits, err);
+    const lhi_space *space = &c->kernel->space;
+    lh_status status = space->blocks ? lhi_scan_blocks(space->blocks, &options, &out->hits, err)
+                                     : lhi_scan(space->pages, &options, &out->hits, err);
     if (status != LH_OK)
         goto done;
     c->passes++;
@@ -75,7 +77,8 @@ static lh_status run_pass(lhi_gather *g, const uint64_t *values, size_t count, l
         }
     }
     lhi_vec_sort_unique(&frames);
-    status = lhi_reverse_map(&c->kernel->space, frames.data, frames.count, &out->map, err);
+    status = space->blocks ? lhi_reverse_identity(frames.data, frames.count, &out->map, err)
+                           : lhi_reverse_map(space, frames.data, frames.count, &out->map, err);
 done:
     lhi_vec_free(&frames);
     return status;
@@ -174,7 +177,7 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
     if (irp.state != LHI_IRP_NOT_ONE) {
         *known = true;
         size_t packet = LHI_NONE;
-        if (lhi_space_translate(&kernel->space, start, &physical) != LH_PRESENT)
+        if (lhi_space_identity(&kernel->space, start, &physical) != LH_PRESENT)
             physical = start; /* its first page is not there: its address is identity enough */
         lh_status status = keep_packet(g, physical, &irp, &packet, err);
         if (status != LH_OK || packet == LHI_NONE || c->packets[packet].mdl == index)
@@ -190,7 +193,7 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
     if (live && mdl.next == value && lhi_vec_find(&c->freed.mdls, va) == SIZE_MAX) {
         *known = true;
         uint64_t offset = kernel->layout->offsets[LHI_F_MDL_Process];
-        if (lhi_space_translate(&kernel->space, va + offset, &physical) != LH_PRESENT)
+        if (lhi_space_identity(&kernel->space, va + offset, &physical) != LH_PRESENT)
             return LH_OK;
         size_t predecessor = lhi_map_get(&g->records, physical);
         if (predecessor == SIZE_MAX) {
@@ -228,7 +231,7 @@ static lh_status take_packet_pointer(lhi_gather *g, size_t master, uint64_t va, 
     if (!(irp.flags & LHI_IRP_ASSOCIATED) || irp.associated != value)
         return LH_OK;
     uint64_t physical = 0;
-    if (lhi_space_translate(&c->kernel->space, start, &physical) != LH_PRESENT)
+    if (lhi_space_identity(&c->kernel->space, start, &physical) != LH_PRESENT)
         return LH_OK;
     size_t packet = LHI_NONE;
     lh_status status = keep_packet(g, physical, &irp, &packet, err);

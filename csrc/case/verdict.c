@@ -255,7 +255,9 @@ static void decide_unnamed(lhi_case *c, bool kernel)
         c->why = reason;
         uint64_t missing = missing_pages(c);
         const char *count = "";
-        if (missing || c->coverage.tables_missing)
+        if (c->coverage.pieces)
+            count = " (a small memory dump has pieces of kernel memory only)";
+        else if (missing || c->coverage.tables_missing)
             count =
                 lhi_arena_printf(&c->arena, " (%" PRIu64 " page%s of kernel memory %s not in this dump%s)",
                                  missing, missing == 1 ? "" : "s", missing == 1 ? "is" : "are",

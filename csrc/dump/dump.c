@@ -4,6 +4,7 @@
 #include "dump/header.h"
 #include "dump/lookup.h"
 #include "dump/pages.h"
+#include "dump/triage.h"
 #include "source/source.h"
 
 #include <stdatomic.h>
@@ -14,6 +15,7 @@ struct lh_dump {
     lh_source *source;
     lh_dump *below; /* of an overlay: the dump it is laid over */
     lhi_pages *pages;
+    lhi_triage *triage; /* of a triage dump; an overlay asks the dump below */
     lh_dump_info info;
     uint8_t *header;
     lhi_runs runs; /* the machine's; valid when info.pages_ram is not 0, and always in a full dump */
@@ -29,6 +31,8 @@ const char *lh_format_name(lh_format format)
         return "kernel-bitmap";
     case LH_FORMAT_FULL_BITMAP:
         return "full-bitmap";
+    case LH_FORMAT_TRIAGE:
+        return "triage";
     }
     return "unknown";
 }
@@ -36,6 +40,7 @@ const char *lh_format_name(lh_format format)
 static void destroy(lh_dump *dump)
 {
     lhi_pages_destroy(dump->pages);
+    lhi_triage_destroy(dump->triage);
     lhi_free(dump->header);
     lh_source_release(dump->source);
     lhi_free(dump);
@@ -84,12 +89,21 @@ static lh_status open_pages(lh_dump *dump, lh_error *err)
         status = lhi_runs_parse(dump->header, &dump->runs, &dump->notes, err);
         if (status == LH_OK)
             status = lhi_full_open(dump->source, &dump->runs, &dump->notes, &dump->pages, err);
+    } else if (dump->info.format == LH_FORMAT_TRIAGE) {
+        status = lhi_no_pages_open(dump->source, machine_runs(dump), &dump->pages, err);
+        if (status == LH_OK)
+            status = lhi_triage_open(dump->source, &dump->info, &dump->notes, &dump->triage, err);
     } else {
         status = lhi_bitmap_open(dump->source, machine_runs(dump), &dump->notes, &dump->pages, err);
     }
     if (status != LH_OK)
         return status;
     take_counts(dump);
+    if (dump->triage) {
+        dump->info.blocks = dump->triage->blocks.count;
+        dump->info.block_bytes = dump->triage->blocks.bytes;
+        dump->info.block_bytes_clipped = dump->triage->blocks.lost_bytes;
+    }
     if (dump->info.pages_clipped)
         lhi_note(&dump->notes, "%llu of %llu pages are lost: the file is shorter than its header says",
                  (unsigned long long)dump->info.pages_clipped,
@@ -262,6 +276,19 @@ const uint8_t *lhi_dump_header_bytes(const lh_dump *dump)
     return dump->header;
 }
 
+const lhi_triage *lhi_dump_triage(const lh_dump *dump)
+{
+    while (dump->below)
+        dump = dump->below;
+    return dump->triage;
+}
+
+const lhi_blocks *lhi_dump_blocks(const lh_dump *dump)
+{
+    const lhi_triage *triage = lhi_dump_triage(dump);
+    return triage ? &triage->blocks : NULL;
+}
+
 const char *lhi_dump_name(const lh_dump *dump)
 {
     return lhi_source_name(dump->source);
@@ -275,6 +302,11 @@ size_t lhi_dump_note_count(const lh_dump *dump)
 const char *lhi_dump_note(const lh_dump *dump, size_t index)
 {
     return index < dump->notes.count ? dump->notes.text[index] : "";
+}
+
+const lhi_runs *lhi_dump_runs(const lh_dump *dump)
+{
+    return dump->info.pages_ram ? &dump->runs : NULL;
 }
 
 bool lhi_dump_is_ram(const lh_dump *dump, uint64_t pfn)

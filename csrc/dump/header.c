@@ -155,11 +155,13 @@ static lh_status check_kind(const uint8_t *bytes, lh_dump_info *info, lh_error *
     uint32_t machine = lhi_u32(bytes + MACHINE_IMAGE_TYPE);
     uint32_t type = lhi_u32(bytes + DUMP_TYPE);
     uint32_t attributes = lhi_u32(bytes + ATTRIBUTES);
-    if (machine != 0x8664) {
+    if (machine != 0x8664 && !(machine == LHI_MACHINE_ARM64 && type == 4)) {
         const char *name = machine_name(machine);
-        return lhi_fail_field(err, LH_ERR_UNSUPPORTED, "MachineImageType", MACHINE_IMAGE_TYPE,
-                              "a dump of a%s%s machine (0x%x); only x64 (0x8664) is read",
-                              name ? "n " : "n unknown", name ? name : "", (unsigned)machine);
+        return lhi_fail_field(
+            err, LH_ERR_UNSUPPORTED, "MachineImageType", MACHINE_IMAGE_TYPE,
+            "a dump of a%s%s machine (0x%x); only x64 (0x8664) is read, and ARM64 in triage "
+            "dumps",
+            name ? "n " : "n unknown", name ? name : "", (unsigned)machine);
     }
     if (attributes != LHI_UNSET32 && (attributes & ATTRIBUTE_ENCRYPTED) &&
         !(attributes & ATTRIBUTE_DECRYPTED))
@@ -169,6 +171,9 @@ static lh_status check_kind(const uint8_t *bytes, lh_dump_info *info, lh_error *
     switch (type) {
     case 1:
         info->format = LH_FORMAT_FULL;
+        break;
+    case 4:
+        info->format = LH_FORMAT_TRIAGE;
         break;
     case 5:
         info->format = LH_FORMAT_FULL_BITMAP;
@@ -180,7 +185,7 @@ static lh_status check_kind(const uint8_t *bytes, lh_dump_info *info, lh_error *
         if (type == LHI_UNSET32)
             return lhi_fail_field(err, LH_ERR_FORMAT, "DumpType", DUMP_TYPE, "was never set");
         return lhi_fail_field(err, LH_ERR_UNSUPPORTED, "DumpType", DUMP_TYPE,
-                              "a dump of type %u (%s); only 1 (full), 5 and 6 (bitmap) are read",
+                              "a dump of type %u (%s); only 1 (full), 4 (triage), 5 and 6 (bitmap) are read",
                               (unsigned)type, type_name(type) ? type_name(type) : "unknown");
     }
     info->machine = machine;

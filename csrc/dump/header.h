@@ -12,6 +12,8 @@
 #define LHI_UNSET32 0x45474150u
 #define LHI_UNSET64 0x4547415045474150ull
 
+#define LHI_MACHINE_ARM64 0xaa64u /* IMAGE_FILE_MACHINE_ARM64 of the PE specification */
+
 /* Reads the header into bytes[LHI_HEADER_SIZE]. Fails with LH_ERR_UNSUPPORTED naming what the file is where
  * that is known and not read here, else with LH_ERR_FORMAT. Fills the fields of *info that the header has. */
 lh_status lhi_header_read(const lh_source *source, uint8_t *bytes, lh_dump_info *info, lhi_notes *notes,

@@ -14,6 +14,9 @@ lh_status lhi_full_open(lh_source *source, const lhi_runs *runs, lhi_notes *note
 /* machine: the memory runs that tell which absent page is no RAM; NULL when they are not known. */
 lh_status lhi_bitmap_open(lh_source *source, const lhi_runs *machine, lhi_notes *notes, lhi_pages **out,
                           lh_error *err);
+/* A lookup without any page: what is not RAM by the header's runs (may be NULL) is told, all else is not
+ * captured. */
+lh_status lhi_no_pages_open(lh_source *source, const lhi_runs *machine, lhi_pages **out, lh_error *err);
 /* Removes the pages, or replaces them when bytes is not NULL (count * 4096 bytes, copied; of a PFN given
  * twice the later page counts). `below` is borrowed. */
 lh_status lhi_overlay_open(const lhi_pages *below, const uint64_t *pfns, const void *bytes, size_t count,

@@ -31,4 +31,7 @@ lh_status lhi_runs_parse(const uint8_t *header, lhi_runs *out, lhi_notes *notes,
 /* The run that holds pfn, or NULL. */
 const lhi_memory_run *lhi_runs_find(const lhi_runs *runs, uint64_t pfn);
 
+/* The machine's memory runs, where the header has them; else NULL. */
+const lhi_runs *lhi_dump_runs(const lh_dump *dump);
+
 #endif

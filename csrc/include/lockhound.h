@@ -150,9 +150,10 @@ typedef struct lh_dump lh_dump;
 typedef enum lh_format {
     LH_FORMAT_FULL = 1,
     LH_FORMAT_KERNEL_BITMAP = 2,
-    LH_FORMAT_FULL_BITMAP = 3
+    LH_FORMAT_FULL_BITMAP = 3,
+    LH_FORMAT_TRIAGE = 4 /* no physical page: pieces of virtual memory */
 } lh_format;
-/* The name used in JSON: "full", "kernel-bitmap", "full-bitmap". */
+/* The name used in JSON: "full", "kernel-bitmap", "full-bitmap", "triage". */
 LH_API const char *lh_format_name(lh_format format);
 
 /* Reads header and page index. A dump cut at its end opens, with the lost pages counted. Another
@@ -164,7 +165,7 @@ LH_API void lh_dump_release(lh_dump *dump);
 typedef struct lh_dump_info {
     size_t struct_size;
     lh_format format;
-    uint32_t machine; /* IMAGE_FILE_MACHINE_*: 0x8664 */
+    uint32_t machine; /* IMAGE_FILE_MACHINE_*: 0x8664, in triage dumps also 0xaa64 */
     uint32_t build;   /* MinorVersion of the header */
     uint32_t major;   /* MajorVersion: 15 free, 12 checked build */
     uint32_t processors;
@@ -183,6 +184,10 @@ typedef struct lh_dump_info {
     uint64_t pages_clipped;   /* lost because the file is shorter than it says */
     uint64_t pages_ram;       /* pages of the machine's memory runs; 0 where the header has none */
     uint64_t highest_pfn;     /* highest PFN present */
+    /* Of a triage dump, which has no pages: its pieces of virtual memory; 0 in others. */
+    uint64_t blocks;
+    uint64_t block_bytes;         /* whose bytes are in the file */
+    uint64_t block_bytes_clipped; /* lost because the file is shorter than it says */
 } lh_dump_info;
 LH_API lh_status lh_dump_get_info(const lh_dump *dump, lh_dump_info *out, lh_error *err);
 
@@ -301,7 +306,9 @@ typedef struct lh_search_options {
 } lh_search_options;
 
 typedef struct lh_hits lh_hits;
-/* Every needle in one pass over the present pages. With a kernel, hits get virtual addresses too. */
+/* Every needle in one pass over the present pages. With a kernel, hits get virtual addresses too. In a triage
+ * dump the pieces of virtual memory are searched: hits have virtual addresses, also without a kernel, and
+ * UINT64_MAX for the physical ones, which nothing tells; they ascend by virtual address. */
 LH_API lh_status lh_search(lh_dump *dump, lh_kernel *kernel, const lh_search_options *options, lh_hits **out,
                            lh_error *err);
 LH_API void lh_hits_release(lh_hits *hits);
@@ -311,7 +318,7 @@ LH_API bool lh_hits_truncated(const lh_hits *hits); /* met `limit` */
 LH_API const uint64_t *lh_hits_physical(const lh_hits *hits);
 LH_API const uint64_t *lh_hits_value(const lh_hits *hits);        /* the 8 bytes found */
 LH_API const uint32_t *lh_hits_needle(const lh_hits *hits);       /* index into values, then ranges */
-LH_API const uint64_t *lh_hits_virtual(const lh_hits *hits);      /* NULL when no kernel was given */
+LH_API const uint64_t *lh_hits_virtual(const lh_hits *hits);      /* NULL: no kernel was given */
 LH_API const uint8_t *lh_hits_virtual_state(const lh_hits *hits); /* as in lh_kernel_map_physical */
 
 /* ------------------------------------------------------------------ case */
@@ -376,6 +383,9 @@ LH_API lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out,
                               lh_error *err);
 /* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan. */
 LH_API lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out,
+                                     size_t *length, lh_error *err);
+/* The same as text for people. */
+LH_API lh_status lh_kernel_info_text(lh_kernel *kernel, const char *path, uint32_t flags, char **out,
                                      size_t *length, lh_error *err);
 LH_API void lh_string_free(char *string);
 

@@ -35,16 +35,13 @@ static lh_absence find_list(const lh_kernel *kernel, uint64_t process, uint64_t 
     return absence;
 }
 
-lh_absence lhi_locked_pages(const lh_kernel *kernel, uint64_t process, uint64_t *out, uint64_t *at)
+/* What the four counters say. */
+static lh_absence ask_counters(const lh_kernel *kernel, uint64_t process, uint64_t *out, uint64_t *at)
 {
     const uint64_t first = kernel->row.counters_first;
     uint64_t list = 0;
     uint64_t sums[2] = {0};
-    lh_absence absence = lhi_read_field(&kernel->space, kernel->layout, process,
-                                        LHI_F_EPROCESS_NumberOfLockedPages, 8, out, at);
-    if (kernel->row.counters_pointer == LHI_NO_OFFSET || (absence == LH_PRESENT && *out != 0))
-        return absence;
-    absence = find_list(kernel, process, &list, at);
+    lh_absence absence = find_list(kernel, process, &list, at);
     if (absence == LH_PRESENT && first != LHI_NO_OFFSET)
         return sum_at(kernel, list, first, out, at);
     for (size_t i = 0; i < 2 && absence == LH_PRESENT; i++)
@@ -56,6 +53,21 @@ lh_absence lhi_locked_pages(const lh_kernel *kernel, uint64_t process, uint64_t 
     if (absence == LH_PRESENT)
         *out = sums[0];
     return absence;
+}
+
+lh_absence lhi_locked_pages(const lh_kernel *kernel, uint64_t process, uint64_t *out, uint64_t *at)
+{
+    uint64_t counted = 0;
+    lh_absence absence = lhi_read_field(&kernel->space, kernel->layout, process,
+                                        LHI_F_EPROCESS_NumberOfLockedPages, 8, out, at);
+    if (kernel->row.counters_pointer == LHI_NO_OFFSET || (absence == LH_PRESENT && *out != 0))
+        return absence;
+    lh_absence counters = ask_counters(kernel, process, &counted, at);
+    if (counters == LH_PRESENT)
+        *out = counted;
+    /* Real kernels of this generation still keep the field (facts real-dumps 1): where the counters are not
+     * in the dump it is the answer. */
+    return counters == LH_PRESENT || counters == LH_ABSENT_LAYOUT ? counters : absence;
 }
 
 void lhi_settle_counters(lhi_witness *w)

@@ -46,7 +46,9 @@ static void take_module(const lh_kernel *kernel, lhi_driver *driver, const lhi_m
         driver->absence = module->name_absence == LH_PRESENT ? LH_ABSENT_LAYOUT : module->name_absence;
         driver->absent_at = module->name_address;
     }
-    driver->is_kernel = kernel->nt_known && module->base == kernel->nt.base && !module->unloaded;
+    /* NT's image need not be there to be known: the debugger block has its base too. */
+    driver->is_kernel = !module->unloaded && ((kernel->nt_known && module->base == kernel->nt.base) ||
+                                              module->base == kernel->kdbg.kernel_base);
 }
 
 static lhi_module_sources sources_of(const lh_kernel *kernel)

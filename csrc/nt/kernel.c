@@ -8,8 +8,11 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "dump/header.h"
 #include "nt/probe.h"
 #include "nt/read.h"
+#include "nt/triage.h"
+#include "symbols/written.h"
 
 #include <string.h>
 
@@ -80,6 +83,9 @@ static void choose_layout(lh_kernel *kernel, const lhi_pdb_identity *pdb)
         kernel->layout_build = kernel->build;
         lhi_layout_choose(kernel->build, guid, age, &kernel->row);
     }
+    /* The tables are of x64 kernels. */
+    if (lhi_dump_header(kernel->dump)->machine == LHI_MACHINE_ARM64)
+        lhi_layout_arm64(kernel->build, &kernel->row);
     kernel->layout = &kernel->row.layout;
 }
 
@@ -90,8 +96,11 @@ static lh_status read_modules(lh_kernel *kernel, uint64_t list_head, lh_error *e
 {
     const lhi_module_sources sources = {&kernel->space, kernel->layout, list_head,
                                         kernel->kdbg.unloaded_drivers, kernel->kdbg.last_unloaded};
+    const lhi_triage *triage = lhi_dump_triage(kernel->dump);
     lhi_modules modules = {0};
     lh_status status = lhi_modules_read(&sources, &modules, err);
+    if (status == LH_OK && triage)
+        status = lhi_triage_modules(triage, &modules, err);
     if (status != LH_OK)
         return status;
     if (modules.loaded >= kernel->modules.loaded) {
@@ -197,7 +206,8 @@ static lh_status read_everything(lh_kernel *kernel, lh_error *err)
     const lhi_kdbg before = kernel->kdbg;
     choose_layout(kernel, pdb_known ? &pdb : NULL);
     fill_from_globals(kernel);
-    lhi_layout_probe(kernel);
+    if (header->machine != LHI_MACHINE_ARM64) /* what it probes by are x64 objects */
+        lhi_layout_probe(kernel);
     /* Again with the right layout (the time stamp's place) and with addresses that only now are known. */
     if (kernel->row.offsets[LHI_F_KLDR_DATA_TABLE_ENTRY_TimeDateStamp] != stamp ||
         kernel->kdbg.unloaded_drivers != before.unloaded_drivers ||
@@ -226,6 +236,7 @@ lh_status lh_kernel_open(lh_dump *dump, lh_kernel **out, lh_error *err)
     atomic_init(&kernel->references, 1);
     kernel->dump = lhi_dump_retain(dump);
     lhi_space_init(&kernel->space, lhi_dump_pages(dump), lhi_dump_header(dump)->directory_table_base);
+    kernel->space.blocks = lhi_dump_blocks(dump);
     uint64_t before = lhi_dump_read_failures(dump);
     status = read_everything(kernel, err);
     if (status == LH_OK)

@@ -4,7 +4,6 @@
 
 #include "image/image.h"
 #include "nt/module.h"
-#include "symbols/layout.h"
 
 #include <stdatomic.h>
 

@@ -6,6 +6,8 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "dump/header.h"
+#include "dump/triage.h"
 #include "nt/read.h"
 #include "nt/text.h"
 
@@ -29,6 +31,9 @@
 
 bool lhi_is_directory(const lh_kernel *kernel, uint64_t dtb)
 {
+    if (lhi_dump_header(kernel->dump)->machine == LHI_MACHINE_ARM64)
+        dtb &=
+            UINT64_MAX >> 16; /* above stands the identifier of the address space (TTBR0_EL1.ASID, Arm ARM) */
     if ((dtb & ~(DTB_FRAME | DTB_IDENTIFIER)) != 0 || (dtb & DTB_FRAME) == 0)
         return false;
     return lhi_dump_header(kernel->dump)->pages_ram == 0 || lhi_dump_is_ram(kernel->dump, dtb >> 12);
@@ -269,12 +274,19 @@ void lhi_current_read(const lh_kernel *kernel, lhi_current *out)
 {
     const uint64_t rsp = lhi_u64(lhi_dump_header_bytes(kernel->dump) + HEADER_CONTEXT + CONTEXT_RSP);
     const uint32_t count = lhi_processor_count(kernel);
+    const lhi_triage *triage = lhi_dump_triage(kernel->dump);
     uint64_t by_context = 0;
     uint64_t by_stack = 0;
     uint64_t only = 0;
     uint32_t contexts = 0;
     uint32_t stacks = 0;
     memset(out, 0, sizeof *out);
+    if (triage) { /* its writer kept the thread and the process that ran */
+        out->thread = triage->thread;
+        out->process = triage->process;
+        out->absence = triage->process ? LH_PRESENT : LH_ABSENT_NOT_CAPTURED;
+        return;
+    }
     for (uint32_t i = 0; i < count; i++) {
         uint64_t prcb = 0;
         uint64_t thread = 0;

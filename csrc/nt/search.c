@@ -1,4 +1,4 @@
-/* lh_search: one scan of the physical pages, then the virtual addresses of the hits in one sweep. */
+/* lh_search: one scan of the memory in a dump, then the virtual addresses of the hits in one sweep. */
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
@@ -13,7 +13,7 @@ struct lh_hits {
     lh_dump *dump;     /* retained */
     lh_kernel *kernel; /* retained, or NULL */
     lhi_scan_result scan;
-    uint64_t *virtuals; /* with a kernel */
+    uint64_t *virtuals; /* with a kernel, and of a triage dump */
     uint8_t *states;
 };
 
@@ -68,6 +68,25 @@ static lh_status map_hits(lh_hits *hits, lh_error *err)
                                   err);
 }
 
+/* A triage dump has virtual addresses and no others. */
+static lh_status search_blocks(lh_hits *hits, const lhi_blocks *blocks, const lhi_scan_options *scan,
+                               lh_error *err)
+{
+    lh_status status = lhi_scan_blocks(blocks, scan, &hits->scan, err);
+    if (status != LH_OK)
+        return status;
+    const size_t count = hits->scan.count;
+    hits->virtuals = lhi_calloc(count, sizeof *hits->virtuals);
+    hits->states = lhi_calloc(count, sizeof *hits->states); /* 0: mapped */
+    if (!hits->virtuals || !hits->states)
+        return lhi_fail_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        hits->virtuals[i] = hits->scan.physical[i];
+        hits->scan.physical[i] = UINT64_MAX;
+    }
+    return LH_OK;
+}
+
 lh_status lh_search(lh_dump *dump, lh_kernel *kernel, const lh_search_options *options, lh_hits **out,
                     lh_error *err)
 {
@@ -103,8 +122,12 @@ lh_status lh_search(lh_dump *dump, lh_kernel *kernel, const lh_search_options *o
         .progress = wanted.progress,
         .progress_user = wanted.progress_user,
     };
-    status = lhi_scan(lhi_dump_pages(dump), &scan, &hits->scan, err);
-    if (status == LH_OK && kernel)
+    const lhi_blocks *blocks = lhi_dump_blocks(dump);
+    if (blocks)
+        status = search_blocks(hits, blocks, &scan, err);
+    else
+        status = lhi_scan(lhi_dump_pages(dump), &scan, &hits->scan, err);
+    if (status == LH_OK && kernel && !blocks)
         status = map_hits(hits, err);
     if (status != LH_OK) {
         lh_hits_release(hits);

@@ -133,6 +133,7 @@ bool lhi_py_progress(void *user, uint64_t done, uint64_t total);
 PyObject *lhi_py_search(lhi_py_dump *self, PyObject *arguments);
 PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_json(lhi_py_kernel *self, PyObject *arguments);
+PyObject *lhi_py_info_text(lhi_py_kernel *self, PyObject *arguments);
 
 /* ---- open.c: sources. */
 /* What a Python reader raised, when `keeper` is one: whether there is something; and raises it. */

@@ -1,4 +1,5 @@
-/* Kernel.investigate and info_json: the case leaves as the texts that the library renders of it. */
+/* Kernel.investigate, info_json and info_text: the case leaves as the texts that the library renders of it.
+ */
 #include "python/binding.h"
 
 /* What a Case carries, in the order of the tuple that investigate returns. */
@@ -98,25 +99,46 @@ PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments)
     return result;
 }
 
-PyObject *lhi_py_info_json(lhi_py_kernel *self, PyObject *arguments)
+/* What a kernel is asked for without a case. */
+static PyObject *render_info(lhi_py_kernel *self, const char *path, bool json, uint32_t flags)
 {
     lhi_py_state *state = lhi_py_state_of(self);
-    const char *path = NULL;
     char *text = NULL;
     size_t length = 0;
-    int redact = 0;
     PyObject *result = NULL;
     lh_error err = {0};
     lh_status status = LH_OK;
 
-    if (!PyArg_ParseTuple(arguments, "zp:info_json", &path, &redact) || lhi_py_kernel_enter(state, self) < 0)
+    if (lhi_py_kernel_enter(state, self) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    status = lh_kernel_info_json(self->handle, path, redact ? LH_RENDER_REDACT : 0, &text, &length, &err);
+    status = json ? lh_kernel_info_json(self->handle, path, flags, &text, &length, &err)
+                  : lh_kernel_info_text(self->handle, path, flags, &text, &length, &err);
     Py_END_ALLOW_THREADS
     result = status == LH_OK ? PyUnicode_DecodeUTF8(text, (Py_ssize_t)length, "replace")
                              : lhi_py_dump_raise(state, self->dump, status, &err);
     lh_string_free(text);
     lhi_py_kernel_leave(self);
     return result;
+}
+
+PyObject *lhi_py_info_json(lhi_py_kernel *self, PyObject *arguments)
+{
+    const char *path = NULL;
+    int redact = 0;
+
+    if (!PyArg_ParseTuple(arguments, "zp:info_json", &path, &redact))
+        return NULL;
+    return render_info(self, path, true, redact ? LH_RENDER_REDACT : 0);
+}
+
+PyObject *lhi_py_info_text(lhi_py_kernel *self, PyObject *arguments)
+{
+    const char *path = NULL;
+    int redact = 0, color = 0;
+
+    if (!PyArg_ParseTuple(arguments, "zpp:info_text", &path, &redact, &color))
+        return NULL;
+    return render_info(self, path, false,
+                       (redact ? (uint32_t)LH_RENDER_REDACT : 0) | (color ? (uint32_t)LH_RENDER_COLOR : 0));
 }

@@ -26,6 +26,9 @@ static const lhi_py_field info_fields[] = {
     FIELD(pages_clipped, LHI_PY_U64),
     FIELD(pages_ram, LHI_PY_U64),
     FIELD(highest_pfn, LHI_PY_U64),
+    FIELD(blocks, LHI_PY_U64),
+    FIELD(block_bytes, LHI_PY_U64),
+    FIELD(block_bytes_clipped, LHI_PY_U64),
 };
 
 /* ---- life */

@@ -383,6 +383,7 @@ static PyMethodDef kernel_methods[] = {
     {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, "Columns of virtual addresses and states."},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, "The case, rendered in every way."},
     {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, "info_json(path, redact) -> str"},
+    {"info_text", LHI_PY_METHOD(lhi_py_info_text), METH_VARARGS, "info_text(path, redact, color) -> str"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -111,7 +111,7 @@ static PyObject *run(lhi_py_state *state, lhi_py_dump *self, lh_kernel *kernel,
     }
     if (status != LH_OK)
         return lhi_py_dump_raise(state, self, status, &err);
-    return columns_of(state, hits, kernel != NULL, self->keeper);
+    return columns_of(state, hits, lh_hits_virtual(hits) != NULL, self->keeper);
 }
 
 PyObject *lhi_py_search(lhi_py_dump *self, PyObject *arguments)

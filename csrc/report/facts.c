@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "dump/header.h"
+#include "dump/runs.h"
 #include "report/report.h"
 
 #define HEADER_BYTES 0x2000u /* of a 64-bit dump */
@@ -18,8 +20,12 @@ const char *lhi_report_name(const lhi_case *c, size_t party)
 void lhi_report_place(lhi_case *c, lhi_node *object, uint64_t va)
 {
     uint64_t physical = 0;
+    const lhi_blocks *blocks = c->kernel->space.blocks;
     lhi_tree_address(&c->arena, object, "address", va);
-    if (lhi_space_translate(&c->kernel->space, va, &physical) == LH_PRESENT) {
+    if (blocks && lhi_blocks_state(blocks, va) == LH_PRESENT) {
+        lhi_tree_null(&c->arena, object, "physical");
+        lhi_tree_count(&c->arena, object, "file_offset", lhi_blocks_offset(blocks, va));
+    } else if (lhi_space_translate(&c->kernel->space, va, &physical) == LH_PRESENT) {
         uint64_t offset = lhi_dump_file_offset(c->kernel->dump, physical);
         lhi_tree_address(&c->arena, object, "physical", physical);
         if (offset != UINT64_MAX)
@@ -59,6 +65,45 @@ void lhi_report_absent(lhi_case *c, lhi_node *absent, const char *path, lh_absen
                   reasons[(size_t)kind < sizeof reasons / sizeof reasons[0] ? kind : 0]);
 }
 
+static const char *machine_name(uint32_t machine)
+{
+    return machine == LHI_MACHINE_ARM64 ? "arm64" : "x64";
+}
+
+/* A FILETIME as text, "2021-03-04T05:06:07Z"; NULL for 0 and for years beyond 9999. Days to a date: proleptic
+ * Gregorian calendar in eras of 400 years, years beginning in March. */
+static const char *time_text(lhi_arena *arena, uint64_t filetime)
+{
+    const uint64_t seconds = filetime / 10000000u;
+    const uint64_t days = seconds / 86400u + 584694u; /* from 1601-01-01 to 0000-03-01 */
+    const uint64_t era = days / 146097u, day = days % 146097u;
+    const uint64_t year = (day - day / 1460u + day / 36524u - day / 146096u) / 365u;
+    const uint64_t rest = day - (365u * year + year / 4u - year / 100u);
+    const uint64_t month = (5u * rest + 2u) / 153u;
+    const uint64_t date = rest - (153u * month + 2u) / 5u + 1u;
+    const uint64_t whole = year + era * 400u + (month >= 10);
+    if (filetime == 0 || whole > 9999)
+        return NULL;
+    return lhi_arena_printf(
+        arena, "%04" PRIu64 "-%02" PRIu64 "-%02" PRIu64 "T%02" PRIu64 ":%02" PRIu64 ":%02" PRIu64 "Z", whole,
+        month < 10 ? month + 3 : month - 9, date, seconds / 3600u % 24u, seconds / 60u % 60u, seconds % 60u);
+}
+
+static void memory_runs(lhi_case *c, lhi_node *dump)
+{
+    const lhi_runs *runs = lhi_dump_runs(c->kernel->dump);
+    if (!runs) {
+        lhi_tree_null(&c->arena, dump, "memory_runs");
+        return;
+    }
+    lhi_node *list = lhi_tree_list(&c->arena, dump, "memory_runs");
+    for (uint32_t i = 0; i < runs->count; i++) {
+        lhi_node *run = lhi_tree_object(&c->arena, list, NULL);
+        lhi_tree_address(&c->arena, run, "physical", runs->run[i].pfn << 12);
+        lhi_tree_count(&c->arena, run, "pages", runs->run[i].count);
+    }
+}
+
 static uint64_t header_hash(const lh_dump *dump) /* FNV-1a, 64 bits */
 {
     const uint8_t *bytes = lhi_dump_header_bytes(dump);
@@ -84,10 +129,16 @@ void lhi_report_dump(lhi_case *c, lhi_node *root, const char *path)
     lhi_tree_count(arena, identity, "file_size", header->file_size);
     lhi_tree_address(arena, identity, "directory_table_base", header->directory_table_base);
     lhi_tree_text(arena, dump, "format", lh_format_name(header->format));
-    lhi_tree_text(arena, dump, "machine", "x64");
+    lhi_tree_text(arena, dump, "machine", machine_name(header->machine));
     lhi_tree_count(arena, dump, "build", c->kernel->build);
     lhi_tree_text(arena, dump, "kernel_version", c->kernel->nt_version);
     lhi_tree_count(arena, dump, "processors", header->processors);
+    lhi_tree_text(arena, dump, "time", time_text(arena, header->system_time));
+    if (header->system_uptime)
+        lhi_tree_count(arena, dump, "uptime_seconds", header->system_uptime / 10000000u);
+    else
+        lhi_tree_null(arena, dump, "uptime_seconds");
+    memory_runs(c, dump);
     node = lhi_tree_object(arena, dump, "pages");
     lhi_tree_count(arena, node, "present", header->pages_present);
     lhi_tree_count(arena, node, "described", header->pages_described);
@@ -96,6 +147,14 @@ void lhi_report_dump(lhi_case *c, lhi_node *root, const char *path)
         lhi_tree_count(arena, node, "ram", header->pages_ram);
     else
         lhi_tree_null(arena, node, "ram");
+    if (header->format == LH_FORMAT_TRIAGE) {
+        node = lhi_tree_object(arena, dump, "blocks");
+        lhi_tree_count(arena, node, "count", header->blocks);
+        lhi_tree_count(arena, node, "bytes", header->block_bytes);
+        lhi_tree_count(arena, node, "bytes_clipped", header->block_bytes_clipped);
+    } else {
+        lhi_tree_null(arena, dump, "blocks");
+    }
 
     lhi_node *bugcheck = lhi_tree_object(arena, root, "bugcheck");
     lhi_tree_count(arena, bugcheck, "code", c->code);
@@ -160,7 +219,7 @@ void lhi_report_processes(lhi_case *c, lhi_node *root, lhi_node *absent)
     }
 }
 
-static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_region *r)
+static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_region *r, bool countable)
 {
     lhi_arena *arena = &c->arena;
     lhi_node *object = lhi_tree_object(arena, parent, name);
@@ -170,10 +229,45 @@ static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_re
     lhi_tree_count(arena, object, "clipped", r->clipped);
     lhi_tree_count(arena, object, "not_ram", r->not_ram);
     lhi_tree_count(arena, object, "device", r->device);
-    if (r->present + missing)
+    if (countable && r->present + missing)
         lhi_tree_share(arena, object, "share", (double)r->present / (double)(r->present + missing));
     else
         lhi_tree_null(arena, object, "share");
+}
+
+static uint64_t lacks(const lhi_region *r)
+{
+    return r->not_captured + r->clipped + r->not_ram;
+}
+
+/* What is missing, and what that means for a verdict (facts L.8; docs/how-it-decides.md). */
+static const char *outlook(lhi_case *c)
+{
+    const lhi_coverage *coverage = &c->coverage;
+    uint64_t pool = lacks(&coverage->pool), images = lacks(&coverage->images);
+    if (coverage->pieces)
+        return "A small memory dump has pieces of kernel memory only. A driver can be named when the whole "
+               "chain to "
+               "it lies in them and nothing outside could contradict it; in all other cases the verdict is "
+               "insufficient.";
+    if (coverage->tables_missing)
+        return "Page tables are missing, so it can't be counted what else is: a driver can be named when the "
+               "chain "
+               "to it is whole; otherwise the verdict is insufficient.";
+    if (pool)
+        return lhi_arena_printf(&c->arena,
+                                "%" PRIu64
+                                " mapped page%s in which MDLs and packets could lie %s not in this dump: a "
+                                "driver can be named when the chain to it is whole; otherwise the verdict is "
+                                "insufficient.",
+                                pool, pool == 1 ? "" : "s", pool == 1 ? "is" : "are");
+    if (images || lacks(&coverage->other))
+        return "Every page in which MDLs and packets could lie is in this dump; others of the kernel are "
+               "not. Who "
+               "holds pages can be told; what else keeps a pointer to them may stay open.";
+    return "Nothing is missing where the objects of a case could lie: no verdict has to be insufficient for "
+           "lack of "
+           "pages.";
 }
 
 void lhi_report_coverage(lhi_case *c, lhi_node *root)
@@ -182,11 +276,12 @@ void lhi_report_coverage(lhi_case *c, lhi_node *root)
     const lhi_coverage *coverage = &c->coverage;
     lhi_node *object = lhi_tree_object(arena, root, "coverage");
     lhi_node *regions = lhi_tree_object(arena, object, "regions");
-    region(c, regions, "pool", &coverage->pool);
-    region(c, regions, "images", &coverage->images);
-    region(c, regions, "pfn_database", &coverage->pfn);
-    region(c, regions, "transition", &coverage->transition);
-    region(c, regions, "other", &coverage->other);
+    region(c, regions, "pool", &coverage->pool, !coverage->pieces);
+    region(c, regions, "images", &coverage->images, true);
+    region(c, regions, "pfn_database", &coverage->pfn, !coverage->pieces);
+    region(c, regions, "transition", &coverage->transition, !coverage->pieces);
+    region(c, regions, "other", &coverage->other, !coverage->pieces);
+    lhi_tree_text(arena, object, "statement", outlook(c));
     lhi_tree_count(arena, object, "page_tables_missing", coverage->tables_missing);
     lhi_report_layout(c, object);
     lhi_node *modules = lhi_tree_object(arena, object, "modules");

@@ -173,8 +173,9 @@ lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t
     return give(&text, out, length, err);
 }
 
-lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out, size_t *length,
-                              lh_error *err)
+static lh_status render_info(lh_kernel *kernel, const char *path, uint32_t flags,
+                             void (*render)(const lhi_node *, uint32_t, lhi_out *), char **out,
+                             size_t *length, lh_error *err)
 {
     lhi_out text = {0};
     if (!kernel || !out)
@@ -190,12 +191,24 @@ lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flag
     if (status == LH_OK)
         status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK) {
-        lhi_report_json(root, flags, &text);
+        render(root, flags, &text);
         status = give(&text, out, length, err);
     }
     lhi_case_free(c);
     lhi_free(c);
     return status;
+}
+
+lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out, size_t *length,
+                              lh_error *err)
+{
+    return render_info(kernel, path, flags, lhi_report_json, out, length, err);
+}
+
+lh_status lh_kernel_info_text(lh_kernel *kernel, const char *path, uint32_t flags, char **out, size_t *length,
+                              lh_error *err)
+{
+    return render_info(kernel, path, flags, lhi_report_text, out, length, err);
 }
 
 void lh_string_free(char *string)

@@ -81,15 +81,32 @@ static void say(const lhi_page *page, const char *text)
     lhi_out_safe(page->out, text ? text : "-");
 }
 
+static void share_of_ram(const lhi_page *page, uint64_t present, uint64_t ram)
+{
+    /* In doubles: both counts come from a file. Never more than all. */
+    double share = ram > present ? (double)present / (double)ram : 1.0;
+    unsigned thousandths = (unsigned)(share * 1000.0);
+    lhi_out_format(page->out, ", %u.%u %% of RAM (%" PRIu64 " pages)", thousandths / 10, thousandths % 10,
+                   ram);
+}
+
 static void dump_lines(const lhi_page *page, const lhi_node *root)
 {
     const lhi_node *dump = lhi_tree_get(root, "dump"), *pages = lhi_tree_get(dump, "pages");
     const lhi_node *bugcheck = lhi_tree_get(root, "bugcheck");
     lhi_out_format(page->out, "lockhound %s  ", lh_version());
     say(page, text_of(page, dump, "path") ? text_of(page, dump, "path") : "");
-    lhi_out_format(page->out, "\n%s dump, %s, build %" PRIu64 ", %" PRIu64 " of %" PRIu64 " pages present",
-                   text_of(page, dump, "format"), text_of(page, dump, "machine"), number_of(dump, "build"),
-                   number_of(pages, "present"), number_of(pages, "described"));
+    lhi_out_format(page->out, "\n%s dump, %s, build %" PRIu64 ", ", text_of(page, dump, "format"),
+                   text_of(page, dump, "machine"), number_of(dump, "build"));
+    const lhi_node *blocks = lhi_tree_get(dump, "blocks");
+    if (is_null(dump, "blocks"))
+        lhi_out_format(page->out, "%" PRIu64 " of %" PRIu64 " pages present", number_of(pages, "present"),
+                       number_of(pages, "described"));
+    else
+        lhi_out_format(page->out, "no pages, %" PRIu64 " pieces of virtual memory with %" PRIu64 " bytes",
+                       number_of(blocks, "count"), number_of(blocks, "bytes"));
+    if (!is_null(pages, "ram") && is_null(dump, "blocks"))
+        share_of_ram(page, number_of(pages, "present"), number_of(pages, "ram"));
     if (number_of(pages, "clipped"))
         lhi_out_format(page->out, " (the file is cut: %" PRIu64 " pages are lost)",
                        number_of(pages, "clipped"));
@@ -109,6 +126,23 @@ static void dump_lines(const lhi_page *page, const lhi_node *root)
         lhi_out_raw(page->out, "\n");
         meaning = meaning ? meaning->next : NULL;
     }
+}
+
+/* Of the machine, for who asks what a dump is. */
+static void machine_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *dump = lhi_tree_get(root, "dump"), *runs = lhi_tree_get(dump, "memory_runs");
+    uint64_t up = number_of(dump, "uptime_seconds");
+    lhi_out_format(page->out, "stopped %s",
+                   text_of(page, dump, "time") ? text_of(page, dump, "time") : "(unknown)");
+    if (!is_null(dump, "uptime_seconds"))
+        lhi_out_format(page->out, " after %" PRIu64 " d %02" PRIu64 ":%02" PRIu64 ":%02" PRIu64, up / 86400,
+                       up / 3600 % 24, up / 60 % 60, up % 60);
+    lhi_out_format(page->out, ", %" PRIu64 " processor%s\n", number_of(dump, "processors"),
+                   number_of(dump, "processors") == 1 ? "" : "s");
+    for (const lhi_node *run = runs ? runs->first : NULL; run; run = run->next)
+        lhi_out_format(page->out, "memory 0x%012" PRIx64 "  %" PRIu64 " pages\n", number_of(run, "physical"),
+                       number_of(run, "pages"));
 }
 
 static void process_line(const lhi_page *page, const lhi_node *root, const char *key, const char *title)
@@ -242,8 +276,13 @@ static void coverage_lines(const lhi_page *page, const lhi_node *root)
         uint64_t missing = number_of(r, "not_captured") + number_of(r, "clipped") + number_of(r, "not_ram");
         if (number_of(r, "present") + missing == 0)
             continue;
-        lhi_out_format(page->out, "  %-20s %" PRIu64 " of %" PRIu64 " mapped pages present\n", names[i][1],
-                       number_of(r, "present"), number_of(r, "present") + missing);
+        if (is_null(r, "share"))
+            lhi_out_format(page->out,
+                           "  %-20s something of %" PRIu64 " pages; what is missing can't be counted\n",
+                           names[i][1], number_of(r, "present"));
+        else
+            lhi_out_format(page->out, "  %-20s %" PRIu64 " of %" PRIu64 " mapped pages present\n",
+                           names[i][1], number_of(r, "present"), number_of(r, "present") + missing);
     }
     if (number_of(coverage, "page_tables_missing"))
         lhi_out_format(page->out, "  %" PRIu64 " page tables are missing\n",
@@ -254,6 +293,8 @@ static void coverage_lines(const lhi_page *page, const lhi_node *root)
         say(page, note->value.text);
         lhi_out_raw(page->out, "\n");
     }
+    if (!lhi_tree_get(root, "verdict") && text_of(page, coverage, "statement"))
+        wrapped(page, 2, text_of(page, coverage, "statement"));
     const lhi_node *layout = lhi_tree_get(coverage, "layout");
     lhi_out_raw(page->out, "  layouts: ");
     say(page, text_of(page, layout, "source"));
@@ -274,6 +315,8 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
 {
     lhi_page page = {.out = out, .redact = flags & LH_RENDER_REDACT, .color = flags & LH_RENDER_COLOR};
     dump_lines(&page, root);
+    if (!lhi_tree_get(root, "verdict"))
+        machine_lines(&page, root);
     process_line(&page, root, "process", "charged process");
     process_line(&page, root, "current_process", "current process");
     if (lhi_tree_get(root, "verdict")) {

@@ -2,7 +2,7 @@
 #ifndef LHI_SCAN_SCAN_H
 #define LHI_SCAN_SCAN_H
 
-#include "dump/pages.h"
+#include "dump/blocks.h"
 
 typedef struct lhi_scan_options {
     const uint64_t *values;
@@ -36,6 +36,10 @@ typedef struct lhi_scan_result {
  * it needs about 32 KiB a thread, and 128 KiB more where the source has no view. */
 lh_status lhi_scan(const lhi_pages *pages, const lhi_scan_options *options, lhi_scan_result *out,
                    lh_error *err);
+/* The same over pieces of virtual memory: `physical` has the virtual addresses, at which `align` counts.
+ * Values may cross from a block into one that touches it. On the calling thread alone. */
+lh_status lhi_scan_blocks(const lhi_blocks *blocks, const lhi_scan_options *options, lhi_scan_result *out,
+                          lh_error *err);
 void lhi_scan_result_free(lhi_scan_result *result);
 
 #endif

@@ -2,11 +2,14 @@
 #ifndef LHI_SPACE_SPACE_H
 #define LHI_SPACE_SPACE_H
 
-#include "dump/pages.h"
+#include "dump/blocks.h"
 
 typedef struct lhi_space {
     const lhi_pages *pages;
     uint64_t dtb;
+    /* Not NULL: the space is made of these pieces of virtual memory and has no page tables. Reads come from
+     * them; a walk ends at LH_ABSENT_TABLE, so that no physical address is ever made up. */
+    const lhi_blocks *blocks;
 } lhi_space;
 
 /* First address of the kernel half on x64 with four levels (Intel SDM, canonical addresses). */
@@ -27,6 +30,9 @@ void lhi_space_init(lhi_space *space, const lhi_pages *pages, uint64_t dtb);
 void lhi_space_walk(const lhi_space *space, uint64_t va, lh_walk *out);
 /* Physical address of va when its page's bytes are there; else why not (walk tells more). */
 lh_absence lhi_space_translate(const lhi_space *space, uint64_t va, uint64_t *physical);
+/* What tells one place of memory from another, whatever alias it is met at: the physical address, or in a
+ * space of blocks the virtual one. LH_PRESENT, or why the byte is not there. */
+lh_absence lhi_space_identity(const lhi_space *space, uint64_t va, uint64_t *identity);
 /* Across pages. *done (nullable) leading bytes read. LH_ERR_ABSENT names the first missing address. */
 lh_status lhi_space_read(const lhi_space *space, uint64_t va, void *buffer, size_t size, size_t *done,
                          lh_error *err);
@@ -60,6 +66,8 @@ typedef struct lhi_reverse {
 /* frames: sorted ascending, unique. Tables that refer to themselves (the self-map) are walked once. */
 lh_status lhi_reverse_map(const lhi_space *space, const uint64_t *frames, size_t count, lhi_reverse *out,
                           lh_error *err);
+/* The same for a space of blocks, where a frame is a page of virtual memory: each is its own row. */
+lh_status lhi_reverse_identity(const uint64_t *frames, size_t count, lhi_reverse *out, lh_error *err);
 /* Rows of one frame: [*first, *first + n). */
 size_t lhi_reverse_find(const lhi_reverse *map, uint64_t frame, size_t *first);
 void lhi_reverse_free(lhi_reverse *map);

@@ -10,7 +10,7 @@ bool lhi_is_canonical(uint64_t va)
 void lhi_space_init(lhi_space *space, const lhi_pages *pages, uint64_t dtb)
 {
     /* Low bits of CR3 are PCID or cache control, high ones flags. */
-    *space = (lhi_space){pages, dtb & LHI_ENTRY_FRAMES << 12};
+    *space = (lhi_space){.pages = pages, .dtb = dtb & LHI_ENTRY_FRAMES << 12};
 }
 
 static bool read_entry(const lhi_space *space, uint64_t physical, uint64_t *out)
@@ -114,9 +114,29 @@ lh_absence lhi_space_translate(const lhi_space *space, uint64_t va, uint64_t *ph
     return found.absence;
 }
 
+lh_absence lhi_space_identity(const lhi_space *space, uint64_t va, uint64_t *identity)
+{
+    if (!space->blocks)
+        return lhi_space_translate(space, va, identity);
+    *identity = va;
+    return lhi_is_canonical(va) ? lhi_blocks_state(space->blocks, va) : LH_ABSENT_NONCANONICAL;
+}
+
+static lh_status read_blocks(const lhi_space *space, uint64_t va, void *buffer, size_t size, size_t *done,
+                             lh_error *err)
+{
+    if (size == 0 || lhi_is_canonical(va))
+        return lhi_blocks_read(space->blocks, va, buffer, size, done, err);
+    if (done != NULL)
+        *done = 0;
+    return lhi_fail_absent(err, LH_ABSENT_NONCANONICAL, 0, va, "virtual address");
+}
+
 lh_status lhi_space_read(const lhi_space *space, uint64_t va, void *buffer, size_t size, size_t *done,
                          lh_error *err)
 {
+    if (space->blocks)
+        return read_blocks(space, va, buffer, size, done, err);
     lh_status status = LH_OK;
     uint8_t *to = buffer;
     size_t at = 0;

@@ -86,9 +86,10 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("dump", metavar="DUMP")
     info.add_argument("--json", action="store_true")
     info.add_argument("--redact", action="store_true", help="leave out the path and the names of people's things")
+    info.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     info.set_defaults(run=run_info)
 
-    search = commands.add_parser("search", help="find values in physical memory")
+    search = commands.add_parser("search", help="find values in memory")
     search.add_argument("dump", metavar="DUMP")
     search.add_argument("values", nargs="+", type=number, metavar="VALUE", help="0x..., decimal, or ffffe000`12345080")
     search.add_argument("--align", type=positive, choices=(1, 2, 4, 8), default=8)
@@ -181,6 +182,9 @@ def dump_info(dump: Dump, path: str | None) -> dict[str, Any]:
             "build": info.build,
             "kernel_version": None,
             "processors": info.processors,
+            "time": None if info.time is None else f"{info.time:%Y-%m-%dT%H:%M:%SZ}",
+            "uptime_seconds": info.system_uptime // 10_000_000 or None,
+            "memory_runs": None,
             "pages": {
                 "present": info.pages_present,
                 "described": info.pages_described,
@@ -229,14 +233,17 @@ def describe(document: dict[str, Any], dump: Dump) -> list[str]:
 
 def run_info(options: argparse.Namespace) -> int:
     """The header, the bug check and the processes."""
+    color = not options.json and wants_color(options.color, sys.stdout)
     with open(options.dump) as dump:
-        shown = None if options.redact else options.dump
         try:
-            document = json.loads(dump.kernel().info_json(redact=options.redact))
+            kernel = dump.kernel()
+            shown = kernel.info_json(redact=options.redact) if options.json else kernel.info_text(redact=options.redact, color=color)
+            text = compact(json.loads(shown)) if options.json else shown.rstrip("\n")
         except (FormatError, UnsupportedError, AbsentError) as error:
-            document = dump_info(dump, shown)
+            document = dump_info(dump, None if options.redact else options.dump)
+            text = compact(document) if options.json else "\n".join(describe(document, dump))
             write_line(sys.stderr, failure(options.dump, error))
-        write_line(sys.stdout, compact(document) if options.json else "\n".join(describe(document, dump)))
+        write_line(sys.stdout, text, color=color)
     return NAMED
 
 
@@ -246,7 +253,7 @@ def run_info(options: argparse.Namespace) -> int:
 def hit_json(hit: Hit) -> dict[str, Any]:
     """A hit, with addresses as in a case."""
     return {
-        "physical": f"{hit.physical:#x}",
+        "physical": None if hit.physical is None else f"{hit.physical:#x}",
         "virtual": None if hit.virtual is None else f"{hit.virtual:#x}",
         "virtual_state": hit.virtual_state,
         "value": f"{hit.value:#x}",
@@ -257,11 +264,12 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 def hit_line(hit: Hit) -> str:
     """A hit for people: where it is, and what stands there."""
     virtual = f"{hit.virtual:#018x}" if hit.virtual is not None else f"({hit.virtual_state})"
-    return f"{hit.physical:#014x}  {virtual:18}  {hit.value:#018x}"
+    physical = f"{hit.physical:#014x}" if hit.physical is not None else "(no physical)"
+    return f"{physical:14}  {virtual:18}  {hit.value:#018x}"
 
 
 def run_search(options: argparse.Namespace) -> int:
-    """Values in physical memory."""
+    """Values in memory."""
     with open(options.dump) as dump:
         hits = dump.search(options.values, align=options.align, limit=options.limit, threads=options.threads, timeout=options.timeout)
     if options.json:

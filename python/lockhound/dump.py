@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, cast
 
 from . import _lockhound
 from .errors import IOFailure, LockhoundError
 from .kernel import Kernel
 from .progress import Progress, watched
+from .records import Record, frozen
 from .rows import PAGE_SIZE, BugCheck, DumpInfo
 from .tables import Hits, Runs
 
@@ -49,6 +51,11 @@ class Dump:
     def bugcheck(self) -> BugCheck:
         """The bug check and what its parameters mean; also after close."""
         return self._bugcheck
+
+    @property
+    def coverage(self) -> Record:
+        """How much of the memory, where the objects of a case could lie, is in the dump, and what that means; without a scan."""
+        return cast(Record, frozen(json.loads(self.kernel().info_json())["coverage"]))
 
     @property
     def closed(self) -> bool:

@@ -78,6 +78,10 @@ class Kernel:
         """The objects dump, bugcheck, process, current_process and coverage of the case, without a scan."""
         return self._raw.info_json(self._dump.path, redact)
 
+    def info_text(self, *, redact: bool = False, color: bool = False) -> str:
+        """The same for people."""
+        return self._raw.info_text(self._dump.path, redact, color)
+
     def __repr__(self) -> str:
         return f"<lockhound.Kernel of {self._dump!r}>"
 

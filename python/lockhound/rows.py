@@ -120,6 +120,9 @@ class DumpInfo(Row):
     pages_clipped: int
     pages_ram: int  # 0 where the header has no memory runs
     highest_pfn: int
+    blocks: int = 0  # of a triage dump: pieces of virtual memory, which it has in place of pages
+    block_bytes: int = 0
+    block_bytes_clipped: int = 0  # lost because the file is shorter than it says
 
     @property
     def machine_name(self) -> str:
@@ -147,11 +150,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Hit(Row):
-    """A value found in physical memory. virtual_state is "mapped", "unmapped" or "unknown"; virtual is None unless mapped."""
+    """A value found in memory. virtual_state is "mapped", "unmapped" or "unknown"; virtual is None unless mapped.
+
+    physical is None in a triage dump, which has virtual addresses only.
+    """
 
     _hex: ClassVar[frozenset[str]] = frozenset({"physical", "value", "virtual"})
 
-    physical: int
+    physical: int | None
     virtual: int | None
     virtual_state: str
     value: int

@@ -97,13 +97,16 @@ def _fill(table: Table[Any], **values: object) -> None:
         object.__setattr__(table, name, value)
 
 
+NO_PHYSICAL = 2**64 - 1  # in the column of physical addresses: not known
+
+
 class Hits(Table[Hit]):
     """What a search found, in ascending physical order; rows, and the columns they stand in."""
 
     __slots__ = ("needle", "physical", "truncated", "value", "virtual", "virtual_state")
     _names = ("physical", "virtual", "virtual_state", "value", "needle")
 
-    physical: Column
+    physical: Column  # NO_PHYSICAL in all rows of a triage dump, whose hits ascend by virtual address
     virtual: Column | None  # None when the kernel could not be opened: no virtual address is known
     virtual_state: Column | None  # 0 mapped, 1 unmapped, 2 unknown
     value: Column
@@ -118,7 +121,8 @@ class Hits(Table[Hit]):
     def _row(self, index: int) -> Hit:
         state = _STATES[self.virtual_state[index]] if self.virtual_state is not None else "unknown"
         virtual = self.virtual[index] if self.virtual is not None and state == "mapped" else None
-        return Hit(self.physical[index], virtual, state, self.value[index], self.needle[index])
+        physical = self.physical[index]
+        return Hit(None if physical == NO_PHYSICAL else physical, virtual, state, self.value[index], self.needle[index])
 
     def _sliced(self, part: slice) -> Hits:
         virtual = None if self.virtual is None else self.virtual[part]

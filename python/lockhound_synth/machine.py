@@ -114,6 +114,7 @@ class Machine:
         self.decoys: list[Decoy] = []
         self.lookasides: dict[int, list[int]] = {0: [], 1: [], 2: [], 3: []}  # small, medium, large IRPs, MDLs: freed entries
         self.labels: dict[str, int] = {}  # label -> virtual address of evidence
+        self.further: dict[str, str] = {}  # label of a further page -> that of the first
         self.pins: dict[int, int] = {}  # pfn -> locks that stand on it
         self.locks: list[tuple[Process, Mdl]] = []  # every MDL that is charged
         self.shared: dict[int, int] = {}  # pfn of a section's page -> how many processes map it
@@ -278,8 +279,12 @@ class Machine:
 
     # Evidence and decoys
 
-    def label(self, label: str, address: int) -> None:
+    def label(self, label: str, address: int, size: int = 1) -> None:
+        """Names evidence; where it crosses a page boundary, `label+1` and so on name the further pages."""
         self.labels[label] = address
+        for number, page in enumerate(range((address & ~0xFFF) + PAGE, address + size, PAGE), 1):
+            self.labels[f"{label}+{number}"] = page
+            self.further[f"{label}+{number}"] = label
 
     def decoy(self, kind: str, address: int, value: int) -> None:
         """Remembers that value stands at a kernel address."""

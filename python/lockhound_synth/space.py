@@ -113,6 +113,10 @@ class Space:
         self._entry(self._table(va, 1), va >> 12 & 0x1FF, 0)
         self.map_of.pop(va >> 12, None)
 
+    def table_frames(self, va: int) -> list[int]:
+        """The frames of the tables that translate a kernel address, from the top but one; a large page has one fewer."""
+        return [self.tables[level, va >> (12 + 9 * level)] for level in (3, 2, 1) if (level, va >> (12 + 9 * level)) in self.tables]
+
     def adopt_kernel_half(self) -> None:
         """Copies the kernel's upper PML4 entries but the self-map's."""
         if self.kernel is None:

@@ -80,11 +80,15 @@ static void other_kinds(void)
         uint32_t type;
         lh_status code;
         const char *says;
-    } types[] = {{2, LH_ERR_UNSUPPORTED, "summary"},   {3, LH_ERR_UNSUPPORTED, "header only"},
-                 {4, LH_ERR_UNSUPPORTED, "triage"},    {7, LH_ERR_UNSUPPORTED, "automatic"},
-                 {8, LH_ERR_UNSUPPORTED, "range"},     {9, LH_ERR_UNSUPPORTED, "range"},
-                 {10, LH_ERR_UNSUPPORTED, "range"},    {0, LH_ERR_UNSUPPORTED, "type 0 (unknown)"},
-                 {11, LH_ERR_UNSUPPORTED, "type 11 "}, {0x45474150, LH_ERR_FORMAT, "never set"}};
+    } types[] = {{2, LH_ERR_UNSUPPORTED, "summary"},
+                 {3, LH_ERR_UNSUPPORTED, "header only"},
+                 {7, LH_ERR_UNSUPPORTED, "automatic"},
+                 {8, LH_ERR_UNSUPPORTED, "range"},
+                 {9, LH_ERR_UNSUPPORTED, "range"},
+                 {10, LH_ERR_UNSUPPORTED, "range"},
+                 {0, LH_ERR_UNSUPPORTED, "type 0 (unknown)"},
+                 {11, LH_ERR_UNSUPPORTED, "type 11 "},
+                 {0x45474150, LH_ERR_FORMAT, "never set"}};
     static const struct {
         uint32_t machine;
         const char *says;

@@ -137,6 +137,76 @@ def test_labels_cover_the_evidence(forged: Forged) -> None:
     assert all(labels[label] in forged.missing for label in truth.absent_labels)
 
 
+def test_labels_name_further_pages_and_tables(build: int) -> None:
+    forged = machine("mdl_cut", build)
+    labels = forged.evidence_pages
+    at, pages = int(forged.truth.ledger["mdls"][0]["address"], 16), forged.truth.ledger["mdls"][0]["pages"]
+    last = (at + 0x30 + 8 * pages - 1 >> 12) - (at >> 12)
+    assert last >= 2
+    for number in range(1, last + 1):
+        assert labels[f"mdl:0+{number}"] == (forged.translate((at & ~0xFFF) + number * 0x1000) or 0) >> 12
+    assert f"mdl:0+{last + 1}" not in labels
+    # A plain walk from the root that the header names passes through labelled tables only.
+    table, tables = labels["page_root"], {frame for label, frame in labels.items() if label.startswith("page_table:")}
+    assert table == forged.header.dtb >> 12
+    for level in (3, 2, 1):
+        table = struct.unpack_from("<Q", forged.pages[table], (at >> (12 + 9 * level) & 0x1FF) * 8)[0] >> 12 & 0xF_FFFF_FFFF
+        assert table in tables
+    assert struct.unpack_from("<Q", forged.pages[table], (at >> 12 & 0x1FF) * 8)[0] >> 12 & 0xF_FFFF_FFFF == labels["mdl:0"]
+
+
+def test_hostile_names_are_in_the_dump(build: int) -> None:
+    """As the kernel would hold them: UTF-16 with lone surrogates and NUL, the process's name in bytes."""
+    for name in ("hostile_names", "hostile_driver"):
+        forged = machine(name, build)
+        raw = parse(forged.to_bytes(BITMAP_KERNEL))
+        shown = [m["name"] for m in forged.truth.modules if not m["name"].removesuffix(".sys").isalnum() and m["name"] != "hal.dll"]
+        assert len(shown) >= (6 if name == "hostile_names" else 1)
+        shape = forged.machine.layouts["KLDR_DATA_TABLE_ENTRY"]
+        for module in (m for m in forged.machine.modules if m.name in shown):
+            length, _, buffer = struct.unpack("<2H4xQ", forged.machine.space.read(module.kldr + shape.offset("BaseDllName"), 16))
+            assert forged.machine.space.read(buffer, length).decode("utf-16-le", "surrogatepass") == module.name
+        assert forged.truth.process
+        assert forged.truth.process["name"].encode() in raw.data
+        assert "\x1b" in forged.truth.process["name"]
+
+
+def test_lists_run_in_circles(build: int) -> None:
+    forged = machine("looping_lists", build)
+    space, seen = forged.machine.space, []
+    at = space.read_u64(forged.machine.symbol("PsLoadedModuleList"))
+    while at not in seen:
+        seen.append(at)
+        at = space.read_u64(at)
+    assert at != forged.machine.symbol("PsLoadedModuleList")
+    assert seen == [m.kldr for m in forged.machine.modules]
+    first, second = (int(row["address"], 16) for row in forged.truth.ledger["mdls"])
+    assert (space.read_u64(first), space.read_u64(second)) == (second, first)
+
+
+def test_the_debugger_block_tells_the_unknown_builds_offsets() -> None:
+    """What a debugger block carries (facts D.1) leads through objects at offsets that no table has."""
+    for seed in range(4):
+        forged = machine("pending_irp", 23456, seed)
+        space = forged.machine.space
+        block = space.read(forged.header.debugger_block, 0x398)
+        size, parent, apc, current = (struct.unpack_from("<H", block, at)[0] for at in (0x2A8, 0x2AC, 0x2A0, 0x2B4))
+        (irps,) = struct.unpack_from("<I", block, 0x34C)
+        prcb = space.read_u64(struct.unpack_from("<Q", block, 0x218)[0])
+        thread = space.read_u64(prcb + current)
+        assert space.read_u64(thread + apc) == int(forged.truth.current_process["address"], 16)
+        system = space.read(space.read_u64(forged.machine.symbol("PsInitialSystemProcess")), size)
+        assert b"System\0" in system
+        assert system.count(struct.pack("<Q", 4)) >= 1
+        assert system[0] == 3  # DISPATCHER_HEADER.Type of a process
+        victim = next(p for p in forged.machine.processes if not p.alive)
+        assert space.read_u64(victim.address + parent) == victim.parent
+        heads = {thread.address + irps for thread in forged.machine.threads}
+        assert all(space.read_u64(head) for head in heads)
+        layouts = forged.machine.layouts
+        assert (size, apc) == (layouts["EPROCESS"].size, layouts["KTHREAD"].offset("ApcState") + 0x20)
+
+
 @pytest.mark.parametrize("kind", TYPES)
 def test_without_takes_pages_out(kind: int) -> None:
     whole = machine("pending_irp")
@@ -226,5 +296,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "no such evidence" in capsys.readouterr().err
     assert command.main(["write", "chain_second", "-o", str(out), "--build", "17763", "--genuine"]) == 2
     assert "no public symbol file" in capsys.readouterr().err
-    assert command.main(["write", "chain_second", "-o", str(out), "--genuine"]) == 0
+    assert command.main(["write", "ioring", "-o", str(out), "--build", "19041"]) == 2
+    assert "ioring is told by builds 22000, 26100, 23456" in capsys.readouterr().err
+    assert command.main(["write", "chain_second", "-o", str(out), "--genuine", "--layout-seed", "4"]) == 0
     assert parse(out.read_bytes()).bugcheck == 0x76

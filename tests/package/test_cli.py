@@ -218,7 +218,7 @@ def test_info(path: Path, dump: lh.Dump, capsys: pytest.CaptureFixture[str]) -> 
     assert found["process"]["locked_pages"] == dump.bugcheck.parameters[2]
     assert cli.main(["info", str(path)]) == 0
     out = capsys.readouterr().out
-    for part in ("kernel-bitmap, x64, build 19041", "PROCESS_HAS_LOCKED_PAGES", f"{dump.bugcheck.parameters[1]:#x}", "of RAM"):
+    for part in ("kernel-bitmap dump, x64, build 19041", "PROCESS_HAS_LOCKED_PAGES", f"{dump.bugcheck.parameters[1]:#x}", "of RAM"):
         assert part in out
 
 

@@ -117,6 +117,7 @@ def test_hits_are_a_sequence_of_rows(dump: lh.Dump) -> None:
     assert hits[2] in hits
     assert sorted(hits.physical) == list(hits.physical)
     for hit in hits:
+        assert hit.physical is not None
         assert struct.unpack("<Q", dump.read(hit.physical, 8)) == (hit.value,)
         assert hit.value == (first, second)[hit.needle]
         assert (hit.virtual is not None) == (hit.virtual_state == "mapped")

@@ -121,6 +121,10 @@ SPOILT: list[tuple[str, Any]] = [
     ("chain.0.address", None),
     ("reproduce.0", "!irp 1"),
     ("dump.identity", "x"),
+    ("dump.time", "yesterday"),
+    ("dump.blocks", 5),
+    ("coverage.statement", ""),
+    ("coverage.notes", [""]),
 ]
 
 

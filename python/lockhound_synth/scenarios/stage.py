@@ -110,7 +110,7 @@ class Stage:
         """The process that ended with locked pages."""
         name = name or self.rng.choice(VICTIMS)
         self.victim = processes.make_process(self.machine, name, next(self.pids), parent=self.others[-1].pid, alive=False)
-        self.machine.label("eprocess", self.victim.address)
+        self.machine.label("eprocess", self.victim.address, self.machine.layouts["EPROCESS"].size)
         return self.victim
 
     def charge(self, mdl: Mdl, holder: Driver | None, *, state: str = LOCKED, label: str = "", pages: int = 0) -> None:
@@ -124,28 +124,39 @@ class Stage:
                 "holder": holder.module.name if holder else None,
             }
         )
-        self.machine.label(label or f"mdl:{number}", mdl.address)
+        self.machine.label(label or f"mdl:{number}", mdl.address, 0x30 + 8 * mdl.pages)
+        for page in self._count_pages(mdl)[:4]:
+            self._label_counts(page)
 
     def hold(self, mdl: Mdl, driver: Driver) -> None:
         """Remembers who holds an MDL, for the ledger of whoever is charged in the end."""
         self.holders[mdl.address] = driver
 
     def consider(self, mdl: Mdl, why: str) -> None:
+        self.machine.label(f"considered:{len(self.considered)}", mdl.address, 0x30 + 8 * mdl.pages)
         self.considered.append({"address": hexadecimal(mdl.address), "why": why})
 
     def lose_counts(self, mdl: Mdl) -> None:
         """The pages with the PFN entries of an MDL's frames were not captured."""
+        for page in self._count_pages(mdl):
+            self.missing.append(self._label_counts(page))
+
+    def _count_pages(self, mdl: Mdl) -> list[int]:
+        """The pages of the PFN database with the entries of an MDL's frames."""
         size = self.machine.layouts["MMPFN"].size
         entries = [self.machine.pfn_database + pfn * size for pfn in mdl.frames]
-        for page in sorted({at & ~0xFFF for first in entries for at in (first, first + size - 1)}):
-            label = f"counts:{sum(1 for known in self.machine.labels if known.startswith('counts:'))}"
-            self.machine.label(label, page)
-            self.missing.append(label)
+        return sorted({at & ~0xFFF for first in entries for at in (first, first + size - 1)})
+
+    def _label_counts(self, page: int) -> str:
+        known = {address: label for label, address in self.machine.labels.items() if label.startswith("counts:")}
+        label = known.get(page, f"counts:{len(known)}")
+        self.machine.label(label, page)
+        return label
 
     def note_irp(self, irp: Irp, state: str, device: Device | None, *, label: bool = True) -> None:
         if label:
             number = sum(1 for entry in self.irps if entry["labelled"])
-            self.machine.label(f"irp:{number}", irp.address)
+            self.machine.label(f"irp:{number}", irp.address, irp.size)
         self.irps.append(
             {
                 "address": hexadecimal(irp.address),
@@ -256,12 +267,18 @@ class Stage:
         out: dict[str, int] = {}
         first = self.guilty[0] if self.guilty else None
         for label, frame in self.machine.evidence_frames():
-            head, _, tail = label.partition(":")
+            whole = self.machine.further.get(label, label)
+            head, _, tail = whole.partition(":")
             if tail and not tail.isdigit() and f":{tail}" not in told:
                 continue
             out[label] = frame
             if first is not None and tail in (first.name, first.module.name):
-                out[head] = frame
+                out[head + label.removeprefix(whole)] = frame
+        # The page tables that lead to the first MDL and packet, and the root that the dump's header names.
+        places = [at for label, at in self.machine.labels.items() if label in ("mdl:0", "irp:0")]
+        tables = sorted({frame for at in places for frame in self.machine.space.table_frames(at)})
+        out.update({f"page_table:{number}": frame for number, frame in enumerate(tables)})
+        out["page_root"] = self.current.space.root
         return out
 
     def _truth(self, crash: Crash) -> Truth:
