@@ -62,10 +62,10 @@ class File:
     irps: list[int] = field(default_factory=list)
 
 
-def _fits(image: LoadedImage, wanted: tuple[str, ...]) -> bool:
+def _fits(image: LoadedImage, wanted: tuple[str, ...], never: tuple[str, ...]) -> bool:
     """A given image can play a part if it imports what the part calls, and cannot make packets where the part does not."""
     imported = {name for names in image.imports.values() for name in names}
-    return imported >= set(wanted) and not (imported & PACKET_MAKERS) - set(wanted)
+    return imported >= set(wanted) and not (imported & PACKET_MAKERS) - set(wanted) and not imported & set(never)
 
 
 def make_driver(
@@ -76,13 +76,15 @@ def make_driver(
     file_version: tuple[int, int, int, int] | None = None,
     folder: str = "Driver",
     shown: str = "",
+    never: tuple[str, ...] = (),
 ) -> Driver:
-    """Loads NAME.sys and makes its driver object; shown is the name that the machine's own structures give it instead."""
+    """Loads NAME.sys and makes its driver object; shown is the name that the machine's own structures give it instead, and
+    never what a given image must not import."""
     rng = machine.rng
     wanted = sorted({*COMMON, *imports})
     if file_version is None:
         image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=machine.kernel.version, company="Microsoft Corporation")
-    elif fitting := [i for i in machine.images if _fits(i, imports)]:
+    elif fitting := [i for i in machine.images if _fits(i, imports, never)]:
         image = rng.choice(fitting)
         stem = image.name.removesuffix(".sys")
         if stem in machine.drivers:

@@ -129,10 +129,32 @@ def freed_in_pool(stage: Stage) -> None:
     victim = stage.make_victim()
     mdl = packets.make_mdl(machine, victim, rng.randrange(packets.FIXED_PAGES + 1, 60), mapped=False)
     stage.charge(mdl, None, state=FREED_LOCKED)
-    gap = machine.nonpaged.alloc(0x100, b"Mdl ")
-    machine.nonpaged.free(gap)
-    packets.free_to_pool(machine, mdl, gap)
+    link = machine.nonpaged.alloc(0x100, b"Mdl ")
+    machine.nonpaged.free(link)
+    if rng.random() < 0.5:
+        # Its first qword was never overwritten, and what it leads to has been taken into a live chain of somebody else's.
+        first = packets.make_mdl(machine, stage.others[0], 3)
+        send(stage, stage.others[0], guilty_device(stage)[1], first, linked="thread")
+        link = first.address
+    packets.free_to_pool(machine, mdl, link)
     _old_pointers(stage, mdl)
+    stage.kind = "unattributed"
+
+
+def freed_idle(stage: Stage) -> None:
+    """The freed MDL lies on its list, and an innocent driver's idle packet, intact and with a completion routine, still points to it."""
+    stage.description = "an idle packet of an innocent driver points to an MDL that was freed while locked"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    innocent, other = guilty_device(stage)
+    mdl = packets.make_mdl(machine, victim, rng.randrange(1, packets.FIXED_PAGES + 1), mapped=False)
+    stage.charge(mdl, None, state=FREED_LOCKED)
+    packets.free_mdl(machine, mdl)
+    slot = Slot(other, CONTROL, completion=innocent.module.symbols["Complete"], context=other.extension, control=packets.ON_ALL)
+    idle = packets.make_irp(machine, [slot], 2, mdl=mdl, manager=False, flags=0)
+    machine.space.write_u64(other.extension + 0x20, idle.address)
+    machine.space.write_u64(other.extension + 0x28, mdl.address)
+    stage.note_irp(idle, "idle", other)
     stage.kind = "unattributed"
 
 

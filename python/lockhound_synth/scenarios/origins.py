@@ -192,7 +192,7 @@ def no_import_holder(stage: Stage) -> None:
     stage.description = "the driver that holds the packet imports no lock routine; the I/O manager locked for it"
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    guilty, device = guilty_device(stage, imports=())
+    guilty, device = guilty_device(stage, imports=(), never=io.LOCKING)
     # A neighbour that can lock and has nothing to do with it.
     _, other = guilty_device(stage)
     old = packets.make_mdl(machine, victim, rng.randrange(1, 9), locked=False)

@@ -12,12 +12,15 @@ from .stage import Stage
 FIVE_MINUTES = 5 * 60 * 10**7
 
 
-def guilty_device(stage: Stage, *, imports: tuple[str, ...] = io.LOCKING) -> tuple[Driver, Device]:
-    driver = stage.invent(imports=imports)
+def guilty_device(stage: Stage, *, imports: tuple[str, ...] = io.LOCKING, never: tuple[str, ...] = ()) -> tuple[Driver, Device]:
+    driver = stage.invent(imports=imports, never=never)
     return driver, io.make_device(stage.machine, driver, name=f"{driver.name.title()}0", extension=stage.rng.choice((0x40, 0x1C0, 0x400)))
 
 
-def send(stage: Stage, process: processes.Process, device: Device, mdl: Mdl, *, linked: str | None = None, alone: bool = False) -> Irp:
+def send(
+    stage: Stage, process: processes.Process, device: Device, mdl: Mdl, *, linked: str | None = None, alone: bool = False,
+    cancel_routine: int = 0,
+) -> Irp:  # fmt: skip
     """A direct device-control packet of the process, pending in a device that nothing is attached to."""
     machine, rng = stage.machine, stage.rng
     file = io.make_file(machine, device)
@@ -26,7 +29,8 @@ def send(stage: Stage, process: processes.Process, device: Device, mdl: Mdl, *, 
         device, CONTROL, file=file, control=packets.PENDING_RETURNED, arguments=packets.control_arguments(machine, device, mdl.length)
     )
     return packets.make_irp(
-        machine, [slot], 1, mdl=mdl, thread=process.threads[0], file=file, cancel=not process.alive and rng.random() < 0.5,
+        machine, [slot], 1, mdl=mdl, thread=process.threads[0], file=file, cancel_routine=cancel_routine,
+        cancel=not cancel_routine and not process.alive and rng.random() < 0.5,
         linked=linked or rng.choice(("thread", "file")), cross=not alone and rng.random() < 0.3, alone=alone,
     )  # fmt: skip
 
@@ -72,6 +76,37 @@ def filters_above(stage: Stage) -> None:
     machine.label("filter_device:0", lower_device.address)
     machine.label("filter_device:1", upper_device.address)
     stage.name(guilty, mdl.pages)
+
+
+def cancel_routine(stage: Stage) -> None:
+    """The holder has set a cancel routine, as a driver does that queues packets: one more witness, and nobody has called it."""
+    stage.description = "the packet is queued in its driver with that driver's cancel routine; a filter stands above"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    guilty, device = guilty_device(stage, imports=rng.choice(((), io.LOCKING)))
+    io.make_device(machine, stage.invent(), above=device)
+    mdl = packets.make_mdl(machine, victim, rng.randrange(1, 30))
+    irp = send(stage, victim, device, mdl, cancel_routine=guilty.module.symbols["Cancel"])
+    stage.charge(mdl, guilty)
+    stage.note_irp(irp, "pending", device)
+    stage.name(guilty, mdl.pages)
+
+
+def reused_mdl(stage: Stage) -> None:
+    """The MDL had an earlier life: an idle packet of an innocent driver, intact and with its completion routine, still points to it."""
+    stage.description = "an innocent driver's idle packet points to the MDL from an earlier use; the pending packet says who holds it"
+    machine, rng = stage.machine, stage.rng
+    victim = stage.make_victim()
+    guilty, device = guilty_device(stage)
+    innocent, other = guilty_device(stage)
+    mdl = packets.make_mdl(machine, victim, rng.randrange(1, packets.FIXED_PAGES + 1))
+    irp = send(stage, victim, device, mdl)
+    stage.charge(mdl, guilty)
+    stage.note_irp(irp, "pending", device)
+    stage.name(guilty, mdl.pages)
+    slot = Slot(other, CONTROL, completion=innocent.module.symbols["Complete"], context=other.extension, control=packets.ON_ALL)
+    idle = packets.make_irp(machine, [slot], 2, mdl=mdl, manager=False, flags=0)
+    stage.note_irp(idle, "returned", other)
 
 
 def orphaned_irp(stage: Stage) -> None:

@@ -99,10 +99,10 @@ class Stage:
 
     # Things stories make
 
-    def invent(self, *, imports: tuple[str, ...] = io.LOCKING, shown: str = "") -> Driver:
-        """A driver of some vendor that does not exist; shown under another name."""
+    def invent(self, *, imports: tuple[str, ...] = io.LOCKING, shown: str = "", never: tuple[str, ...] = ()) -> Driver:
+        """A driver of some vendor that does not exist; shown under another name, and surely without some imports."""
         version = (self.rng.randrange(1, 9), self.rng.randrange(20), self.rng.randrange(5000), self.rng.randrange(200))
-        driver = io.make_driver(self.machine, self.names.pop(), imports=imports, file_version=version, shown=shown)
+        driver = io.make_driver(self.machine, self.names.pop(), imports=imports, file_version=version, shown=shown, never=never)
         self.cast.append(driver)
         return driver
 
