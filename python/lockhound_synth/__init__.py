@@ -24,9 +24,10 @@ where copies can't be told from locks.
 **Files.** `Forged.write(path, type)` writes types 1 (full), 5 (bitmap, full) and 6 (bitmap, kernel pages). `Forged.evidence_pages` names
 the frames of the evidence, and `Forged.without(frames)` leaves pages out as if they had not been captured: labels are `eprocess`, `mdl:N`
 (row N of the ledger), `irp:N`, `device:DRIVER`, `driver_object:DRIVER`, `driver_name:DRIVER`, `kldr:FILE`, `module_name:FILE`,
-`image_header:FILE` (each also without the name, for the first driver that is named), `kdbg`, `nt_image_header`, `prcb_lookaside`,
-`pfn_database`, `counts:N` (PFN entries of the ledger's frames), `considered:N`, `page_table:N` and `page_root`, `keeper` (who keeps a
-packet's address), `filter_device:N`, `file`, `tracker:N`, `unlocked_mdl`; `LABEL+1` and so on for further pages of one object.
+`image_header:FILE` (each also without the name, for the first driver that is named), `kdbg`, `nt_image_header`, `processor_block`,
+`prcb_lookaside`, `mdl_list:N`, `pfn_database`, `counts:N` (PFN entries of the ledger's frames), `considered:N`, `page_table:N` and
+`page_root`, `keeper` (who keeps a packet's address), `filter_device:N`, `file`, `tracker:N`, `unlocked_mdl`; `LABEL+1` and
+so on for further pages of one object.
 
 **Driver images.** `driver_image.plain_image` assembles drivers that call what they import, with `.pdata`, relocations, a debug directory
 and a version resource. `pe.load.load` reads any PE32+ driver; `scenarios.build(..., images={"name.sys": image})` lets compiled ones play

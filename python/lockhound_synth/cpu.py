@@ -16,6 +16,7 @@ from .regions import VISTA_LAYOUT
 
 CONTEXT_FLAGS = 0x0010_000F  # CONTEXT_AMD64 with control, integer, segments and floating point
 PAIRS = 16
+MDL_LIST = 3
 LIST_TAGS = {0: b"IrpS", 1: b"IrpM", 2: b"IrpL", 3: b"Mdl "}
 SHARED = {0: "IopSmallIrpLookasideList", 1: "IopMediumIrpLookasideList", 2: "IopLargeIrpLookasideList", 3: "IopMdlLookasideList"}
 LIST_SIZES = {0: 0x118, 1: 0x1F0, 2: 0x4C0, 3: 0xE8}
@@ -67,11 +68,15 @@ def fill_in(machine: Machine, crash: Crash) -> int:
             machine, index, machine.symbol(SHARED[index]) if index in SHARED else 0, machine.lookasides.get(index, [])[1::2]
         )
         prcb.put("PPLookasideList", struct.pack("<2Q", own, shared), skip=16 * index)
+        if index == MDL_LIST:
+            machine.label("mdl_list:0", own)
+            machine.label("mdl_list:1", shared)
     data = bytes(pcr)[: pcr_shape.offset("Prcb")] + bytes(prcb)
     space.write(base, data)
     machine.set_global("KiProcessorBlock", prcb_at)
     machine.set_global("KeNumberProcessors", 1)
     machine.set_global("KiBugCheckData", crash.code, *crash.parameters)
+    machine.label("processor_block", machine.symbol("KiProcessorBlock"))
     machine.label("prcb_lookaside", prcb_at + shape.offset("PPLookasideList"))
     return prcb_at
 
