@@ -286,7 +286,7 @@ class Stage:
         subject = self.victim or self.charged
         charged = subject.locked if subject else None
         explained = sum(entry["pages"] for entry in self.ledger)
-        drivers = sorted(self.named, key=lambda entry: -int(entry["pages"]))
+        drivers = sorted(self.named, key=lambda entry: (-int(entry["pages"]), entry["name"]))  # a tie must not hang on addresses
         guilty = {entry["name"] for entry in drivers}
         ledger: dict[str, Any] = {"charged": charged, "explained": explained, "unexplained": None, "mdls": self.ledger}
         if charged is not None:
