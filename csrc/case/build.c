@@ -71,11 +71,18 @@ static bool conclude_without_method(lhi_case *c)
     bool tracked = c->code == 0xcb;
     c->kind = LH_VERDICT_INSUFFICIENT;
     c->named_count = 0;
-    const char *rule = tracked ? "lock tracker" : "unlock without a lock";
-    const char *needs = tracked ? "a version that walks the process's lock trackers and their stack traces"
-                                : "a version that unwinds the crashing thread to the driver that unlocks";
-    c->why = tracked ? "this version does not read lock trackers"
-                     : "this version does not follow the unlocking thread";
+    bool unlock = !tracked && c->parameters[0] == 1;
+    bool changed = !tracked && c->parameters[0] >= 5 && c->parameters[0] <= 9 && c->parameters[0] != 8;
+    const char *rule = tracked || changed ? "lock tracker"
+                       : unlock           ? "unlock without a lock"
+                                          : "this kind of violation";
+    const char *needs = tracked || changed
+                            ? "a version that walks the process's lock trackers and their stack traces"
+                        : unlock ? "a version that unwinds the crashing thread to the driver that unlocks"
+                                 : "facts about this first parameter of the bug check: none are known";
+    c->why = tracked || changed ? "this version does not read lock trackers"
+             : unlock           ? "this version does not follow the unlocking thread"
+                                : "the first parameter of the bug check is not a known one";
     c->sentence = lhi_arena_printf(
         &c->arena, "Which driver is at fault can't be told yet: %s. The parameters are decoded.", c->why);
     c->advice = "Open the dump in WinDbg and follow the commands under \"reproduce\".";
@@ -92,6 +99,8 @@ static lh_status search(lhi_case *c, lh_error *err)
         status = lhi_case_cover(c, err);
     if (status == LH_OK)
         status = lhi_case_liveness(c, err);
+    if (status == LH_OK)
+        status = lhi_case_index_pieces(c, err);
     if (status == LH_OK)
         status = lhi_case_judge(c, err);
     return status;
@@ -127,6 +136,21 @@ static lh_status full_method(lhi_case *c, lh_error *err)
         !lhi_case_skip_rule(c, "code as witness", "a version that decodes the drivers' code"))
         status = lhi_fail_memory(err);
     return status;
+}
+
+lh_status lhi_case_poll(lhi_case *c, lh_error *err)
+{
+    const double now = lhi_os_now();
+    if (c->options.cancel && lh_cancel_is_set(c->options.cancel))
+        return lhi_fail(err, LH_ERR_CANCELLED, "cancelled while the case was judged");
+    if (c->deadline > 0 && now > c->deadline)
+        return lhi_fail(err, LH_ERR_TIMEOUT, "the deadline passed while the case was judged");
+    if (c->options.progress && now >= c->next_poll) {
+        c->next_poll = now + 0.05;
+        if (!c->options.progress(c->options.progress_user, c->bytes_scanned, c->bytes_scanned))
+            return lhi_fail(err, LH_ERR_CANCELLED, "stopped by the progress callback");
+    }
+    return LH_OK;
 }
 
 static void start(lhi_case *c, lh_kernel *kernel)
@@ -196,6 +220,11 @@ void lhi_case_free(lhi_case *c)
         lhi_vec_free(&c->records[i].predecessors);
     }
     lhi_free_lists_free(&c->freed);
+    lhi_free(c->stamps);
+    lhi_free(c->owned);
+    lhi_free(c->parts);
+    lhi_free(c->first_child);
+    lhi_free(c->next_child);
     lhi_free(c->records);
     lhi_free(c->packets);
     lhi_free(c->parties);

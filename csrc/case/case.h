@@ -20,6 +20,7 @@ typedef struct lhi_party {
     lhi_answer can_lock, can_split; /* by its imports; computed when asked for */
     bool asked_lock, asked_split;
     bool library;
+    bool framework; /* imports routines of other modules than nt and hal, which may lock or split for it */
     bool version_known, image_known;
     char version[32];
     uint32_t timestamp, image_size;
@@ -49,6 +50,7 @@ typedef struct lhi_packet {
     bool kept; /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
     lhi_file file;
+    const char *contradiction; /* why it convicts nobody though its arithmetic holds; NULL */
 } lhi_packet;
 
 typedef enum lhi_outcome {
@@ -67,15 +69,17 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     lhi_vec packets;         /* indices of packets whose MdlAddress names it */
     lhi_vec predecessors;    /* indices of live MDLs whose Next names it */
     uint64_t other_pointers; /* places that point to it and are neither packet nor MDL */
-    uint64_t other_first;    /* address of the first of them */
+    uint64_t others[8];      /* addresses of the first of them */
     bool freed;
     const char *freed_reason;
+    bool lists_unknown;    /* it could lie on a list of freed MDLs that was not wholly read */
     bool liveness_unknown; /* lists of freed MDLs could not be read, or pool state can't be told */
     uint64_t frames_referenced, frames_unreferenced, frames_unknown; /* by the PFN database */
     uint64_t frames_private; /* referenced ones of private pages: only those prove a lock */
     bool refuted;            /* a frame of it has no reference: the lock does not stand */
     bool in_ledger;
-    bool copy; /* same pages as an earlier one in the ledger, and no proof of a second lock */
+    bool ambiguous; /* more packets than locks name descriptions of the same pages */
+    bool copy;      /* same pages as an earlier one in the ledger, and no proof of a second lock */
     lh_mdl_state state;
     size_t holder;        /* party, LHI_NONE */
     size_t packet;        /* the packet the judgement rests on, LHI_NONE */
@@ -86,6 +90,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
 
 typedef struct lhi_named {
     size_t party;
+    const char *name; /* the party's; for sorting */
     uint64_t pages;
     double score;
 } lhi_named;
@@ -125,6 +130,12 @@ typedef struct lhi_cleared {
     uint64_t address;
 } lhi_cleared;
 
+/* Memory that belongs to a driver: a device object with its extension. */
+typedef struct lhi_owned {
+    uint64_t begin, end;
+    size_t party;
+} lhi_owned;
+
 typedef struct lhi_case {
     lh_kernel *kernel; /* retained by the owner */
     lhi_arena arena;
@@ -156,6 +167,15 @@ typedef struct lhi_case {
     uint64_t frame_budget;
     uint64_t passes, bytes_scanned;
     const char *scan_kernel;
+    lhi_owned *owned; /* by address; filled when the judging needs to know who keeps a pointer */
+    size_t owned_count, owned_room;
+    bool owners_known;
+    size_t *stamps; /* scratch of the judging: one a packet, and a running number */
+    size_t stamp;
+    size_t *parts; /* partial MDLs by StartVa, for the judging of splits */
+    size_t part_count;
+    size_t *first_child, *next_child; /* associated packets by master */
+    double next_poll;
 
     lhi_coverage coverage;
     uint64_t explained, explained_least, explained_most, unexplained;
@@ -212,6 +232,11 @@ lh_status lhi_case_judge(lhi_case *c, lh_error *err);
 /* "high", "medium", "low", "none". */
 const char *lhi_case_level(double score);
 lh_status lhi_case_verdict(lhi_case *c, lh_error *err);
+
+/* build.c: cancel, deadline and the progress callback, to be asked in long loops. */
+lh_status lhi_case_poll(lhi_case *c, lh_error *err);
+/* split.c: indices over all packets and records; once, before judging. */
+lh_status lhi_case_index_pieces(lhi_case *c, lh_error *err);
 
 /* rows.c: growing the arrays above. false: no memory. */
 bool lhi_case_note(lhi_case *c, const char *kind, size_t party, uint64_t address, const char *statement);

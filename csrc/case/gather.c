@@ -190,7 +190,14 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
     bool live = mdl.klass == LHI_MDL_CHARGED || mdl.klass == LHI_MDL_IS_PARTIAL ||
                 mdl.klass == LHI_MDL_NONPAGED || mdl.klass == LHI_MDL_KERNEL;
     /* Next of a freed one is the link of its list. */
-    if (live && mdl.next == value && lhi_vec_find(&c->freed.mdls, va) == SIZE_MAX) {
+    lhi_pool_block block = {0};
+    if (live)
+        lhi_pool_block_at(kernel, va, &block);
+    bool given_back =
+        lhi_vec_find(&c->freed.mdls, va) != SIZE_MAX || (block.found && block.state == LHI_POOL_FREE);
+    /* One of another process leads out of that process's requests. */
+    bool foreign = mdl.process != 0 && mdl.process != c->target;
+    if (live && mdl.next == value && !given_back && !foreign) {
         *known = true;
         uint64_t offset = kernel->layout->offsets[LHI_F_MDL_Process];
         if (lhi_space_identity(&kernel->space, va + offset, &physical) != LH_PRESENT)
@@ -302,6 +309,9 @@ static lh_status search_needles(lhi_gather *g, lh_error *err)
         values[i] = g->needles[i].value;
     status = run_pass(g, values, g->needle_count, &pass, err);
     for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
+        status = i % 256 == 0 ? lhi_case_poll(g->c, err) : LH_OK;
+        if (status != LH_OK)
+            break;
         const lhi_needle *needle = &g->needles[pass.hits.needle[i]];
         uint64_t physical = pass.hits.physical[i];
         size_t first = 0, rows = lhi_reverse_find(&pass.map, physical >> 12, &first);
@@ -318,8 +328,9 @@ static lh_status search_needles(lhi_gather *g, lh_error *err)
         }
         if (rows && !known) {
             lhi_record *record = &g->c->records[needle->index];
-            if (record->other_pointers++ == 0)
-                record->other_first = pass.map.va[first] + (physical & 0xfff);
+            if (record->other_pointers < sizeof record->others / sizeof record->others[0])
+                record->others[record->other_pointers] = pass.map.va[first] + (physical & 0xfff);
+            record->other_pointers++;
         }
     }
     free_pass(&pass);
@@ -387,8 +398,12 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err)
     lh_status status = lhi_free_lists_read(c->kernel, &c->freed, err);
     if (status == LH_OK)
         status = run_pass(&g, &c->target, 1, &pass, err);
-    for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++)
-        status = take_candidate(&g, &pass, i, err);
+    for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
+        if (i % 256 == 0)
+            status = lhi_case_poll(c, err);
+        if (status == LH_OK)
+            status = take_candidate(&g, &pass, i, err);
+    }
     free_pass(&pass);
     for (uint32_t level = 1; status == LH_OK; level++) {
         if (!collect_needles(&g)) {

@@ -1,50 +1,14 @@
 /* The outcome of each lock: who owes the unlock, or why that can't be said. */
 #include "case/case.h"
+#include "case/keepers.h"
 
-#define MOST_IN_CHAIN 64 /* packets considered for one MDL */
-#define CHAIN_DEPTH   64
+#define REACH 0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
 
 static const char holders_rule[] = "holders beyond packets";
 static const char holders_needs[] =
     "a version that follows pointers from device extensions, driver data and pool blocks to an MDL";
-
-/* Packets that lead to a record, directly or through the live MDLs in front of it. */
-static size_t packets_of(const lhi_case *c, size_t record, size_t *out, size_t count, unsigned depth)
-{
-    const lhi_record *r = &c->records[record];
-    for (size_t i = 0; i < r->packets.count && count < MOST_IN_CHAIN; i++) {
-        size_t q = r->packets.data[i];
-        bool known = false;
-        for (size_t k = 0; k < count; k++)
-            known = known || out[k] == q;
-        if (!known)
-            out[count++] = q;
-    }
-    for (size_t i = 0; depth && i < r->predecessors.count && i < 8 && count < MOST_IN_CHAIN; i++) {
-        const lhi_record *before = &c->records[r->predecessors.data[i]];
-        if (!before->freed && !before->refuted)
-            count = packets_of(c, r->predecessors.data[i], out, count, depth - 1);
-    }
-    return count;
-}
-
-static bool is_managers(const lhi_packet *packet)
-{
-    return packet->irp->state == LHI_IRP_PENDING &&
-           (packet->irp->origin == LHI_ORIGIN_MANAGER || packet->irp->origin == LHI_ORIGIN_THREADED);
-}
-
-/* Other objects that agree with the packet: more of them make it the more credible of two. */
-static unsigned credit(const lhi_case *c, const lhi_packet *packet)
-{
-    unsigned points = 0;
-    points += packet->irp->links == LHI_LINKS_LINKED;
-    points += packet->irp->thread != 0 && packet->thread.absence == LH_PRESENT &&
-              packet->thread.process == c->target;
-    points += packet->irp->file != 0 && packet->file.absence == LH_PRESENT;
-    points += packet->device.listed;
-    return points;
-}
+static const char framework_rule[] = "clients of frameworks";
+static const char framework_needs[] = "a version that reads the objects of KMDF, fltmgr, ndis and their kind";
 
 static void settle(lhi_record *record, lhi_outcome outcome, const char *why)
 {
@@ -57,28 +21,96 @@ static bool absent(lh_absence absence)
     return absence != LH_PRESENT && absence != LH_ABSENT_LAYOUT;
 }
 
-static lh_status judge_managers(lhi_case *c, size_t record, const size_t *packets, size_t count,
-                                lh_error *err)
+static bool is_managers(const lhi_packet *packet)
+{
+    return packet->irp->state == LHI_IRP_PENDING && !packet->contradiction &&
+           (packet->irp->origin == LHI_ORIGIN_MANAGER || packet->irp->origin == LHI_ORIGIN_THREADED);
+}
+
+/* A driver's own packet that is neither completed nor freed. */
+static bool is_made(const lhi_packet *packet)
+{
+    lhi_irp_state state = packet->irp->state;
+    return packet->irp->origin == LHI_ORIGIN_DRIVER &&
+           (state == LHI_IRP_PENDING || (state == LHI_IRP_RETURNED && packet->maker != LHI_NONE));
+}
+
+/* Packets that lead to a record and are not over, directly or through the live MDLs in front of it. */
+static lh_status packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error *err)
+{
+    lhi_vec way = {0}; /* records: a breadth-first walk against the direction of Next */
+    lh_status status = LH_OK;
+    c->stamp++;
+    if (!lhi_vec_push(&way, record))
+        return lhi_fail_memory(err);
+    for (size_t at = 0; status == LH_OK && at < way.count; at++) {
+        const lhi_record *r = &c->records[way.data[at]];
+        for (size_t i = 0; status == LH_OK && i < r->packets.count; i++) {
+            size_t q = r->packets.data[i];
+            lhi_irp_state state = c->packets[q].irp->state;
+            bool counts =
+                state == LHI_IRP_PENDING || state == LHI_IRP_UNREADABLE || state == LHI_IRP_RETURNED;
+            if (!counts || c->stamps[q] == c->stamp)
+                continue;
+            c->stamps[q] = c->stamp;
+            if (!lhi_vec_push(out, q))
+                status = lhi_fail_memory(err);
+        }
+        for (size_t i = 0; status == LH_OK && i < r->predecessors.count; i++) {
+            size_t before = r->predecessors.data[i];
+            bool seen = c->records[before].freed || c->records[before].refuted;
+            for (size_t k = 0; k < way.count && !seen; k++)
+                seen = way.data[k] == before;
+            if (seen)
+                continue;
+            if (way.count >= c->options.limits.chain_length) {
+                c->coverage.truncated = true;
+                c->coverage.limit = "chain_length";
+                break;
+            }
+            if (!lhi_vec_push(&way, before))
+                status = lhi_fail_memory(err);
+        }
+    }
+    lhi_vec_free(&way);
+    return status;
+}
+
+/* Other objects that agree with the packet: which of several to show. */
+static unsigned credit(const lhi_case *c, const lhi_packet *packet)
+{
+    unsigned points = packet->irp->origin == LHI_ORIGIN_MANAGER ? 4 : 0;
+    points += packet->irp->links == LHI_LINKS_LINKED;
+    points += packet->irp->thread != 0 && packet->thread.absence == LH_PRESENT &&
+              packet->thread.process == c->target;
+    points += packet->irp->file != 0 && packet->file.absence == LH_PRESENT;
+    points += packet->device.listed == LHI_YES;
+    return points;
+}
+
+static lh_status judge_managers(lhi_case *c, size_t record, const lhi_vec *packets, lh_error *err)
 {
     lhi_record *r = &c->records[record];
     size_t best = LHI_NONE;
-    bool tie = false;
-    for (size_t i = 0; i < count; i++) {
-        const lhi_packet *packet = &c->packets[packets[i]];
-        if (!is_managers(packet))
-            continue;
-        if (best == LHI_NONE || credit(c, packet) > credit(c, &c->packets[best])) {
-            best = packets[i];
-            tie = false;
-        } else if (credit(c, packet) == credit(c, &c->packets[best])) {
-            tie = tie || !lhi_case_same_driver(c, packet->at, c->packets[best].at);
-        }
+    bool several = false;
+    for (size_t i = 0; i < packets->count; i++) {
+        size_t q = packets->data[i];
+        if (is_managers(&c->packets[q]) &&
+            (best == LHI_NONE || credit(c, &c->packets[q]) > credit(c, &c->packets[best])))
+            best = q;
+    }
+    /* A thread's request beside one of the I/O manager is a piece of it, and judged as such. */
+    for (size_t i = 0; i < packets->count; i++) {
+        const lhi_packet *other = &c->packets[packets->data[i]];
+        several = several || (is_managers(other) && other->irp->origin == c->packets[best].irp->origin &&
+                              !lhi_case_same_driver(c, other->at, c->packets[best].at));
     }
     r->packet = r->judged_packet = best;
     r->holder = c->packets[best].at;
-    if (tie) {
+    if (several || r->ambiguous) {
         settle(r, LHI_OUTCOME_UNATTRIBUTED,
-               "two pending packets in different drivers name this MDL, and none is more credible");
+               several ? "pending packets in different drivers name this MDL"
+                       : "more pending packets name descriptions of these pages than locks stand on them");
         r->holder = LHI_NONE;
         return LH_OK;
     }
@@ -93,77 +125,133 @@ static lh_status judge_managers(lhi_case *c, size_t record, const size_t *packet
     return LH_OK;
 }
 
-/* A driver's own packet: its maker locked, its maker owes. */
-static lh_status judge_made(lhi_case *c, size_t record, const size_t *packets, size_t count, lh_error *err)
+/* The packet that the others of a list are passed on from: a packet made by the driver in which another one
+ * waits has that one's MDL. LHI_NONE: none, or *several of different makers. */
+static size_t find_root(const lhi_case *c, const lhi_vec *packets, bool *several)
 {
-    lhi_record *r = &c->records[record];
     size_t root = LHI_NONE;
-    bool several = false;
-    for (size_t i = 0; i < count; i++) {
-        const lhi_packet *packet = &c->packets[packets[i]];
-        lhi_irp_state state = packet->irp->state;
-        if (state != LHI_IRP_PENDING && state != LHI_IRP_RETURNED)
-            continue;
-        /* A packet made by the driver in which another one waits passes that one's MDL on. */
+    for (size_t i = 0; i < packets->count; i++) {
+        const lhi_packet *packet = &c->packets[packets->data[i]];
         bool passed_on = false;
-        for (size_t k = 0; k < count; k++) {
-            const lhi_packet *other = &c->packets[packets[k]];
-            passed_on =
-                passed_on || (k != i && other->irp->state == LHI_IRP_PENDING && packet->maker != LHI_NONE &&
-                              !lhi_case_same_driver(c, other->maker, packet->maker) &&
-                              lhi_case_same_driver(c, other->at, packet->maker));
+        if (!is_made(packet))
+            continue;
+        for (size_t k = 0; k < packets->count && k < 256 && !passed_on; k++) {
+            const lhi_packet *other = &c->packets[packets->data[k]];
+            passed_on = k != i && other->irp->state == LHI_IRP_PENDING && packet->maker != LHI_NONE &&
+                        !lhi_case_same_driver(c, other->maker, packet->maker) &&
+                        lhi_case_same_driver(c, other->at, packet->maker);
         }
         if (passed_on)
             continue;
         if (root == LHI_NONE)
-            root = packets[i];
+            root = packets->data[i];
         else if (!lhi_case_same_driver(c, c->packets[root].maker, packet->maker))
-            several = true;
-        else if (state == LHI_IRP_PENDING && c->packets[root].irp->state != LHI_IRP_PENDING)
-            root = packets[i];
+            *several = true;
+        else if (packet->irp->state == LHI_IRP_PENDING && c->packets[root].irp->state != LHI_IRP_PENDING)
+            root = packets->data[i];
     }
+    return root;
+}
+
+/* Does a pointer to the MDL stand in the packet, in what its locations point to, or in its maker's own
+ * memory? Then it is part of the same request. Anything else may be the true owner's. */
+static lh_status is_own_pointer(lhi_case *c, const lhi_packet *packet, uint64_t va, bool *own, lh_error *err)
+{
+    const lhi_irp *irp = packet->irp;
+    *own = va >= irp->address && va - irp->address < irp->size;
+    for (size_t i = 0; i < irp->slot_count && !*own; i++) {
+        const lhi_slot *slot = &irp->slots[i];
+        const uint64_t places[] = {slot->parameters[0], slot->parameters[1], slot->parameters[2],
+                                   slot->parameters[3], slot->context};
+        for (size_t k = 0; k < sizeof places / sizeof places[0]; k++)
+            *own = *own || (lhi_is_kernel(places[k]) && va >= places[k] && va - places[k] < REACH);
+    }
+    size_t party = LHI_NONE;
+    if (!*own && !lhi_case_owner(c, va, &party, err))
+        return LH_ERR_NO_MEMORY;
+    *own = *own || (party != LHI_NONE && lhi_case_same_driver(c, party, packet->maker));
+    return LH_OK;
+}
+
+static lh_status others_are_own(lhi_case *c, const lhi_record *r, const lhi_packet *packet, bool *own,
+                                lh_error *err)
+{
+    const size_t kept = sizeof r->others / sizeof r->others[0];
+    lh_status status = LH_OK;
+    *own = r->other_pointers <= kept;
+    for (size_t i = 0; status == LH_OK && *own && i < r->other_pointers; i++)
+        status = is_own_pointer(c, packet, r->others[i], own, err);
+    return status;
+}
+
+/* A driver's own packet: its maker locked, its maker owes. */
+static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, lh_error *err)
+{
+    lhi_record *r = &c->records[record];
+    bool several = false, own = true;
+    size_t root = find_root(c, packets, &several);
+    bool hidden = lhi_case_pool_could_hide(c);
     if (root == LHI_NONE) {
         settle(r, LHI_OUTCOME_UNATTRIBUTED, "the packets that name it pass it on in a circle");
         return LH_OK;
     }
     const lhi_packet *packet = &c->packets[root];
+    bool pending = packet->irp->state == LHI_IRP_PENDING;
     r->packet = r->judged_packet = root;
     if (several) {
         settle(r, LHI_OUTCOME_UNATTRIBUTED, "packets of several drivers name this MDL");
         return LH_OK;
     }
     if (packet->irp->flags & LHI_IRP_ASSOCIATED) {
-        settle(r,
-               packet->master == LHI_NONE && lhi_case_pool_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT
-                                                                         : LHI_OUTCOME_UNATTRIBUTED,
+        settle(r, packet->master == LHI_NONE && hidden ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
                "a piece of a request names it, and the request itself is not there");
         return LH_OK;
     }
     if (packet->maker == LHI_NONE) {
-        settle(r,
-               absent(packet->maker_absence) || lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT
-                                                                       : LHI_OUTCOME_UNATTRIBUTED,
-               packet->maker_reason);
+        bool missing = absent(packet->maker_absence) || lhi_case_could_hide(c);
+        settle(r, missing ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED, packet->maker_reason);
         return LH_OK;
     }
-    r->holder = packet->maker;
     const lhi_party *maker = &c->parties[packet->maker];
     if (maker->driver.absence != LH_PRESENT) {
         settle(r, absent(maker->driver.absence) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
-               "the file name of the driver that made the packet is not known");
-        r->holder = LHI_NONE;
+               maker->driver.doubt ? maker->driver.doubt
+                                   : "the file name of the driver that made the packet is not known");
         return LH_OK;
     }
-    if (lhi_case_pool_could_hide(c)) {
+    r->holder = packet->maker;
+    if (hidden) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "a request whose MDL the packet only borrows may lie in a page that is not in this dump");
         return LH_OK;
     }
-    if (maker->library) {
+    if (r->ambiguous || (!pending && (r->lists_unknown || r->state == LH_MDL_UNKNOWN))) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               r->ambiguous
+                   ? "more packets name descriptions of these pages than locks stand on them"
+                   : "whether the MDL was freed can't be told, and then the packet's pointer is a leftover");
+        return LH_OK;
+    }
+    lh_status status = others_are_own(c, r, packet, &own, err);
+    if (status != LH_OK)
+        return status;
+    if (!own) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "something beside the packet keeps a pointer to the MDL, and whose it is this version does "
+               "not ask");
+        return lhi_case_skip_rule(c, holders_rule, holders_needs) ? LH_OK : lhi_fail_memory(err);
+    }
+    if (c->parties[packet->maker].library) {
         settle(r, LHI_OUTCOME_UNATTRIBUTED, "a library driver made the packet for one of its clients");
         return LH_OK;
     }
-    lhi_answer can = maker->driver.is_kernel ? LHI_YES : lhi_case_can_lock(c, packet->maker);
+    bool kernel = c->parties[packet->maker].driver.is_kernel;
+    lhi_answer can = kernel ? LHI_YES : lhi_case_can_lock(c, packet->maker);
+    if (can == LHI_UNKNOWN && c->parties[packet->maker].framework) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "the driver that made the packet works through a framework, which may have locked for it");
+        return lhi_case_skip_rule(c, framework_rule, framework_needs) ? LH_OK : lhi_fail_memory(err);
+    }
     if (can == LHI_UNKNOWN) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "whether the driver that made the packet can lock pages is not in this dump");
@@ -171,10 +259,9 @@ static lh_status judge_made(lhi_case *c, size_t record, const size_t *packets, s
         settle(r, LHI_OUTCOME_UNATTRIBUTED,
                "the driver that made the packet imports no routine that locks pages: it borrowed the MDL");
     } else {
-        settle(r, maker->driver.is_kernel ? LHI_OUTCOME_KERNEL : LHI_OUTCOME_NAMED,
-               packet->irp->state == LHI_IRP_PENDING
-                   ? "it made the packet, locked its pages and owes the unlock, wherever the packet waits"
-                   : "its own packet is back with it, and the pages are still locked");
+        settle(r, kernel ? LHI_OUTCOME_KERNEL : LHI_OUTCOME_NAMED,
+               pending ? "it made the packet, locked its pages and owes the unlock, wherever the packet waits"
+                       : "its own packet is back with it, and the pages are still locked");
         if (!lhi_case_name(c, packet->maker, r->mdl.pages, 0))
             return lhi_fail_memory(err);
     }
@@ -182,8 +269,7 @@ static lh_status judge_made(lhi_case *c, size_t record, const size_t *packets, s
 }
 
 /* Nothing anywhere points to it but packets that are over, and it is a block of its own, which no pointer to
- * a larger one could mean.
- */
+ * a larger one could mean. */
 static bool is_unowned(const lhi_case *c, const lhi_record *r)
 {
     lhi_pool_block block = {0};
@@ -197,15 +283,17 @@ static bool judge_without_packet(lhi_case *c, lhi_record *r)
 {
     if (lhi_case_could_hide(c)) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
-               "no packet names it, and one may lie in a page that is not in this dump");
+               "no packet that still counts names it, and one may lie in a page that is not in this dump");
     } else if (r->state == LH_MDL_UNKNOWN) {
-        settle(r, LHI_OUTCOME_INSUFFICIENT, "no packet names it, and whether it was freed can't be told");
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "no packet that still counts names it, and whether it was freed can't be told");
     } else if (is_unowned(c, r)) {
         settle(r, LHI_OUTCOME_UNATTRIBUTED, "nothing in this dump points to the MDL any more");
         return true;
     } else {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
-               "no packet names it, and who else keeps a pointer to it is not asked by this version");
+               "no packet that still counts names it, and who else keeps a pointer to it is not asked by "
+               "this version");
     }
     return lhi_case_skip_rule(c, holders_rule, holders_needs);
 }
@@ -213,45 +301,54 @@ static bool judge_without_packet(lhi_case *c, lhi_record *r)
 static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
 {
     lhi_record *r = &c->records[record];
-    size_t packets[MOST_IN_CHAIN];
+    lhi_vec packets = {0};
     if (r->freed) {
         settle(r, LHI_OUTCOME_UNATTRIBUTED, "freed without being unlocked: pointers from before name nobody");
         return LH_OK;
     }
-    size_t count = packets_of(c, record, packets, 0, CHAIN_DEPTH);
+    lh_status status = packets_of(c, record, &packets, err);
     bool managers = false, made = false, unknown = false, unreadable = false;
-    for (size_t i = 0; i < count; i++) {
-        const lhi_packet *packet = &c->packets[packets[i]];
-        lhi_irp_state state = packet->irp->state;
+    const char *contradiction = NULL;
+    for (size_t i = 0; i < packets.count; i++) {
+        const lhi_packet *packet = &c->packets[packets.data[i]];
         managers = managers || is_managers(packet);
-        unreadable = unreadable || state == LHI_IRP_UNREADABLE;
-        unknown = unknown || (state == LHI_IRP_PENDING && packet->irp->origin == LHI_ORIGIN_UNKNOWN);
-        made =
-            made || (packet->irp->origin == LHI_ORIGIN_DRIVER &&
-                     (state == LHI_IRP_PENDING || (state == LHI_IRP_RETURNED && packet->maker != LHI_NONE)));
+        made = made || is_made(packet);
+        unreadable = unreadable || packet->irp->state == LHI_IRP_UNREADABLE;
+        unknown =
+            unknown || (packet->irp->state == LHI_IRP_PENDING && packet->irp->origin == LHI_ORIGIN_UNKNOWN);
+        if (packet->contradiction && packet->irp->state == LHI_IRP_PENDING)
+            contradiction = packet->contradiction;
     }
-    if (managers)
-        return judge_managers(c, record, packets, count, err);
-    if (unreadable) {
+    if (status != LH_OK) {
+        /* nothing to judge with */
+    } else if (managers) {
+        status = judge_managers(c, record, &packets, err);
+    } else if (unreadable) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "what names it looks like a packet that is only partly in this dump");
-        return LH_OK;
-    }
-    if (unknown) {
+    } else if (unknown) {
         settle(r, lhi_case_pool_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
                "who made the packet that names it can't be told");
-        return LH_OK;
+    } else if (made) {
+        status = judge_made(c, record, &packets, err);
+    } else if (contradiction) {
+        settle(r, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+               contradiction);
+    } else if (!judge_without_packet(c, r)) {
+        status = lhi_fail_memory(err);
     }
-    if (made)
-        return judge_made(c, record, packets, count, err);
-    return judge_without_packet(c, r) ? LH_OK : lhi_fail_memory(err);
+    lhi_vec_free(&packets);
+    return status;
 }
 
 lh_status lhi_case_judge(lhi_case *c, lh_error *err)
 {
     lh_status status = LH_OK;
-    for (size_t i = 0; status == LH_OK && i < c->record_count; i++)
-        if (c->records[i].in_ledger)
+    for (size_t i = 0; status == LH_OK && i < c->record_count; i++) {
+        if (i % 64 == 0)
+            status = lhi_case_poll(c, err);
+        if (status == LH_OK && c->records[i].in_ledger)
             status = judge_one(c, i, err);
+    }
     return status;
 }

@@ -15,19 +15,12 @@
 #define MOST_DEVICES    65536u /* of the whole system */
 #define MOST_PER_DRIVER 4096u
 
-typedef struct lhi_owned {
-    uint64_t begin, end;
-    size_t party;
-} lhi_owned;
-
 typedef struct lhi_keepers {
     lhi_case *c;
     uint64_t *values;
     size_t module_count, packet_count;
     size_t *packets; /* index of the packet of each value behind the modules */
-    lhi_owned *owned;
-    size_t owned_count, owned_room;
-    size_t *maker; /* per packet: party, LHI_NONE none yet */
+    size_t *maker;   /* per packet: party, LHI_NONE none yet */
     bool *several;
 } lhi_keepers;
 
@@ -39,19 +32,33 @@ static bool wants_keeper(const lhi_packet *packet)
            (irp->state == LHI_IRP_PENDING || irp->state == LHI_IRP_RETURNED);
 }
 
+/* A driver's packet names an MDL that something else points to as well: whose is it? */
+static bool wants_owners(const lhi_case *c)
+{
+    for (size_t i = 0; i < c->record_count; i++) {
+        const lhi_record *record = &c->records[i];
+        if (record->other_pointers == 0 || record->mdl.klass != LHI_MDL_CHARGED)
+            continue;
+        for (size_t k = 0; k < record->packets.count; k++)
+            if (c->packets[record->packets.data[k]].irp->origin == LHI_ORIGIN_DRIVER)
+                return true;
+    }
+    return false;
+}
+
 static bool own(lhi_keepers *k, uint64_t begin, uint64_t size, size_t party)
 {
-    if (k->owned_count == k->owned_room) {
-        size_t room = k->owned_room ? k->owned_room * 2 : 256;
-        lhi_owned *larger = lhi_realloc_array(k->owned, room, sizeof *larger);
+    if (k->c->owned_count == k->c->owned_room) {
+        size_t room = k->c->owned_room ? k->c->owned_room * 2 : 256;
+        lhi_owned *larger = lhi_realloc_array(k->c->owned, room, sizeof *larger);
         if (!larger)
             return false;
-        k->owned = larger;
-        k->owned_room = room;
+        k->c->owned = larger;
+        k->c->owned_room = room;
     }
     if (size > UINT64_MAX - begin)
         return true;
-    k->owned[k->owned_count++] = (lhi_owned){begin, begin + size, party};
+    k->c->owned[k->c->owned_count++] = (lhi_owned){begin, begin + size, party};
     return true;
 }
 
@@ -69,7 +76,7 @@ static bool take_driver(lhi_keepers *k, uint64_t va, uint64_t start, lh_error *e
         return false;
     uint64_t device = 0;
     (void)lhi_space_u64(&c->kernel->space, driver.address + at[LHI_F_DRIVER_OBJECT_DeviceObject], &device);
-    for (unsigned i = 0; i < MOST_PER_DRIVER && device != 0 && k->owned_count < MOST_DEVICES; i++) {
+    for (unsigned i = 0; i < MOST_PER_DRIVER && device != 0 && k->c->owned_count < MOST_DEVICES; i++) {
         lhi_device read = {0};
         lhi_device_read(c->kernel, device, &read);
         /* Size counts the object and its extension (WDK, IoCreateDevice). */
@@ -89,27 +96,27 @@ static int by_begin(const void *a, const void *b)
 }
 
 /* The driver whose image or device an address lies in. false: no memory. */
-static bool owner_of(lhi_keepers *k, uint64_t va, size_t *party, lh_error *err)
+bool lhi_case_owner(lhi_case *c, uint64_t va, size_t *party, lh_error *err)
 {
     *party = LHI_NONE;
-    if (lhi_module_at(&k->c->kernel->modules, va)) {
+    if (lhi_module_at(&c->kernel->modules, va)) {
         lhi_driver driver = {0};
-        lhi_driver_from_code(k->c->kernel, va, &driver);
+        lhi_driver_from_code(c->kernel, va, &driver);
         if (driver.absence != LH_PRESENT)
             return true;
-        *party = lhi_case_party(k->c, &driver, err);
+        *party = lhi_case_party(c, &driver, err);
         return *party != LHI_NONE;
     }
-    size_t low = 0, high = k->owned_count;
+    size_t low = 0, high = c->owned_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (k->owned[middle].begin <= va)
+        if (c->owned[middle].begin <= va)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low > 0 && va < k->owned[low - 1].end)
-        *party = k->owned[low - 1].party;
+    if (low > 0 && va < c->owned[low - 1].end)
+        *party = c->owned[low - 1].party;
     return true;
 }
 
@@ -150,7 +157,7 @@ static lh_status read_hits(lhi_keepers *k, const lhi_scan_result *hits, const lh
                 continue;
             }
             size_t at = hits->needle[i] - k->module_count, party = LHI_NONE;
-            if (!owner_of(k, va, &party, err))
+            if (!lhi_case_owner(c, va, &party, err))
                 return LH_ERR_NO_MEMORY;
             if (party == LHI_NONE || c->parties[party].driver.is_kernel ||
                 received(c, &c->packets[k->packets[at]], party))
@@ -160,8 +167,8 @@ static lh_status read_hits(lhi_keepers *k, const lhi_scan_result *hits, const lh
             else
                 k->several[at] = k->several[at] || !lhi_case_same_driver(c, k->maker[at], party);
         }
-        if (k->owned_count)
-            qsort(k->owned, k->owned_count, sizeof *k->owned, by_begin);
+        if (k->c->owned_count)
+            qsort(k->c->owned, k->c->owned_count, sizeof *k->c->owned, by_begin);
     }
     return LH_OK;
 }
@@ -210,12 +217,13 @@ lh_status lhi_case_keepers(lhi_case *c, lh_error *err)
     const lhi_modules *modules = &c->kernel->modules;
     for (size_t i = 0; i < c->packet_count; i++)
         k.packet_count += wants_keeper(&c->packets[i]);
-    if (k.packet_count == 0)
+    if (k.packet_count == 0 && !wants_owners(c))
         return LH_OK;
-    k.values = lhi_calloc(modules->loaded + k.packet_count, sizeof *k.values);
-    k.packets = lhi_calloc(k.packet_count, sizeof *k.packets);
-    k.maker = lhi_calloc(k.packet_count, sizeof *k.maker);
-    k.several = lhi_calloc(k.packet_count, sizeof *k.several);
+    c->owners_known = true;
+    k.values = lhi_calloc(modules->loaded + k.packet_count + 1, sizeof *k.values);
+    k.packets = lhi_calloc(k.packet_count + 1, sizeof *k.packets);
+    k.maker = lhi_calloc(k.packet_count + 1, sizeof *k.maker);
+    k.several = lhi_calloc(k.packet_count + 1, sizeof *k.several);
     if (!k.values || !k.packets || !k.maker || !k.several) {
         status = lhi_fail_memory(err);
         goto done;
@@ -259,6 +267,5 @@ done:
     lhi_free(k.packets);
     lhi_free(k.maker);
     lhi_free(k.several);
-    lhi_free(k.owned);
     return status;
 }

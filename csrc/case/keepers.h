@@ -1,10 +1,15 @@
-/* Makers found by who keeps the pointer to a packet. */
+/* Who keeps a pointer: makers of packets, and the owners of the memory that pointers to an MDL stand in. */
 #ifndef LHI_CASE_KEEPERS_H
 #define LHI_CASE_KEEPERS_H
 
 #include "case/case.h"
 
-/* Fills in `maker` of a driver's packets that no completion routine tells the maker of. After gather. */
+/* Fills in `maker` of a driver's packets that no completion routine tells the maker of, and the table of
+ * device memory, when the case needs either. After gather. */
 lh_status lhi_case_keepers(lhi_case *c, lh_error *err);
+
+/* The driver whose image or device an address lies in: a party, LHI_NONE where none is known. false: no
+ * memory. */
+bool lhi_case_owner(lhi_case *c, uint64_t va, size_t *party, lh_error *err);
 
 #endif

@@ -27,6 +27,7 @@ static void find_freed(const lhi_case *c, lhi_record *record)
         }
     }
     bool lists_matter = (record->mdl.flags & LHI_MDL_ALLOCATED_FIXED_SIZE) != 0;
+    record->lists_unknown = !record->freed && lists_matter && !c->freed.complete;
     record->liveness_unknown = !record->freed && (!state_known || (lists_matter && !c->freed.complete));
 }
 
@@ -92,6 +93,7 @@ typedef struct lhi_twin {
     uint64_t start, hash;
     uint32_t offset, count;
     size_t index;
+    unsigned rank;
 } lhi_twin;
 
 static int by_content(const void *a, const void *b)
@@ -142,21 +144,27 @@ static unsigned rank(const lhi_case *c, const lhi_record *record)
 
 /* One group of records that describe the same pages: `locks` of them stand, the rest are copies of the
  * structure. */
-static void settle_group(lhi_case *c, const lhi_twin *twins, size_t count)
+static void settle_group(lhi_case *c, lhi_twin *twins, size_t count)
 {
     uint64_t locks = least_references(c, &c->records[twins[0].index]);
     bool counted = locks != 0;
     uint64_t standing = 0, named = 0;
-    for (size_t i = 0; i < count; i++)
-        named += rank(c, &c->records[twins[i].index]) == 2;
-    if (locks < named)
-        locks = named; /* each pending packet has a lock of its own */
+    for (size_t i = 0; i < count; i++) {
+        twins[i].rank = rank(c, &c->records[twins[i].index]);
+        named += twins[i].rank == 2;
+    }
+    /* Where the counts can't tell, each pending packet has a lock of its own. Where they can, and there are
+     * fewer locks than packets, one of the packets names a copy, and which can't be told. */
+    if (!counted && locks < named)
+        locks = named;
+    for (size_t i = 0; i < count && counted && locks < named; i++)
+        c->records[twins[i].index].ambiguous = true;
     if (locks == 0)
         locks = 1;
     for (int want = 2; want >= 0; want--) {
         for (size_t i = 0; i < count; i++) {
             lhi_record *record = &c->records[twins[i].index];
-            if (rank(c, record) != (unsigned)want)
+            if (twins[i].rank != (unsigned)want)
                 continue;
             if (standing < locks) {
                 standing++;
@@ -181,7 +189,7 @@ static lh_status find_copies(lhi_case *c, lh_error *err)
         const lhi_mdl *mdl = &c->records[i].mdl;
         if (c->records[i].in_ledger && mdl->frames_checked)
             twins[count++] =
-                (lhi_twin){mdl->start_va, mdl->frames_hash, mdl->byte_offset, mdl->byte_count, i};
+                (lhi_twin){mdl->start_va, mdl->frames_hash, mdl->byte_offset, mdl->byte_count, i, 0};
     }
     if (count)
         qsort(twins, count, sizeof *twins, by_content);
@@ -204,6 +212,9 @@ lh_status lhi_case_liveness(lhi_case *c, lh_error *err)
     const lhi_self_map tables = find_self_map(c->kernel);
     for (size_t i = 0; i < c->record_count; i++) {
         lhi_record *record = &c->records[i];
+        lh_status polled = i % 256 == 0 ? lhi_case_poll(c, err) : LH_OK;
+        if (polled != LH_OK)
+            return polled;
         if (record->mdl.klass != LHI_MDL_CHARGED || !record->names_process)
             continue;
         find_freed(c, record);

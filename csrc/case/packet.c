@@ -25,9 +25,7 @@ static bool device_party(lhi_case *c, uint64_t address, lhi_device *device, size
 }
 
 /* The maker of a driver's packet is the owner of the completion routine in the topmost used location: a
- * routine there was set by whoever sent the packet into that location (WDK, IoSetCompletionRoutine). A maker
- * may also have given itself the topmost location; then its routine stands one below and the location's
- * device is its own. */
+ * routine there was set by whoever sent the packet into that location (WDK, IoSetCompletionRoutine). */
 static bool find_maker(lhi_case *c, lhi_packet *packet, lh_error *err)
 {
     const lhi_irp *irp = packet->irp;
@@ -58,35 +56,35 @@ static bool find_maker(lhi_case *c, lhi_packet *packet, lh_error *err)
         packet->maker_reason = "its completion routine lies in no module that is known";
         return true;
     }
-    size_t maker = lhi_case_party(c, &driver, err);
-    if (maker == LHI_NONE)
-        return false;
     if (routine == top) {
+        size_t maker = lhi_case_party(c, &driver, err);
+        if (maker == LHI_NONE)
+            return false;
         packet->maker = maker;
         packet->maker_reason = "the completion routine in its topmost used location lies in that driver";
         return true;
     }
-    lhi_device device = {0};
-    size_t owner = LHI_NONE;
-    lh_absence absence = LH_PRESENT;
-    uint64_t missing = 0;
-    if (routine + 1 != top) {
-        packet->maker_absence = LH_ABSENT_LAYOUT;
-        packet->maker_reason = "its topmost locations have no completion routine";
-        return true;
-    }
-    if (!device_party(c, irp->slots[top].device, &device, &owner, &absence, &missing, err))
-        return false;
-    if (owner != LHI_NONE && lhi_case_same_driver(c, owner, maker)) {
-        packet->maker = maker;
-        packet->maker_reason =
-            "its topmost location and the completion routine below it are that driver's own";
-    } else {
-        packet->maker_absence = owner == LHI_NONE ? absence : LH_ABSENT_LAYOUT;
-        packet->maker_missing = owner == LHI_NONE ? missing : irp->address;
-        packet->maker_reason = "its topmost location is not known to be the maker's own";
-    }
+    /* A location above without a routine may be the maker's own or that of a driver which was sent the packet
+     * and passed it on with a routine of its own: they look alike. */
+    packet->maker_absence = LH_ABSENT_LAYOUT;
+    packet->maker_reason = "its topmost location has no completion routine that would tell who made it";
     return true;
+}
+
+/* Marks that contradict the packet, whatever its arithmetic says. */
+static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
+{
+    const lhi_irp *irp = packet->irp;
+    bool managers = irp->origin == LHI_ORIGIN_MANAGER || irp->origin == LHI_ORIGIN_THREADED;
+    if (!managers)
+        return NULL;
+    if (irp->file != 0 && packet->file.absence == LH_ABSENT_LAYOUT)
+        return "what OriginalFileObject points to is no file object";
+    /* A dead thread's memory may be another's by now: only a living one contradicts. */
+    if (irp->thread != 0 && packet->thread.absence == LH_PRESENT && packet->thread.is_thread &&
+        packet->thread.process != c->target && packet->thread.process != 0)
+        return "it belongs to a thread of another process";
+    return NULL;
 }
 
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err)
@@ -117,5 +115,6 @@ lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err
         lhi_thread_read(c->kernel, irp->thread, &packet->thread);
     if (irp->file != 0)
         lhi_file_read(c->kernel, irp->file, &packet->file);
+    packet->contradiction = contradiction(c, packet);
     return LH_OK;
 }

@@ -81,7 +81,29 @@ size_t lhi_case_party(lhi_case *c, const lhi_driver *driver, lh_error *err)
     return c->party_count - 1;
 }
 
-static lhi_answer ask(const lhi_case *c, const lhi_party *party, const char *const *names, size_t count)
+/* Slots of the import address table that lead elsewhere than nt and hal: KMDF, fltmgr, ndis and their kind
+ * lock and split for their clients (facts F.1, L.11). LHI_UNKNOWN: part of the table is not in the dump. */
+static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image)
+{
+    const lhi_directory table = image->directories[12]; /* IMAGE_DIRECTORY_ENTRY_IAT, PE format */
+    const uint32_t slots = table.size / 8 < 65536 ? table.size / 8 : 65536;
+    lhi_answer answer = table.size == 0 ? LHI_UNKNOWN : LHI_NO;
+    for (uint32_t i = 0; i < slots; i++) {
+        uint64_t target = 0;
+        if (lhi_space_u64(&c->kernel->space, image->base + table.rva + 8ull * i, &target) != LH_PRESENT) {
+            answer = LHI_UNKNOWN;
+            continue;
+        }
+        const lhi_module *module = target ? lhi_module_at(&c->kernel->modules, target) : NULL;
+        bool known = !target || (module && ((c->kernel->nt_known && module->base == c->kernel->nt.base) ||
+                                            strcmp(module->name, "hal.dll") == 0));
+        if (!known)
+            return LHI_YES;
+    }
+    return answer;
+}
+
+static lhi_answer ask(const lhi_case *c, lhi_party *party, const char *const *names, size_t count)
 {
     const lhi_driver *driver = &party->driver;
     lhi_image image = {0};
@@ -89,7 +111,12 @@ static lhi_answer ask(const lhi_case *c, const lhi_party *party, const char *con
         return driver->is_kernel ? LHI_YES : LHI_UNKNOWN;
     if (lhi_image_open(&c->kernel->space, driver->module.base, driver->module.size, &image) != LH_PRESENT)
         return LHI_UNKNOWN;
-    return lhi_image_imports(&image, names, count, &c->kernel->exports, NULL);
+    lhi_answer answer = lhi_image_imports(&image, names, count, &c->kernel->exports, NULL);
+    if (answer != LHI_NO)
+        return answer;
+    lhi_answer elsewhere = calls_elsewhere(c, &image);
+    party->framework = elsewhere == LHI_YES;
+    return elsewhere == LHI_NO ? LHI_NO : LHI_UNKNOWN;
 }
 
 lhi_answer lhi_case_can_lock(lhi_case *c, size_t party)

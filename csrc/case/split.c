@@ -10,6 +10,11 @@
 #include "case/case.h"
 
 #define MOST_LEVELS 32
+#define MOST_PARTS  4096 /* partial MDLs and pieces looked at for one request: more is a limit met */
+
+static const char holders_rule[] = "holders beyond packets";
+static const char holders_needs[] =
+    "a version that follows pointers from device extensions, driver data and pool blocks";
 
 typedef struct lhi_span {
     uint64_t begin, end;
@@ -36,19 +41,50 @@ static bool is_part(const lhi_case *c, const lhi_mdl *part, const lhi_mdl *whole
     return frame == part->first_frame;
 }
 
-/* Does packet q carry a piece of what record `whole` describes, below packet `top`? */
-static bool is_piece(const lhi_case *c, size_t q, size_t top, size_t whole)
+typedef struct lhi_keyed {
+    uint64_t key;
+    size_t index;
+} lhi_keyed;
+
+static int by_key(const void *a, const void *b)
 {
-    const lhi_packet *packet = &c->packets[q];
-    if (q == top)
-        return false;
-    for (size_t m = packet->master, i = 0; m != LHI_NONE && i < MOST_LEVELS; m = c->packets[m].master, i++)
-        if (m == top)
-            return true;
-    if (packet->mdl == LHI_NONE || packet->irp->origin == LHI_ORIGIN_MANAGER ||
-        packet->irp->origin == LHI_ORIGIN_THREADED)
-        return false;
-    return packet->mdl == whole || is_part(c, &c->records[packet->mdl].mdl, &c->records[whole].mdl);
+    const lhi_keyed *x = a, *y = b;
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+lh_status lhi_case_index_pieces(lhi_case *c, lh_error *err)
+{
+    lhi_keyed *keyed = lhi_calloc(c->record_count + 1, sizeof *keyed);
+    size_t count = 0;
+    c->parts = lhi_calloc(c->record_count + 1, sizeof *c->parts);
+    c->stamps = lhi_calloc(c->packet_count + 1, sizeof *c->stamps);
+    c->first_child = lhi_calloc(c->packet_count + 1, sizeof *c->first_child);
+    c->next_child = lhi_calloc(c->packet_count + 1, sizeof *c->next_child);
+    if (!keyed || !c->parts || !c->stamps || !c->first_child || !c->next_child) {
+        lhi_free(keyed);
+        return lhi_fail_memory(err);
+    }
+    for (size_t i = 0; i < c->record_count; i++)
+        if (c->records[i].mdl.klass == LHI_MDL_IS_PARTIAL)
+            keyed[count++] = (lhi_keyed){c->records[i].mdl.start_va, i};
+    if (count)
+        qsort(keyed, count, sizeof *keyed, by_key);
+    for (size_t i = 0; i < count; i++)
+        c->parts[i] = keyed[i].index;
+    c->part_count = count;
+    lhi_free(keyed);
+    for (size_t i = 0; i < c->packet_count; i++)
+        c->first_child[i] = c->next_child[i] = LHI_NONE;
+    for (size_t i = c->packet_count; i-- > 0;) {
+        size_t master = c->packets[i].master;
+        if (master == LHI_NONE || master == i)
+            continue;
+        c->next_child[i] = c->first_child[master];
+        c->first_child[master] = i;
+    }
+    return LH_OK;
 }
 
 static int by_begin(const void *a, const void *b)
@@ -73,30 +109,94 @@ static bool covers(lhi_span *spans, size_t count, lhi_span whole)
 }
 
 typedef struct lhi_pieces {
-    size_t *index; /* packets */
-    size_t count;
-    bool *visited;
+    lhi_vec index;   /* packets that may carry a piece */
+    lhi_vec orphans; /* partial MDLs of the request that no packet names */
+    lhi_vec visited; /* packets followed, or waiting in the same driver as one that was */
+    bool too_many;
 } lhi_pieces;
 
-static lh_status find_pieces(const lhi_case *c, size_t record, size_t packet, lhi_pieces *out, lh_error *err)
+static bool has(const lhi_vec *list, size_t value)
 {
-    out->index = lhi_realloc_array(NULL, c->packet_count + 1, sizeof *out->index);
-    out->visited = lhi_calloc(c->packet_count + 1, sizeof *out->visited);
-    if (!out->index || !out->visited)
-        return lhi_fail_memory(err);
-    for (size_t q = 0; q < c->packet_count; q++)
-        if (is_piece(c, q, packet, record))
-            out->index[out->count++] = q;
-    return LH_OK;
+    for (size_t i = 0; i < list->count; i++)
+        if (list->data[i] == value)
+            return true;
+    return false;
 }
 
-/* Made by the driver that waits at `current`, or not known to be made by another. */
+/* A request of a user, seen by all its marks, is nobody's piece. */
+static bool may_be_piece(const lhi_packet *packet)
+{
+    return !(packet->irp->origin == LHI_ORIGIN_MANAGER && packet->irp->user_mode && !packet->irp->odd);
+}
+
+static bool add_piece(lhi_case *c, lhi_pieces *pieces, size_t packet)
+{
+    if (c->stamps[packet] == c->stamp)
+        return true;
+    c->stamps[packet] = c->stamp;
+    if (pieces->index.count >= MOST_PARTS) {
+        pieces->too_many = true;
+        return true;
+    }
+    return lhi_vec_push(&pieces->index, packet);
+}
+
+static bool add_record_packets(lhi_case *c, lhi_pieces *pieces, const lhi_record *record)
+{
+    for (size_t i = 0; i < record->packets.count && !pieces->too_many; i++)
+        if (may_be_piece(&c->packets[record->packets.data[i]]) &&
+            !add_piece(c, pieces, record->packets.data[i]))
+            return false;
+    return true;
+}
+
+/* All packets that may carry a piece of record `whole`, which packet `top` brought. */
+static lh_status find_pieces(lhi_case *c, size_t whole, size_t top, lhi_pieces *out, lh_error *err)
+{
+    const lhi_mdl *mdl = &c->records[whole].mdl;
+    c->stamp++;
+    c->stamps[top] = c->stamp;
+    bool ok = add_record_packets(c, out, &c->records[whole]);
+    size_t low = 0, high = c->part_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (c->records[c->parts[middle]].mdl.start_va < mdl->start_va)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    uint64_t end = mdl->start_va + (mdl->pages << 12);
+    for (size_t seen = 0; ok && low < c->part_count && c->records[c->parts[low]].mdl.start_va < end; low++) {
+        const lhi_record *part = &c->records[c->parts[low]];
+        if (++seen > MOST_PARTS) {
+            out->too_many = true;
+            break;
+        }
+        if (c->parts[low] == whole || !is_part(c, &part->mdl, mdl))
+            continue;
+        bool on_list = lhi_vec_find(&c->freed.mdls, part->mdl.address) != SIZE_MAX;
+        if (part->packets.count == 0 && part->predecessors.count == 0 && !on_list)
+            ok = lhi_vec_push(&out->orphans, c->parts[low]);
+        else
+            ok = add_record_packets(c, out, part);
+    }
+    for (size_t child = c->first_child[top]; ok && child != LHI_NONE; child = c->next_child[child])
+        ok = add_piece(c, out, child);
+    /* Pieces of pieces, by MasterIrp. */
+    for (size_t i = 0; ok && i < out->index.count; i++)
+        for (size_t child = c->first_child[out->index.data[i]]; ok && child != LHI_NONE;
+             child = c->next_child[child])
+            ok = add_piece(c, out, child);
+    return ok ? LH_OK : lhi_fail_memory(err);
+}
+
+/* Made by the driver that waits at `current`. */
 static bool is_child(const lhi_case *c, size_t q, size_t current, size_t holder)
 {
     const lhi_packet *piece = &c->packets[q];
     if (piece->master != LHI_NONE)
         return piece->master == current;
-    return piece->maker == LHI_NONE || lhi_case_same_driver(c, piece->maker, holder);
+    return piece->maker != LHI_NONE && lhi_case_same_driver(c, piece->maker, holder);
 }
 
 /* A driver that nothing names: not there, or nothing in the dump says. */
@@ -113,73 +213,97 @@ static void end_at(const lhi_case *c, lhi_piece_end *out, const char *why)
     out->why = why;
 }
 
-/* No piece of the current packet is pending: does its driver owe? */
-static lh_status end_here(lhi_case *c, size_t record, lhi_pieces *pieces, lhi_piece_end *out, lh_error *err)
+static void end(lhi_piece_end *out, lhi_outcome outcome, const char *why)
 {
-    const lhi_packet *current = &c->packets[out->packet];
-    size_t range = current->mdl != LHI_NONE ? current->mdl : record;
-    size_t back = 0, elsewhere = 0, lost = 0, associated = 0;
-    lhi_span *spans = lhi_realloc_array(NULL, pieces->count + 1, sizeof *spans);
+    out->outcome = outcome;
+    out->why = why;
+}
+
+/* What is known of the pieces that are not pending at the end of the way. */
+typedef struct lhi_rest {
+    size_t back, elsewhere, lost, associated;
+    bool complete, outstanding;
+} lhi_rest;
+
+static lh_status look_at_rest(const lhi_case *c, size_t range, const lhi_pieces *pieces,
+                              const lhi_piece_end *at, lhi_rest *rest, lh_error *err)
+{
+    const lhi_packet *current = &c->packets[at->packet];
+    lhi_span *spans = lhi_calloc(pieces->index.count + 1, sizeof *spans);
     if (!spans)
         return lhi_fail_memory(err);
-    for (size_t i = 0; i < pieces->count; i++) {
-        size_t q = pieces->index[i];
+    for (size_t i = 0; i < pieces->index.count; i++) {
+        size_t q = pieces->index.data[i];
         const lhi_packet *piece = &c->packets[q];
-        if (pieces->visited[q] || q == out->packet)
+        if (q == at->packet || has(&pieces->visited, q))
             continue;
-        if (!is_child(c, q, out->packet, out->party)) {
-            elsewhere += piece->irp->state == LHI_IRP_PENDING;
-            continue;
+        if (piece->irp->state == LHI_IRP_PENDING) {
+            /* Whoever made it: while it waits, another than the driver at the end may owe. */
+            rest->elsewhere++;
+        } else if (piece->irp->state == LHI_IRP_UNREADABLE) {
+            rest->lost++;
+        } else if (is_child(c, q, at->packet, at->party)) {
+            if (piece->mdl != LHI_NONE)
+                spans[rest->back++] = span_of(&c->records[piece->mdl].mdl);
+            rest->associated += piece->master == at->packet;
         }
-        if (piece->irp->state == LHI_IRP_UNREADABLE)
-            lost++;
-        else if (piece->irp->state != LHI_IRP_PENDING && piece->mdl != LHI_NONE)
-            spans[back++] = span_of(&c->records[piece->mdl].mdl);
-        associated += piece->master == out->packet;
     }
-    /* Parts that were cut, and whose packets nothing shows. */
-    size_t orphans = 0;
-    for (size_t i = 0; i < c->record_count; i++) {
-        const lhi_record *part = &c->records[i];
-        bool on_list = lhi_vec_find(&c->freed.mdls, part->mdl.address) != SIZE_MAX;
-        if (i != range && !on_list && part->packets.count == 0 && part->predecessors.count == 0 &&
-            is_part(c, &part->mdl, &c->records[range].mdl))
-            orphans++;
-    }
-    bool hidden = lhi_case_pool_could_hide(c);
-    bool complete = back && covers(spans, back, span_of(&c->records[range].mdl));
+    rest->complete = rest->back && covers(spans, rest->back, span_of(&c->records[range].mdl));
     lhi_free(spans);
-    uint64_t count = current->irp->associated; /* IrpCount of a master: pieces outstanding */
+    /* IrpCount of a master: pieces outstanding. With direct I/O no buffer stands in that union. */
+    uint64_t count = current->irp->associated;
     uint8_t major = current->irp->slots[current->irp->current - 1].major;
-    bool transfer = major == 3 ||
-                    major == 4; /* IRP_MJ_READ, IRP_MJ_WRITE: with direct I/O no buffer stands in the union */
-    bool outstanding = transfer && count != 0 && count < 0x100;
-    complete = complete || (transfer && associated && count == 0);
-    if (lost) {
-        out->outcome = LHI_OUTCOME_INSUFFICIENT;
-        out->why = "a piece of the request is only partly in this dump";
-    } else if (elsewhere) {
-        out->outcome = hidden ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED;
-        out->why = "a piece of the request is pending that was not made by the driver which has the request";
-    } else if (outstanding) {
-        out->outcome = LHI_OUTCOME_INSUFFICIENT;
-        out->why = "the request counts pieces that are outstanding, and none of them was found";
-    } else if (hidden && (back || orphans)) {
+    bool transfer = major == 3 || major == 4; /* IRP_MJ_READ, IRP_MJ_WRITE */
+    rest->outstanding = transfer && count != 0 && count < 0x100;
+    rest->complete = rest->complete || (transfer && rest->associated && count == 0);
+    return LH_OK;
+}
+
+/* No piece of the current packet is pending: does its driver owe? */
+static lh_status end_here(lhi_case *c, size_t record, const lhi_pieces *pieces, lhi_piece_end *out,
+                          lh_error *err)
+{
+    const lhi_packet *current = &c->packets[out->packet];
+    lhi_rest rest = {0};
+    lh_status status =
+        look_at_rest(c, current->mdl != LHI_NONE ? current->mdl : record, pieces, out, &rest, err);
+    if (status != LH_OK)
+        return status;
+    bool hidden = lhi_case_pool_could_hide(c);
+    lhi_answer can_split = lhi_case_can_split(c, out->party);
+    bool cut = rest.back || (pieces->orphans.count && can_split != LHI_NO);
+    if (pieces->too_many) {
+        end(out, LHI_OUTCOME_INSUFFICIENT, "more pieces of the request lie about than are looked at");
+        c->coverage.truncated = true;
+        c->coverage.limit = "pieces";
+    } else if (rest.lost) {
+        end(out, LHI_OUTCOME_INSUFFICIENT, "a piece of the request is only partly in this dump");
+    } else if (rest.elsewhere) {
+        end(out, hidden ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+            "a packet over the same pages is pending that was not made by the driver which has the request");
+    } else if (rest.outstanding) {
+        end(out, LHI_OUTCOME_INSUFFICIENT,
+            "the request counts pieces that are outstanding, and none of them was found");
+    } else if (hidden && cut) {
         /* Pieces seen back may be an earlier request's over the same buffer: with pool missing they prove
          * nothing. */
-        out->outcome = LHI_OUTCOME_INSUFFICIENT;
-        out->why = "the request was split, and a piece of it may lie in a page that is not in this dump";
-    } else if (hidden && lhi_case_can_split(c, out->party) != LHI_NO) {
-        out->outcome = LHI_OUTCOME_INSUFFICIENT;
-        out->why = "the driver can split requests, and a piece may lie in a page that is not in this dump";
-    } else if (complete) {
+        end(out, LHI_OUTCOME_INSUFFICIENT,
+            "the request was split, and a piece of it may lie in a page that is not in this dump");
+    } else if (hidden && can_split != LHI_NO) {
+        end(out, LHI_OUTCOME_INSUFFICIENT,
+            "the driver can split requests, and a piece may lie in a page that is not in this dump");
+    } else if (rest.complete) {
         end_at(c, out,
                "every piece of the request is back with the driver that made them, which keeps the request");
+    } else if (cut) {
+        end(out, LHI_OUTCOME_INSUFFICIENT,
+            "the request was split, and where a piece of it went nothing tells");
     } else {
-        end_at(c, out,
-               back || orphans ? "pieces of the request were made, and none is pending any more"
-                               : "the request is pending in it");
+        end_at(c, out, "the request is pending in it");
     }
+    if (out->outcome == LHI_OUTCOME_INSUFFICIENT && !hidden &&
+        !lhi_case_skip_rule(c, holders_rule, holders_needs))
+        return lhi_fail_memory(err);
     return LH_OK;
 }
 
@@ -190,28 +314,35 @@ lh_status lhi_case_follow_split(lhi_case *c, size_t record, size_t packet, lhi_p
     *out = (lhi_piece_end){.packet = packet, .party = c->packets[packet].at};
     for (unsigned level = 0; status == LH_OK; level++) {
         const lhi_packet *current = &c->packets[out->packet];
-        pieces.visited[out->packet] = true;
+        if (!lhi_vec_push(&pieces.visited, out->packet)) {
+            status = lhi_fail_memory(err);
+            break;
+        }
         if (out->party == LHI_NONE || current->at_absence != LH_PRESENT) {
             end_unknown(out, current->at_absence,
                         "what names the driver that has the request is not in this dump",
-                        "the current location of the request leads to no driver");
+                        "nothing that is believed names the driver which has the request");
             break;
         }
         size_t next = LHI_NONE;
         bool several = false;
-        for (size_t i = 0; i < pieces.count; i++) {
-            size_t q = pieces.index[i];
-            if (pieces.visited[q] || c->packets[q].irp->state != LHI_IRP_PENDING ||
+        for (size_t i = 0; status == LH_OK && i < pieces.index.count; i++) {
+            size_t q = pieces.index.data[i];
+            if (c->packets[q].irp->state != LHI_IRP_PENDING || has(&pieces.visited, q) ||
                 !is_child(c, q, out->packet, out->party))
                 continue;
             if (next == LHI_NONE)
                 next = q;
-            else
-                several = several || !lhi_case_same_driver(c, c->packets[next].at, c->packets[q].at);
+            else if (!lhi_case_same_driver(c, c->packets[next].at, c->packets[q].at))
+                several = true;
+            else if (!lhi_vec_push(&pieces.visited,
+                                   q)) /* waits in the same driver: it need not be followed too */
+                status = lhi_fail_memory(err);
         }
+        if (status != LH_OK)
+            break;
         if (several) {
-            out->outcome = LHI_OUTCOME_UNATTRIBUTED;
-            out->why = "pieces of the request are pending in several drivers";
+            end(out, LHI_OUTCOME_UNATTRIBUTED, "pieces of the request are pending in several drivers");
             break;
         }
         if (next == LHI_NONE) {
@@ -219,15 +350,15 @@ lh_status lhi_case_follow_split(lhi_case *c, size_t record, size_t packet, lhi_p
             break;
         }
         if (level >= MOST_LEVELS) {
-            out->outcome = LHI_OUTCOME_UNATTRIBUTED;
-            out->why = "the pieces of the request nest deeper than is followed";
+            end(out, LHI_OUTCOME_UNATTRIBUTED, "the pieces of the request nest deeper than is followed");
             break;
         }
         out->followed = true;
         out->packet = next;
         out->party = c->packets[next].at;
     }
-    lhi_free(pieces.index);
-    lhi_free(pieces.visited);
+    lhi_vec_free(&pieces.index);
+    lhi_vec_free(&pieces.orphans);
+    lhi_vec_free(&pieces.visited);
     return status;
 }

@@ -39,7 +39,7 @@ static int by_pages(const void *a, const void *b)
     const lhi_named *x = a, *y = b;
     if (x->pages != y->pages)
         return x->pages > y->pages ? -1 : 1;
-    return x->party < y->party ? -1 : x->party > y->party;
+    return strcmp(x->name, y->name);
 }
 
 typedef struct lhi_scoring {
@@ -82,7 +82,7 @@ static void score_record(lhi_scoring *s, const lhi_record *r, size_t party_index
           packet->thread.absence == LH_PRESENT && packet->thread.address != 0 &&
               packet->thread.process == c->target,
           1.0, "thread", "its thread names the process");
-    weigh(s, !made && !packet->device.listed, 0.9, "device",
+    weigh(s, !made && packet->device.listed != LHI_YES, 0.85, "device",
           "its device is not found in the driver's list of devices");
     weigh(s, r->packet != r->judged_packet, 0.92, "split",
           "the request was split: judged at the piece that is pending");
@@ -295,6 +295,8 @@ lh_status lhi_case_verdict(lhi_case *c, lh_error *err)
         decide_unnamed(c, kernel);
         return LH_OK;
     }
+    for (size_t i = 0; i < c->named_count; i++)
+        c->named[i].name = c->parties[c->named[i].party].driver.name;
     qsort(c->named, c->named_count, sizeof *c->named, by_pages);
     c->kind = LH_VERDICT_DRIVER;
     c->why = named_reason(c);

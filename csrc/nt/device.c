@@ -31,6 +31,34 @@ static lh_absence field(const lh_kernel *kernel, uint64_t base, lhi_field name, 
     return lhi_space_u64(&kernel->space, *at, out);
 }
 
+/* What a module's record says of itself must agree: the two names, and the time stamp of the image. */
+static const char *contradiction(const lh_kernel *kernel, const lhi_module *module)
+{
+    char path[512];
+    uint64_t ignored = 0;
+    lhi_image image = {0};
+    if (strstr(module->name, "\\u0000"))
+        return "its name is no file name";
+    if (module->unloaded || module->entry == 0)
+        return NULL;
+    uint64_t full = module->entry + kernel->layout->offsets[LHI_F_KLDR_DATA_TABLE_ENTRY_FullDllName];
+    if (lhi_text_unicode_string(&kernel->space, full, true, path, sizeof path, &ignored) == LH_PRESENT &&
+        path[0] && strlen(path) + 8 < sizeof path && strcmp(lhi_text_base_name(path), module->name) != 0)
+        return "the two names of its module record differ";
+    if (module->timestamp != 0 &&
+        lhi_image_open(&kernel->space, module->base, module->size, &image) == LH_PRESENT &&
+        image.timestamp != 0 && image.timestamp != module->timestamp)
+        return "its module record and the image at its base are of different files";
+    return NULL;
+}
+
+static void doubt(lhi_driver *driver, const char *why)
+{
+    driver->doubt = why;
+    driver->absence = LH_ABSENT_LAYOUT;
+    driver->absent_at = driver->module.entry;
+}
+
 static void take_module(const lh_kernel *kernel, lhi_driver *driver, const lhi_module *module,
                         lhi_name_basis basis)
 {
@@ -49,6 +77,10 @@ static void take_module(const lh_kernel *kernel, lhi_driver *driver, const lhi_m
     /* NT's image need not be there to be known: the debugger block has its base too. */
     driver->is_kernel = !module->unloaded && ((kernel->nt_known && module->base == kernel->nt.base) ||
                                               module->base == kernel->kdbg.kernel_base);
+    const char *why =
+        driver->absence == LH_PRESENT && !driver->is_kernel ? contradiction(kernel, module) : NULL;
+    if (why)
+        doubt(driver, why);
 }
 
 static lhi_module_sources sources_of(const lh_kernel *kernel)
@@ -124,16 +156,27 @@ void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out)
         goto done;
     }
     const lhi_module *module = lhi_module_at(&kernel->modules, driver.start);
-    if (module && module->base == driver.start) {
+    bool at_start = module && module->base == driver.start;
+    if (at_start) {
         take_module(kernel, &driver, module, LHI_NAME_MODULE);
-        if (driver.absence == LH_PRESENT)
+        lhi_module entry = {0};
+        lhi_module_sources sources = sources_of(kernel);
+        /* DriverSection is a second witness where it can be read. */
+        if (driver.absence == LH_PRESENT && lhi_is_kernel(section) && section != module->entry &&
+            lhi_module_from_entry(&sources, section, &entry) == LH_PRESENT && entry.base != driver.start)
+            doubt(&driver, "DriverStart and DriverSection lead to different modules");
+        if (driver.absence == LH_PRESENT || driver.doubt)
             goto done;
     }
     if (lhi_is_kernel(section)) {
         lhi_module entry = {0};
         lhi_module_sources sources = sources_of(kernel);
         lh_absence absence = lhi_module_from_entry(&sources, section, &entry);
-        if (absence == LH_PRESENT && entry.base == driver.start) {
+        if (absence == LH_PRESENT && entry.base != driver.start) {
+            driver.doubt = "DriverStart and DriverSection lead to different modules";
+            goto done;
+        }
+        if (absence == LH_PRESENT) {
             take_module(kernel, &driver, &entry, LHI_NAME_SECTION);
             goto done;
         }
@@ -146,8 +189,13 @@ void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out)
     if (driver.has_module)
         goto done;
     module = lhi_module_unloaded_at(&kernel->modules, driver.start);
-    if (module) {
-        take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
+    if (module && module->base == driver.start) {
+        uint64_t ignored_physical = 0;
+        lh_absence mapped = lhi_space_translate(&kernel->space, driver.start, &ignored_physical);
+        if (mapped == LH_ABSENT_NOT_MAPPED)
+            take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
+        else
+            driver.doubt = "something is mapped where its unloaded image was";
         goto done;
     }
     if (!kernel->modules.complete) {
@@ -176,25 +224,26 @@ void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *ou
         if (!kernel->modules.complete) {
             driver.absence = kernel->modules.absence;
             driver.absent_at = kernel->modules.absent_at;
-        } else if ((module = lhi_module_unloaded_at(&kernel->modules, code)) != NULL) {
+        } else if ((module = lhi_module_unloaded_at(&kernel->modules, code)) != NULL &&
+                   lhi_space_translate(&kernel->space, code, &(uint64_t){0}) == LH_ABSENT_NOT_MAPPED) {
             take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
         }
     }
     *out = driver;
 }
 
-static bool in_device_list(const lh_kernel *kernel, uint64_t driver, uint64_t device)
+static lhi_answer in_device_list(const lh_kernel *kernel, uint64_t driver, uint64_t device)
 {
     uint64_t at = 0, next = 0;
-    if (field(kernel, driver, LHI_F_DRIVER_OBJECT_DeviceObject, &next, &at) != LH_PRESENT)
-        return false;
+    if (field(kernel, driver, LHI_F_DRIVER_OBJECT_DeviceObject, &next, &at) != LH_PRESENT || next == 0)
+        return LHI_UNKNOWN;
     for (unsigned i = 0; i < MAX_DEVICES && lhi_is_kernel(next); i++) {
         if (next == device)
-            return true;
+            return LHI_YES;
         if (field(kernel, next, LHI_F_DEVICE_OBJECT_NextDevice, &next, &at) != LH_PRESENT)
-            return false;
+            return LHI_UNKNOWN;
     }
-    return false;
+    return next == 0 ? LHI_NO : LHI_UNKNOWN;
 }
 
 void lhi_device_read(const lh_kernel *kernel, uint64_t address, lhi_device *out)
@@ -218,6 +267,10 @@ void lhi_device_read(const lh_kernel *kernel, uint64_t address, lhi_device *out)
     (void)lhi_space_u32(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_DeviceType], &device.device_type);
     (void)lhi_space_u16(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_Size], &device.size);
     device.listed = in_device_list(kernel, device.driver, address);
+    if (device.listed == LHI_NO) { /* a leftover: its driver does not know it */
+        device.absence = LH_ABSENT_LAYOUT;
+        device.absent_at = address;
+    }
 done:
     *out = device;
 }

@@ -27,6 +27,7 @@ typedef struct lhi_driver {
     bool has_module;
     lhi_module module; /* valid when has_module */
     bool is_kernel;    /* the image is nt itself */
+    const char *doubt; /* why a name that is there is not believed; NULL */
 } lhi_driver;
 void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out);
 /* The driver whose image contains a code address. */
@@ -39,7 +40,8 @@ typedef struct lhi_device {
     uint64_t driver, attached, extension;
     uint32_t device_type;
     uint16_t size;
-    bool listed; /* found in its driver's list of devices */
+    lhi_answer
+        listed; /* in its driver's list of devices; LHI_UNKNOWN: the list is empty or not wholly there */
 } lhi_device;
 void lhi_device_read(const lh_kernel *kernel, uint64_t address, lhi_device *out);
 

@@ -103,55 +103,67 @@ static lhi_links read_links(const lh_kernel *kernel, uint64_t entry, uint64_t fl
     return a == LH_PRESENT && b == LH_PRESENT ? LHI_LINKS_LINKED : LHI_LINKS_UNKNOWN;
 }
 
+static void set_origin(lhi_irp *irp, lhi_irp_origin origin, const char *reason)
+{
+    irp->origin = origin;
+    irp->origin_reason = reason;
+}
+
 static void tell_origin(lhi_irp *irp)
 {
     bool user_iosb = irp->user_iosb >= 0x10000 && irp->user_iosb < LHI_USER_END;
     bool on_list = irp->links == LHI_LINKS_LINKED;
-    irp->origin = LHI_ORIGIN_UNKNOWN;
+    bool self = irp->links == LHI_LINKS_SELF;
+    /* The topmost location of a packet of the I/O manager has no completion routine: nobody stands above it.
+     */
+    bool routine_on_top = irp->slot_count != 0 && irp->slots[irp->slot_count - 1].completion != 0;
+    bool cut_off = irp->thread == 0 && self && irp->cancel;
     if (irp->flags & LHI_IRP_ASSOCIATED) {
-        /* IoMakeAssociatedIrp: a piece of its master, made by the driver that has the master. */
-        irp->origin = LHI_ORIGIN_DRIVER;
-        irp->origin_reason =
-            "an associated packet: a piece of its master, made by the driver that has the master";
-    } else if (irp->file != 0 && irp->user_mode && user_iosb) {
-        irp->origin = LHI_ORIGIN_MANAGER;
-        irp->origin_reason =
-            "OriginalFileObject, user-mode requestor and a user UserIosb: made by the I/O manager";
-        irp->orphan = irp->thread == 0 && irp->links == LHI_LINKS_SELF && irp->cancel;
-    } else if (irp->file != 0 && irp->thread != 0 && (on_list || irp->links == LHI_LINKS_UNKNOWN)) {
-        irp->origin = on_list ? LHI_ORIGIN_MANAGER : LHI_ORIGIN_UNKNOWN;
-        irp->origin_reason =
-            on_list ? "OriginalFileObject, and queued to its thread: made by the I/O manager"
-                    : "OriginalFileObject, but its neighbours in the thread's list are not in this dump";
-    } else if (irp->file != 0 && irp->user_mode && (irp->thread != 0 || irp->cancel)) {
-        /* From 22000 on UserIosb is a union with IoRingContext. No routine for drivers makes a user-mode
-         * packet. */
-        irp->origin = LHI_ORIGIN_MANAGER;
-        irp->odd = true;
-        irp->origin_reason =
-            "OriginalFileObject and a user-mode requestor, without a user UserIosb: made by the I/O manager";
-        irp->orphan = irp->thread == 0 && irp->links == LHI_LINKS_SELF && irp->cancel;
-    } else if (irp->file != 0 && irp->cancel && irp->thread == 0 && irp->links == LHI_LINKS_SELF) {
-        irp->origin = LHI_ORIGIN_MANAGER;
+        set_origin(irp, LHI_ORIGIN_DRIVER,
+                   "an associated packet: a piece of its master, made by the driver that has the master");
+    } else if (irp->file != 0 && routine_on_top) {
+        set_origin(irp, LHI_ORIGIN_UNKNOWN,
+                   "OriginalFileObject, but a completion routine in its topmost location: the marks "
+                   "contradict each other");
+    } else if (irp->file != 0 && irp->user_mode) {
+        /* No routine for drivers makes a user-mode packet. From 22000 on UserIosb is a union with
+         * IoRingContext. */
+        set_origin(
+            irp, LHI_ORIGIN_MANAGER,
+            user_iosb ? "OriginalFileObject, user-mode requestor and a user UserIosb: made by the I/O manager"
+                      : "OriginalFileObject and a user-mode requestor, without a user UserIosb: made by the "
+                        "I/O manager");
+        irp->orphan = cut_off;
+        irp->odd = !user_iosb || (self && !cut_off);
+        if (!user_iosb && irp->thread == 0 && !irp->cancel)
+            set_origin(irp, LHI_ORIGIN_UNKNOWN,
+                       "OriginalFileObject and user mode, but no UserIosb, thread or cancel: the marks "
+                       "contradict each other");
+    } else if (irp->file != 0 && irp->thread != 0 && on_list) {
+        set_origin(irp, LHI_ORIGIN_MANAGER,
+                   "OriginalFileObject, and queued to its thread: made by the I/O manager");
+    } else if (irp->file != 0 && irp->thread != 0 && irp->links == LHI_LINKS_UNKNOWN) {
+        set_origin(irp, LHI_ORIGIN_UNKNOWN,
+                   "OriginalFileObject, but its neighbours in the thread's list are not in this dump");
+    } else if (irp->file != 0 && cut_off) {
+        set_origin(irp, LHI_ORIGIN_MANAGER,
+                   "OriginalFileObject, cancelled and cut off from its thread: made by the I/O manager");
         irp->orphan = true;
-        irp->origin_reason =
-            "OriginalFileObject, cancelled and cut off from its thread: made by the I/O manager";
     } else if (irp->file == 0 && irp->thread != 0 && on_list) {
-        irp->origin = LHI_ORIGIN_THREADED;
-        irp->origin_reason =
-            "no OriginalFileObject, but queued to a thread: IoBuildDeviceIoControlRequest or "
-            "IoBuildSynchronousFsdRequest, unlocked by the I/O manager at completion";
+        set_origin(irp, LHI_ORIGIN_THREADED,
+                   "no OriginalFileObject, but queued to a thread: IoBuildDeviceIoControlRequest or "
+                   "IoBuildSynchronousFsdRequest, unlocked by the I/O manager at completion");
     } else if (irp->links == LHI_LINKS_UNKNOWN) {
-        irp->origin_reason = "its neighbours in the thread's list are not in this dump";
+        set_origin(irp, LHI_ORIGIN_UNKNOWN, "its neighbours in the thread's list are not in this dump");
     } else if (irp->user_mode && user_iosb) {
-        irp->origin_reason =
-            "user mode and a user UserIosb, but no OriginalFileObject: the marks contradict each other";
+        set_origin(
+            irp, LHI_ORIGIN_UNKNOWN,
+            "user mode and a user UserIosb, but no OriginalFileObject: the marks contradict each other");
     } else {
-        irp->origin = LHI_ORIGIN_DRIVER;
-        irp->origin_reason =
-            irp->links == LHI_LINKS_SELF
-                ? "on no thread's list: made by a driver (IoAllocateIrp or IoBuildAsynchronousFsdRequest)"
-                : "on no list at all: made by a driver (IoAllocateIrp)";
+        set_origin(
+            irp, LHI_ORIGIN_DRIVER,
+            self ? "on no thread's list: made by a driver (IoAllocateIrp or IoBuildAsynchronousFsdRequest)"
+                 : "on no list at all: made by a driver (IoAllocateIrp)");
     }
 }
 

@@ -22,6 +22,8 @@ const char *lhi_mdl_class_name(lhi_mdl_class klass)
         return "paging_read";
     case LHI_MDL_NONPAGED:
         return "nonpaged_pool";
+    case LHI_MDL_AWE:
+        return "awe";
     case LHI_MDL_KERNEL:
         return "kernel_pages";
     case LHI_MDL_UNREADABLE:
@@ -219,6 +221,9 @@ void lhi_mdl_read(const lh_kernel *kernel, uint64_t address, uint64_t process, u
     } else if (!locked) {
         mdl.klass = LHI_MDL_STALE;
         mdl.reason = "PAGES_LOCKED is clear: unlocked, or never locked";
+    } else if (mdl.flags & LHI_MDL_DESCRIBES_AWE) {
+        mdl.klass = LHI_MDL_AWE;
+        mdl.reason = "a locked AWE or physical region, which is accounted for elsewhere";
     } else if (!user || mdl.process == 0) {
         mdl.klass = LHI_MDL_KERNEL;
         mdl.reason =

@@ -12,6 +12,7 @@ enum {
     LHI_MDL_ALLOCATED_FIXED_SIZE = 0x0008,
     LHI_MDL_PARTIAL = 0x0010,
     LHI_MDL_IO_PAGE_READ = 0x0040,
+    LHI_MDL_DESCRIBES_AWE = 0x0400,
     LHI_MDL_IO_SPACE = 0x0800
 };
 
@@ -22,6 +23,7 @@ typedef enum lhi_mdl_class {
     LHI_MDL_STALE,       /* was one; PAGES_LOCKED is clear: unlocked, or never locked */
     LHI_MDL_PAGING, /* in-page I/O of the memory manager in a structure used again: `process` is a leftover */
     LHI_MDL_NONPAGED,  /* describes non-paged pool: never charged */
+    LHI_MDL_AWE,       /* a locked AWE or physical region: accounted for elsewhere (facts B.1) */
     LHI_MDL_KERNEL,    /* locked kernel addresses: charged to nobody */
     LHI_MDL_UNREADABLE /* the header crosses into a page that is not there */
 } lhi_mdl_class;

@@ -33,10 +33,11 @@ static void packet_steps(lhi_case *c, lhi_node *list, const lhi_packet *packet)
     lhi_tree_text(arena, row, "major", lhi_irp_major_name(slot->major));
     if (slot->major == 14 || slot->major == 15)
         lhi_tree_address(arena, row, "io_control_code", slot->parameters[2] & 0xffffffffu);
-    step(c, list, "device", slot->device,
-         packet->device.absence == LH_PRESENT
-             ? (packet->device.listed ? "a device object, in its driver's list" : "a device object")
-             : "what is there is not a device object that can be read");
+    step(
+        c, list, "device", slot->device,
+        packet->device.absence == LH_PRESENT
+            ? (packet->device.listed == LHI_YES ? "a device object, in its driver's list" : "a device object")
+            : "what is there is not a device object that can be read");
 }
 
 static void driver_steps(lhi_case *c, lhi_node *list, size_t index)
@@ -165,8 +166,10 @@ void lhi_report_reproduce(lhi_case *c, lhi_node *root)
         if (c->code == 0xcb)
             command(c, list, lhi_arena_printf(arena, "dt nt!_LOCK_TRACKER 0x%" PRIx64, c->parameters[0]),
                     "StackTrace: the callers of the routine that locked");
-        else
+        else if (c->parameters[0] == 1)
             command(c, list, "kb", "the caller of nt!MmUnlockPages");
+        else
+            command(c, list, lhi_arena_printf(arena, "dq 0x%" PRIx64 " L12", c->parameters[2]), NULL);
     }
     size_t index = lhi_report_main_record(c);
     if (index == LHI_NONE)
