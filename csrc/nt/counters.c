@@ -58,16 +58,24 @@ static lh_absence ask_counters(const lh_kernel *kernel, uint64_t process, uint64
 lh_absence lhi_locked_pages(const lh_kernel *kernel, uint64_t process, uint64_t *out, uint64_t *at)
 {
     uint64_t counted = 0;
+    uint64_t missing = 0;
     lh_absence absence = lhi_read_field(&kernel->space, kernel->layout, process,
                                         LHI_F_EPROCESS_NumberOfLockedPages, 8, out, at);
     if (kernel->row.counters_pointer == LHI_NO_OFFSET || (absence == LH_PRESENT && *out != 0))
         return absence;
-    lh_absence counters = ask_counters(kernel, process, &counted, at);
-    if (counters == LH_PRESENT)
+    lh_absence counters = ask_counters(kernel, process, &counted, &missing);
+    if (counters == LH_PRESENT) {
         *out = counted;
-    /* Real kernels of this generation still keep the field (facts real-dumps 1): where the counters are not
-     * in the dump it is the answer. */
-    return counters == LH_PRESENT || counters == LH_ABSENT_LAYOUT ? counters : absence;
+        return LH_PRESENT;
+    }
+    /* Real kernels of 26100, the build with a place taken, still keep the field (facts real-dumps 1): where
+     * the counters are not in the dump it is the answer, unless this very kernel was seen to count elsewhere.
+     */
+    if (absence == LH_PRESENT && counters != LH_ABSENT_LAYOUT &&
+        kernel->row.counters_first != LHI_NO_OFFSET && !kernel->probing.counters_settled)
+        return LH_PRESENT;
+    *at = missing;
+    return counters;
 }
 
 void lhi_settle_counters(lhi_witness *w)

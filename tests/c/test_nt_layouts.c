@@ -263,6 +263,8 @@ static void test_hostile(void)
         lh_kernel *k = machine_kernel(world_open(&w));
         CHECK(at(k, LHI_F_EPROCESS_ActiveProcessLinks) == strange.links ||
               at(k, LHI_F_EPROCESS_ActiveProcessLinks) == LHI_NO_OFFSET);
+        if (i == 0) /* a loop: each process counts once, so that identifiers are still different */
+            CHECK_EQ(at(k, LHI_F_EPROCESS_UniqueProcessId), strange.links - 8);
         lh_kernel_release(k);
         world_u64(&w, HEAD, links[i]);
         k = machine_kernel(world_open(&w));
@@ -296,7 +298,15 @@ static void test_counters(void)
         CHECK(process.locked_pages_known);
         CHECK_EQ(process.locked_pages, LOCKED);
         lh_kernel_release(k);
-        /* Where the list can't be seen, the zero in the process is not taken for a count. */
+        /* Where the list can't be seen, the zero in the process is a count only of 26100, whose dumps show
+         * that the field is in use. */
+        k = machine_kernel(world_open_without(&w, list));
+        process.struct_size = sizeof process;
+        CHECK_EQ(lh_kernel_get_process(k, VICTIM, &process, NULL), LH_OK);
+        CHECK(process.locked_pages_known);
+        CHECK_EQ(process.locked_pages, 0);
+        lh_kernel_release(k);
+        world_put(w.data + 0xc, 26200, 4);
         k = machine_kernel(world_open_without(&w, list));
         process.struct_size = sizeof process;
         CHECK_EQ(lh_kernel_get_process(k, VICTIM, &process, NULL), LH_OK);

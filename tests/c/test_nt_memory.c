@@ -34,6 +34,9 @@ static void test_frames(void)
     world_u64(&w, PFN_GLOBAL, DATABASE);
     CHECK_EQ(frame_of(world_open(&w), pfn).absence, LH_ABSENT_LAYOUT);
     for (size_t i = 0; i < 2; i++)
+        world_set(&w, DATABASE + used[i] * ENTRY + 0x20, 0x10001, 4); /* referred to, and on the free list */
+    CHECK_EQ(frame_of(world_open(&w), pfn).absence, LH_ABSENT_LAYOUT);
+    for (size_t i = 0; i < 2; i++)
         world_set(&w, DATABASE + used[i] * ENTRY + 0x20, 0x60001, 4);
     e = frame_of(world_open(&w), pfn);
     CHECK_EQ(e.absence, LH_PRESENT);

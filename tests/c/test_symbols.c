@@ -1,6 +1,7 @@
 /* Tests of symbols: the layout of a kernel by its PDB, by its build, and of a kernel nobody knows. */
 #include "check.h"
 #include "symbols/tables.h"
+#include "symbols/written.h"
 
 /* ntkrnlmp.pdb 10.0.19041.804, {5278AFF8-6C34-1677-D7D7-835C85B7B844}, age 1, as a debug directory holds it
  */
@@ -121,8 +122,100 @@ static void rows(void)
     CHECK_EQ(checked, lhi_kernel_row_count);
 }
 
+/* ------------------------------------------------------------------ rows of one's own */
+
+enum { X64, ARM64 };
+
+static void choose(uint32_t machine, uint32_t build, lhi_layout_row *row)
+{
+    if (machine == X64)
+        lhi_layout_choose(build, NULL, 0, row);
+    else
+        lhi_layout_arm64(build, row);
+}
+
+static uint16_t chosen(uint32_t machine, uint32_t build, lhi_field field)
+{
+    static lhi_layout_row row;
+    choose(machine, build, &row);
+    CHECK(row.layout.offsets == row.offsets && row.layout.sizes == row.sizes);
+    return row.offsets[field];
+}
+
+static void copies(void)
+{
+    static lhi_layout_row row;
+    const lhi_layout *found = lhi_layout_find(19041, NULL, 0);
+    lhi_layout_choose(19041, NULL, 0, &row);
+    CHECK_EQ(row.layout.basis, LHI_LAYOUT_BUILD);
+    CHECK_EQ(row.confidence, LHI_VERIFIED);
+    CHECK(row.layout.source == found->source);
+    for (int field = 0; field < LHI_FIELD_COUNT; field++) {
+        CHECK_EQ(row.offsets[field], found->offsets[field]);
+        CHECK_EQ(row.states[field].origin,
+                 found->offsets[field] == LHI_NO_OFFSET ? LHI_FROM_NOWHERE : LHI_FROM_TABLE);
+    }
+    CHECK_EQ(row.counters_pointer, LHI_NO_OFFSET);
+    lhi_layout_choose(26100, guid_19041_804, 1, &row); /* the very kernel, whatever the number */
+    CHECK_EQ(row.layout.basis, LHI_LAYOUT_PDB);
+    CHECK(row.layout.globals != NULL);
+}
+
+/* Facts B.7, B.9 and C.1, read off by eye. */
+static void facts(void)
+{
+    static const struct {
+        uint32_t machine, build;
+        uint16_t pid, locked, name, exit;
+    } rows_of[] = {
+        {X64, 9200, 0x2e0, 0x390, 0x438, 0x610},    {X64, 10240, 0x2e8, 0x3a0, 0x448, LHI_NO_OFFSET},
+        {X64, 10586, 0x2e8, 0x3a0, 0x450, 0x678},   {X64, 15063, 0x2e0, 0x3a0, 0x450, 0x690},
+        {X64, 16299, 0x2e0, 0x3a0, 0x450, 0x690},   {X64, 17134, 0x2e0, 0x3a0, 0x450, 0x690},
+        {X64, 22621, 0x440, 0x500, 0x5a8, 0x840},   {X64, 22631, 0x440, 0x500, 0x5a8, 0x840},
+        {X64, 26019, 0x1d0, 0x290, 0x338, 0x5c0},   {X64, 26100, 0x1d0, 0x290, 0x338, 0x5c0},
+        {X64, 28000, 0x1d0, 0x290, 0x338, 0x5c0},   {ARM64, 19041, 0x3f8, 0x4b8, 0x560, 0x900},
+        {ARM64, 26100, 0x1c0, 0x280, 0x328, 0x680},
+    };
+    for (size_t i = 0; i < sizeof rows_of / sizeof rows_of[0]; i++) {
+        const uint32_t machine = rows_of[i].machine;
+        const uint32_t build = rows_of[i].build;
+        CHECK_EQ(chosen(machine, build, LHI_F_EPROCESS_UniqueProcessId), rows_of[i].pid);
+        CHECK_EQ(chosen(machine, build, LHI_F_EPROCESS_ActiveProcessLinks), rows_of[i].pid + 8);
+        CHECK_EQ(chosen(machine, build, LHI_F_EPROCESS_NumberOfLockedPages), rows_of[i].locked);
+        CHECK_EQ(chosen(machine, build, LHI_F_EPROCESS_ImageFileName), rows_of[i].name);
+        CHECK_EQ(chosen(machine, build, LHI_F_EPROCESS_ExitTime), rows_of[i].exit);
+        CHECK_EQ(chosen(machine, build, LHI_F_MDL_Process), 0x10);
+        static lhi_layout_row row;
+        choose(machine, build, &row);
+        CHECK_EQ(row.layout.basis, LHI_LAYOUT_FACTS);
+        CHECK(row.layout.globals == NULL);
+        CHECK(row.states[LHI_F_EPROCESS_ImageFileName].source != NULL);
+        CHECK_EQ(row.states[LHI_F_EPROCESS_ImageFileName].origin, LHI_FROM_FACTS);
+    }
+    CHECK_EQ(chosen(X64, 9200, LHI_F_MMPFN_u3), 0x18);
+    CHECK_EQ(chosen(X64, 10240, LHI_F_MMPFN_u3), 0x20);
+    CHECK_EQ(chosen(X64, 10586, LHI_F_LOCK_TRACKER_Page), 0x38);
+    CHECK_EQ(chosen(X64, 26100, LHI_F_LOCK_TRACKER_Page), 0x40);
+    CHECK_EQ(chosen(X64, 22621, LHI_F_LOCK_HEADER_Valid), 0x20);
+    CHECK_EQ(chosen(X64, 26100, LHI_F_LOCK_HEADER_Valid), 0x1c);
+    CHECK_EQ(chosen(X64, 26100, LHI_F_KTHREAD_Process), 0x220);
+    CHECK_EQ(chosen(X64, 26100, LHI_F_ETHREAD_Cid), LHI_NO_OFFSET);
+    CHECK_EQ(chosen(X64, 26100, LHI_F_KPRCB_PPLookasideList), LHI_NO_OFFSET);
+    static const uint32_t without[] = {26018, 28001, 22622, 9201, 40000};
+    for (size_t i = 0; i < sizeof without / sizeof without[0]; i++)
+        CHECK_EQ(chosen(X64, without[i], LHI_F_EPROCESS_ImageFileName), LHI_NO_OFFSET);
+    /* Nothing of an x64 kernel stands for one of another processor. */
+    CHECK_EQ(chosen(ARM64, 22000, LHI_F_EPROCESS_ImageFileName), 0x560);
+    CHECK_EQ(chosen(ARM64, 22000, LHI_F_EPROCESS_NumberOfLockedPages), LHI_NO_OFFSET);
+    CHECK_EQ(chosen(ARM64, 17763, LHI_F_KPRCB_CurrentThread), LHI_NO_OFFSET);
+    CHECK_EQ(chosen(ARM64, 17763, LHI_F_KPROCESS_DirectoryTableBase), 0x28);
+    CHECK_EQ(chosen(ARM64, 17763, LHI_F_IRP_MdlAddress), 8);
+}
+
 int main(void)
 {
+    copies();
+    facts();
     by_pdb();
     by_build();
     by_nothing();
