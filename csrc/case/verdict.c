@@ -116,6 +116,12 @@ static void score_case(lhi_scoring *s)
           "the MDLs explain fewer pages than are charged");
     weigh(s, c->charged_known && c->charged < c->explained, 0.8, "ledger",
           "the MDLs explain more pages than are charged");
+    uint64_t held = 0;
+    for (size_t i = 0; i < c->named_count; i++)
+        held += c->named[i].pages;
+    weigh(s, c->explained > held, 0.85, "holders", "other MDLs of the process have no driver that is named");
+    weigh(s, c->process_known && c->process.exit_time_known && c->process.exit_time == 0, 0.7, "living",
+          "the process has not exited by its own record");
     weigh(s, lhi_case_could_hide(c), 0.95, "coverage", "some kernel memory is not in this dump");
     const lh_kernel *kernel = c->kernel;
     const lhi_layout_basis basis = kernel->layout->basis;
@@ -183,6 +189,12 @@ static void say_driver(lhi_case *c)
                                    first->driver.name, version, c->named[0].pages, of,
                                    (c->charged_known ? c->charged : c->named[0].pages) == 1 ? "" : "s",
                                    process_name(c), c->why, others);
+    uint64_t held = 0;
+    for (size_t i = 0; i < c->named_count; i++)
+        held += c->named[i].pages;
+    if (c->explained > held)
+        c->sentence = lhi_arena_printf(&c->arena, "%s For %" PRIu64 " more page%s no driver can be named.",
+                                       c->sentence, c->explained - held, c->explained - held == 1 ? "" : "s");
     if (first->library)
         c->advice = lhi_arena_printf(
             &c->arena,
@@ -240,7 +252,8 @@ static void decide_unnamed(lhi_case *c, bool kernel)
         c->sentence =
             lhi_arena_printf(&c->arena, "Windows itself (ntoskrnl) holds the pages that %s left locked: %s.",
                              process_name(c), c->why);
-        c->advice = "Install the current updates of Windows. No driver holds these pages.";
+        c->advice = "Install the current updates of Windows, and update the drivers that the chain shows: "
+                    "Windows made the request, and it has not come back.";
         return;
     }
     if (!reason && open && unreadable)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from .dump import Dump
 
 
+def _shown(path: str | None) -> str | None:
+    """A path as a report shows it: bytes that are no UTF-8 are spelt out."""
+    return None if path is None else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class Kernel:
     """Virtual memory, processes and modules of a dump; made by Dump.kernel(). It ends with its dump."""
 
@@ -70,17 +75,17 @@ class Kernel:
 
         with watched(progress, "investigating") as report:
             texts = self._raw.investigate(
-                self._dump.path, threads, hits, mdls, chain_length, levels, timeout, cancel, report
+                _shown(self._dump.path), threads, hits, mdls, chain_length, levels, timeout, cancel, report
             )  # fmt: skip
         return Case(*texts)
 
     def info_json(self, *, redact: bool = False) -> str:
         """The objects dump, bugcheck, process, current_process and coverage of the case, without a scan."""
-        return self._raw.info_json(self._dump.path, redact)
+        return self._raw.info_json(_shown(self._dump.path), redact)
 
     def info_text(self, *, redact: bool = False, color: bool = False) -> str:
         """The same for people."""
-        return self._raw.info_text(self._dump.path, redact, color)
+        return self._raw.info_text(_shown(self._dump.path), redact, color)
 
     def __repr__(self) -> str:
         return f"<lockhound.Kernel of {self._dump!r}>"

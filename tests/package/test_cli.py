@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import lockhound as lh
 from lockhound import cli, terminal
+from lockhound_synth import scenarios
 
 from . import sample
 
@@ -268,3 +269,10 @@ def test_an_ascii_terminal(path: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.isascii()
+
+
+def test_a_file_name_that_is_not_utf_8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = os.fsdecode(os.fsencode(str(tmp_path)) + b"/x\xff.dmp")
+    scenarios.build("pending_irp", build=19041, seed=1).write(path, 6)
+    assert cli.main(["analyze", "--json", path]) == 0
+    assert json.loads(capsys.readouterr().out)["dump"]["path"].endswith("x\\xff.dmp")
