@@ -279,7 +279,7 @@ static lh_status end_here(lhi_case *c, size_t record, const lhi_pieces *pieces, 
     } else if (rest.lost) {
         end(out, LHI_OUTCOME_INSUFFICIENT, "a piece of the request is only partly in this dump");
     } else if (rest.elsewhere) {
-        end(out, hidden ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+        end(out, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
             "a packet over the same pages is pending that was not made by the driver which has the request");
     } else if (rest.outstanding) {
         end(out, LHI_OUTCOME_INSUFFICIENT,

@@ -1,0 +1,1 @@
+"""Long checks with a command of their own, outside the test command."""
