@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "check.h"
 #include "dump/triage.h"
+#include "dump_checks.h"
 #include "dump_maker.h"
 #include "lockhound.h"
 
@@ -262,6 +263,68 @@ static void failing_medium(void)
     }
 }
 
+/* Whatever stands in the fields: an answer or a typed error, inside the buffer and within bounds. */
+static void any_bytes(void)
+{
+    static const uint32_t values[] = {0,          1,          7,          0x2000,    0x2080,
+                                      0x2081,     SIZE - 1,   SIZE,       SIZE + 1,  0x7fffffff,
+                                      0x80000000, 0xfffffff8, 0xffffffff, 0x45474150};
+    uint64_t random = 77;
+    uint64_t answers = 0;
+    for (int round = 0; round < 3000; round++) {
+        make();
+        size_t size = next_random(&random) % 8 ? SIZE : 0x2000 + next_random(&random) % (SIZE - 0x2000);
+        uint32_t changes = 1 + next_random(&random) % 5;
+        for (uint32_t i = 0; i < changes; i++) {
+            uint32_t at = 0;
+            uint32_t value = values[next_random(&random) % (sizeof values / sizeof values[0])];
+            switch (next_random(&random) % 4) {
+            case 0:
+                put32(made, 0x2000 + next_random(&random) % 0x20 * 4, value);
+                break;
+            case 1:
+                put32(made, 0x2000 + next_random(&random) % 0x20 * 4, next_random(&random) % (SIZE * 2));
+                break;
+            case 2:
+                put32(made, UNLOADED + next_random(&random) % (BYTES - UNLOADED - 4), value);
+                break;
+            default:
+                at = next_random(&random) % 2 ? 0x80 : 0x2000;
+                at += next_random(&random) % (at == 0x80 ? 8 : SIZE - 0x2000);
+                made[at] ^= (uint8_t)(1u << next_random(&random) % 8);
+            }
+        }
+        uint8_t *exact = malloc(size); /* of its own size, so that a sanitizer sees a byte too many */
+        lh_source *source = NULL;
+        lh_dump *dump = NULL;
+        lh_kernel *kernel = NULL;
+        lh_case *lhcase = NULL;
+        char *text = NULL;
+        memcpy(exact, made, size);
+        CHECK_EQ(lh_source_open_memory(exact, size, &source, NULL), LH_OK);
+        lh_status status = lh_dump_open(source, &dump, NULL);
+        CHECK(status == LH_OK || (status == LH_ERR_FORMAT && size < 0x2080));
+        if (status == LH_OK) {
+            lh_dump_info info = {.struct_size = sizeof info};
+            CHECK_EQ(lh_dump_get_info(dump, &info, NULL), LH_OK);
+            CHECK(info.block_bytes + info.block_bytes_clipped <= 6u * UINT32_MAX &&
+                  info.block_bytes <= 6 * size);
+            CHECK_EQ(lh_kernel_open(dump, &kernel, NULL), LH_OK);
+            CHECK_EQ(lh_kernel_info_text(kernel, NULL, 0, &text, NULL, NULL), LH_OK);
+            CHECK_EQ(lh_investigate(kernel, NULL, &lhcase, NULL), LH_OK);
+            CHECK(lh_case_kind(lhcase) == LH_VERDICT_INSUFFICIENT);
+            answers++;
+        }
+        lh_case_release(lhcase);
+        lh_string_free(text);
+        lh_kernel_release(kernel);
+        lh_dump_release(dump);
+        lh_source_release(source);
+        free(exact);
+    }
+    CHECK(answers > 2500);
+}
+
 #ifdef LHI_TEST_HOOKS
 static void without_memory(void)
 {
@@ -296,6 +359,7 @@ int main(void)
     addresses_of_copies();
     damage();
     failing_medium();
+    any_bytes();
 #ifdef LHI_TEST_HOOKS
     without_memory();
 #endif
