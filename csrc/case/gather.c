@@ -56,8 +56,7 @@ static lh_status run_pass(lhi_gather *g, const uint64_t *values, size_t count, l
     };
     lhi_vec frames = {0};
     const lhi_space *space = &c->kernel->space;
-    lh_status status = space->blocks ? lhi_scan_blocks(space->blocks, &options, &out->hits, err)
-                                     : lhi_scan(space->pages, &options, &out->hits, err);
+    lh_status status = lhi_space_scan(space, &options, &out->hits, err);
     if (status != LH_OK)
         goto done;
     c->passes++;
@@ -77,8 +76,7 @@ static lh_status run_pass(lhi_gather *g, const uint64_t *values, size_t count, l
         }
     }
     lhi_vec_sort_unique(&frames);
-    status = space->blocks ? lhi_reverse_identity(frames.data, frames.count, &out->map, err)
-                           : lhi_reverse_map(space, frames.data, frames.count, &out->map, err);
+    status = lhi_space_places(space, frames.data, frames.count, &out->map, err);
 done:
     lhi_vec_free(&frames);
     return status;

@@ -188,7 +188,7 @@ static lh_status search(lhi_keepers *k, lh_error *err)
     lhi_scan_result hits = {0};
     lhi_reverse map = {0};
     lhi_vec frames = {0};
-    lh_status status = lhi_scan(c->kernel->space.pages, &options, &hits, err);
+    lh_status status = lhi_space_scan(&c->kernel->space, &options, &hits, err);
     for (size_t i = 0; status == LH_OK && i < hits.count; i++)
         if (!lhi_vec_push(&frames, hits.physical[i] >> 12))
             status = lhi_fail_memory(err);
@@ -200,7 +200,7 @@ static lh_status search(lhi_keepers *k, lh_error *err)
             c->coverage.limit = "hits";
         }
         lhi_vec_sort_unique(&frames);
-        status = lhi_reverse_map(&c->kernel->space, frames.data, frames.count, &map, err);
+        status = lhi_space_places(&c->kernel->space, frames.data, frames.count, &map, err);
     }
     if (status == LH_OK)
         status = read_hits(k, &hits, &map, err);

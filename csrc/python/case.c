@@ -112,8 +112,10 @@ static PyObject *render_info(lhi_py_kernel *self, const char *path, bool json, u
     if (lhi_py_kernel_enter(state, self) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    status = json ? lh_kernel_info_json(self->handle, path, flags, &text, &length, &err)
-                  : lh_kernel_info_text(self->handle, path, flags, &text, &length, &err);
+    if (json)
+        status = lh_kernel_info_json(self->handle, path, flags, &text, &length, &err);
+    else
+        status = lh_kernel_info_text(self->handle, path, flags, &text, &length, &err);
     Py_END_ALLOW_THREADS
     result = status == LH_OK ? PyUnicode_DecodeUTF8(text, (Py_ssize_t)length, "replace")
                              : lhi_py_dump_raise(state, self->dump, status, &err);

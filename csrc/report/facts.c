@@ -247,27 +247,23 @@ static const char *outlook(lhi_case *c)
     uint64_t pool = lacks(&coverage->pool), images = lacks(&coverage->images);
     if (coverage->pieces)
         return "A small memory dump has pieces of kernel memory only. A driver can be named when the whole "
-               "chain to "
-               "it lies in them and nothing outside could contradict it; in all other cases the verdict is "
-               "insufficient.";
+               "chain to it lies in them and nothing outside could contradict it; in all other cases the "
+               "verdict is insufficient.";
     if (coverage->tables_missing)
-        return "Page tables are missing, so it can't be counted what else is: a driver can be named when the "
-               "chain "
-               "to it is whole; otherwise the verdict is insufficient.";
+        return "Page tables are missing, so it can't be counted what else is: a driver can be named when "
+               "the chain to it is whole; otherwise the verdict is insufficient.";
     if (pool)
         return lhi_arena_printf(&c->arena,
-                                "%" PRIu64
-                                " mapped page%s in which MDLs and packets could lie %s not in this dump: a "
+                                "%" PRIu64 " mapped page%s in which MDLs and packets could lie %s missing: a "
                                 "driver can be named when the chain to it is whole; otherwise the verdict is "
                                 "insufficient.",
                                 pool, pool == 1 ? "" : "s", pool == 1 ? "is" : "are");
-    if (images || lacks(&coverage->other))
-        return "Every page in which MDLs and packets could lie is in this dump; others of the kernel are "
-               "not. Who "
-               "holds pages can be told; what else keeps a pointer to them may stay open.";
+    if (images || lacks(&coverage->other) || lacks(&coverage->transition))
+        return "Every page in which MDLs and packets usually lie is in this dump; others of the kernel are "
+               "not. A driver can be named when the chain to it is whole; when no MDL or no packet is found, "
+               "the verdict is insufficient.";
     return "Nothing is missing where the objects of a case could lie: no verdict has to be insufficient for "
-           "lack of "
-           "pages.";
+           "lack of pages.";
 }
 
 void lhi_report_coverage(lhi_case *c, lhi_node *root)

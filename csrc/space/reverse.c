@@ -343,23 +343,6 @@ done:
     return status;
 }
 
-lh_status lhi_reverse_identity(const uint64_t *frames, size_t count, lhi_reverse *out, lh_error *err)
-{
-    lhi_reverse map = {.count = count, .complete = true};
-    map.frame = lhi_realloc_array(NULL, count ? count : 1, sizeof *map.frame);
-    map.va = lhi_realloc_array(NULL, count ? count : 1, sizeof *map.va);
-    if (!map.frame || !map.va) {
-        lhi_reverse_free(&map);
-        return lhi_fail_memory(err);
-    }
-    for (size_t i = 0; i < count; i++) {
-        map.frame[i] = frames[i];
-        map.va[i] = frames[i] * LHI_PAGE_SIZE;
-    }
-    *out = map;
-    return LH_OK;
-}
-
 size_t lhi_reverse_find(const lhi_reverse *map, uint64_t frame, size_t *first)
 {
     size_t at = lower_bound(map->frame, map->count, frame);

@@ -3,6 +3,7 @@
 #define LHI_SPACE_SPACE_H
 
 #include "dump/blocks.h"
+#include "scan/scan.h"
 
 typedef struct lhi_space {
     const lhi_pages *pages;
@@ -66,11 +67,18 @@ typedef struct lhi_reverse {
 /* frames: sorted ascending, unique. Tables that refer to themselves (the self-map) are walked once. */
 lh_status lhi_reverse_map(const lhi_space *space, const uint64_t *frames, size_t count, lhi_reverse *out,
                           lh_error *err);
-/* The same for a space of blocks, where a frame is a page of virtual memory: each is its own row. */
-lh_status lhi_reverse_identity(const uint64_t *frames, size_t count, lhi_reverse *out, lh_error *err);
 /* Rows of one frame: [*first, *first + n). */
 size_t lhi_reverse_find(const lhi_reverse *map, uint64_t frame, size_t *first);
 void lhi_reverse_free(lhi_reverse *map);
+
+/* A scan of what the space lies in: the physical pages, or its blocks. What hits.physical has is an identity
+ * as of lhi_space_identity. */
+lh_status lhi_space_scan(const lhi_space *space, const lhi_scan_options *options, lhi_scan_result *out,
+                         lh_error *err);
+/* Where the hits of such a scan are mapped: lhi_reverse_map of their pages (frame: identity >> 12). In a
+ * space of blocks each page is its own and only row. */
+lh_status lhi_space_places(const lhi_space *space, const uint64_t *frames, size_t count, lhi_reverse *out,
+                           lh_error *err);
 
 /* Every range of the kernel half that valid or transition PTEs map, merged: for coverage. */
 typedef struct lhi_mapping {

@@ -320,7 +320,7 @@ static void without_memory(void)
         if (status == LH_OK)
             return;
     }
-    CHECK(!"it never came through");
+    CHECK_TEXT("it never came through", NULL);
 }
 #endif
 

@@ -66,7 +66,7 @@ class Small:
         head = memoryview(bytearray(TRIAGE))
         gone = struct.pack("<Q", len(self.unloaded))
         for row in self.unloaded:
-            text = row.name.encode("utf-16-le")[:24]
+            text = row.name.encode("utf-16-le", "surrogatepass")[:24]
             gone += struct.pack("<2H4xQ24s2Q", len(text), len(text), 0xFFFF_A000_0000_0000, text, row.begin, row.end)
         struct.pack_into("<I", head, 0x18, self.put(out, "unloaded", gone))
         for place, name, data in ((0x1C, "prcb", self.prcb), (0x20, "process", self.process), (0x24, "thread", self.thread)):
@@ -78,7 +78,7 @@ class Small:
         for module in self.loaded:
             strings += bytes(-len(strings) % 8)
             places.append(len(strings))
-            strings += struct.pack("<I", len(module.name)) + module.name.encode("utf-16-le") + b"\0\0"
+            strings += struct.pack("<I", len(module.name)) + module.name.encode("utf-16-le", "surrogatepass") + b"\0\0"
         first = self.put(out, "strings", bytes(strings))
         struct.pack_into("<2I", head, 0x38, first, len(strings))
         rows = b"".join(
@@ -118,7 +118,7 @@ def memory(forged: Forged, va: int, size: int) -> bytes:
 def small_of(forged: Forged, spans: Iterable[tuple[int, int]]) -> Small:
     """The small memory dump of a forged machine, with these (address, size) pieces of it."""
     machine = forged.machine
-    header = bytearray(forged.to_bytes(6)[:HEADER])
+    header = bytearray(next(forged.stream(6)))
     kdbg = memory(forged, struct.unpack_from("<Q", header, 0x80)[0], KDBG_SIZE)
     thread_at, process_at = current_of(forged)
     sizes = machine.layouts["ETHREAD"].size, machine.layouts["EPROCESS"].size
@@ -146,7 +146,8 @@ def every_page(forged: Forged) -> list[tuple[int, int]]:
     """All kernel pages that a kernel dump of the machine has, neighbours joined."""
     there = set(forged.present(6))
     spans: list[tuple[int, int]] = []
-    for mapping in sorted(forged.mappings(), key=lambda m: m.va):
+    mappings = {mapping.va: mapping for mapping in forged.mappings()}  # a large page is in the forge's map once for each frame
+    for mapping in sorted(mappings.values(), key=lambda m: m.va):
         for at in range(0, mapping.size, 0x1000):
             va = mapping.va + at
             if va < 1 << 63 or (mapping.pa + at) >> 12 not in there:
