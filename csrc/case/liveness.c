@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "case/case.h"
 
+#define HALF         256u       /* PML4 entries of the kernel half */
 #define MOST_ENTRIES (1u << 20) /* PFN entries looked up in one case */
 
 /* The structure was given back while its flags still say locked. */
@@ -39,12 +40,12 @@ typedef struct lhi_self_map {
 
 static lhi_self_map find_self_map(const lh_kernel *kernel)
 {
-    uint8_t entries[8 * 256];
+    uint8_t entries[HALF * 8u]; /* of the kernel half */
     uint64_t root = kernel->space.dtb & ~0xfffull;
-    if (lhi_pages_read(kernel->space.pages, root + 8 * 256, entries, sizeof entries, NULL) != LH_OK)
+    if (lhi_pages_read(kernel->space.pages, root + sizeof entries, entries, sizeof entries, NULL) != LH_OK)
         return (lhi_self_map){0, 0};
-    for (uint64_t slot = 256; slot < 512; slot++) {
-        uint64_t entry = lhi_u64(entries + 8 * (slot - 256));
+    for (uint64_t slot = HALF; slot < 2u * HALF; slot++) {
+        uint64_t entry = lhi_u64(entries + 8 * (slot - HALF));
         if ((entry & 1) && (entry & 0xffffffffff000ull) == root) {
             uint64_t begin = 0xffff000000000000ull | slot << 39;
             return (lhi_self_map){begin, begin + (1ull << 39) - 1};

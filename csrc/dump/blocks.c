@@ -82,7 +82,7 @@ void lhi_blocks_free(lhi_blocks *blocks)
 
 static const lhi_block *first_above(const lhi_block *items, size_t count, uint64_t va)
 {
-    size_t low = 0, high = count;
+    size_t low = 0, high = items ? count : 0;
     while (low < high) { /* to the first that ends above va; block ends ascend, and none wraps */
         size_t middle = low + (high - low) / 2;
         if (items[middle].va + items[middle].size <= va)

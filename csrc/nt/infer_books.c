@@ -118,7 +118,8 @@ static int ask_lists(const lhi_witness *w, uint64_t offset)
     for (uint32_t i = 0; i < processors; i++) {
         uint64_t prcb = 0;
         uint64_t at = 0;
-        if (lhi_processor(w->kernel, i, &prcb, &at) == LH_PRESENT && prcb <= UINT64_MAX - 2 * PRCB_MOST)
+        if (lhi_processor(w->kernel, i, &prcb, &at) == LH_PRESENT &&
+            prcb <= UINT64_MAX - 2 * (uint64_t)PRCB_MOST)
             heads_at(w, prcb, offset, &agree, &against);
     }
     return lhi_weigh(agree, against);
