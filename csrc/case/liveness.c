@@ -40,12 +40,12 @@ typedef struct lhi_self_map {
 
 static lhi_self_map find_self_map(const lh_kernel *kernel)
 {
-    uint8_t entries[HALF * 8u]; /* of the kernel half */
+    uint8_t entries[HALF * sizeof(uint64_t)]; /* of the kernel half */
     uint64_t root = kernel->space.dtb & ~0xfffull;
     if (lhi_pages_read(kernel->space.pages, root + sizeof entries, entries, sizeof entries, NULL) != LH_OK)
         return (lhi_self_map){0, 0};
     for (uint64_t slot = HALF; slot < 2u * HALF; slot++) {
-        uint64_t entry = lhi_u64(entries + 8 * (slot - HALF));
+        uint64_t entry = lhi_u64(entries + (size_t)8 * (size_t)(slot - HALF));
         if ((entry & 1) && (entry & 0xffffffffff000ull) == root) {
             uint64_t begin = 0xffff000000000000ull | slot << 39;
             return (lhi_self_map){begin, begin + (1ull << 39) - 1};
