@@ -44,7 +44,7 @@ static lhi_self_map find_self_map(const lh_kernel *kernel)
     uint64_t root = kernel->space.dtb & ~0xfffull;
     if (lhi_pages_read(kernel->space.pages, root + sizeof entries, entries, sizeof entries, NULL) != LH_OK)
         return (lhi_self_map){0, 0};
-    for (uint64_t slot = HALF; slot < 2u * HALF; slot++) {
+    for (uint64_t slot = HALF; slot < (uint64_t)2 * HALF; slot++) {
         uint64_t entry = lhi_u64(entries + (size_t)8 * (size_t)(slot - HALF));
         if ((entry & 1) && (entry & 0xffffffffff000ull) == root) {
             uint64_t begin = 0xffff000000000000ull | slot << 39;
