@@ -138,21 +138,6 @@ static lh_status full_method(lhi_case *c, lh_error *err)
     return status;
 }
 
-lh_status lhi_case_poll(lhi_case *c, lh_error *err)
-{
-    const double now = lhi_os_now();
-    if (c->options.cancel && lh_cancel_is_set(c->options.cancel))
-        return lhi_fail(err, LH_ERR_CANCELLED, "cancelled while the case was judged");
-    if (c->deadline > 0 && now > c->deadline)
-        return lhi_fail(err, LH_ERR_TIMEOUT, "the deadline passed while the case was judged");
-    if (c->options.progress && now >= c->next_poll) {
-        c->next_poll = now + 0.05;
-        if (!c->options.progress(c->options.progress_user, c->bytes_scanned, c->bytes_scanned))
-            return lhi_fail(err, LH_ERR_CANCELLED, "stopped by the progress callback");
-    }
-    return LH_OK;
-}
-
 static void start(lhi_case *c, lh_kernel *kernel)
 {
     const lh_dump_info *header = lhi_dump_header(kernel->dump);

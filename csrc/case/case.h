@@ -176,6 +176,7 @@ typedef struct lhi_case {
     size_t part_count;
     size_t *first_child, *next_child; /* associated packets by master */
     double next_poll;
+    uint64_t pass_bytes; /* of the latest pass */
 
     lhi_coverage coverage;
     uint64_t explained, explained_least, explained_most, unexplained;
@@ -233,7 +234,7 @@ lh_status lhi_case_judge(lhi_case *c, lh_error *err);
 const char *lhi_case_level(double score);
 lh_status lhi_case_verdict(lhi_case *c, lh_error *err);
 
-/* build.c: cancel, deadline and the progress callback, to be asked in long loops. */
+/* pass.c: cancel, deadline and the progress callback, to be asked in long loops. */
 lh_status lhi_case_poll(lhi_case *c, lh_error *err);
 /* split.c: indices over all packets and records; once, before judging. */
 lh_status lhi_case_index_pieces(lhi_case *c, lh_error *err);

@@ -5,11 +5,9 @@
 
 #include "base/alloc.h"
 #include "base/map.h"
-#include "case/case.h"
-#include "scan/scan.h"
+#include "case/pass.h"
 
-#define MOST_PACKETS    65536u
-#define EXPECTED_PASSES 3u /* of an ordinary case, for the progress bar */
+#define MOST_PACKETS 65536u
 
 typedef struct lhi_needle {
     uint64_t value;
@@ -23,70 +21,7 @@ typedef struct lhi_gather {
     size_t records_done, packets_done; /* rows that have been needles already */
     lhi_needle *needles;
     size_t needle_count;
-    uint64_t pass_bytes;
 } lhi_gather;
-
-typedef struct lhi_pass {
-    lhi_scan_result hits;
-    lhi_reverse map;
-} lhi_pass;
-
-static bool show_progress(void *user, uint64_t done, uint64_t total)
-{
-    lhi_gather *g = user;
-    lhi_case *c = g->c;
-    g->pass_bytes = total;
-    uint64_t passes = c->passes + 1 > EXPECTED_PASSES ? c->passes + 1 : EXPECTED_PASSES;
-    return c->options.progress(c->options.progress_user, c->passes * total + done, passes * total);
-}
-
-static lh_status run_pass(lhi_gather *g, const uint64_t *values, size_t count, lhi_pass *out, lh_error *err)
-{
-    lhi_case *c = g->c;
-    lhi_scan_options options = {
-        .values = values,
-        .value_count = count,
-        .align = 8,
-        .threads = c->options.threads,
-        .limit = c->options.limits.hits,
-        .deadline = c->deadline,
-        .cancel = c->options.cancel,
-        .progress = c->options.progress ? show_progress : NULL,
-        .progress_user = g,
-    };
-    lhi_vec frames = {0};
-    const lhi_space *space = &c->kernel->space;
-    lh_status status = lhi_space_scan(space, &options, &out->hits, err);
-    if (status != LH_OK)
-        goto done;
-    c->passes++;
-    c->bytes_scanned += out->hits.bytes;
-    c->scan_kernel = out->hits.kernel;
-    if (out->hits.truncated) {
-        c->coverage.truncated = true;
-        c->coverage.limit = "hits";
-    }
-    for (size_t i = 0; i < out->hits.count; i++) {
-        uint64_t frame = out->hits.physical[i] >> 12;
-        if (frames.count && frames.data[frames.count - 1] == frame)
-            continue;
-        if (!lhi_vec_push(&frames, frame)) {
-            status = lhi_fail_memory(err);
-            goto done;
-        }
-    }
-    lhi_vec_sort_unique(&frames);
-    status = lhi_space_places(space, frames.data, frames.count, &out->map, err);
-done:
-    lhi_vec_free(&frames);
-    return status;
-}
-
-static void free_pass(lhi_pass *pass)
-{
-    lhi_scan_result_free(&pass->hits);
-    lhi_reverse_free(&pass->map);
-}
 
 /* The MDL around one hit of pass one: an alias at which it reads as one, else the best of what the aliases
  * gave. */
@@ -305,7 +240,7 @@ static lh_status search_needles(lhi_gather *g, lh_error *err)
         return lhi_fail_memory(err);
     for (size_t i = 0; i < g->needle_count; i++)
         values[i] = g->needles[i].value;
-    status = run_pass(g, values, g->needle_count, &pass, err);
+    status = lhi_case_pass(g->c, values, g->needle_count, &pass, err);
     for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
         status = i % 256 == 0 ? lhi_case_poll(g->c, err) : LH_OK;
         if (status != LH_OK)
@@ -331,7 +266,7 @@ static lh_status search_needles(lhi_gather *g, lh_error *err)
             record->other_pointers++;
         }
     }
-    free_pass(&pass);
+    lhi_case_pass_free(&pass);
     lhi_free(values);
     return status;
 }
@@ -395,14 +330,14 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err)
     lhi_pass pass = {0};
     lh_status status = lhi_free_lists_read(c->kernel, &c->freed, err);
     if (status == LH_OK)
-        status = run_pass(&g, &c->target, 1, &pass, err);
+        status = lhi_case_pass(c, &c->target, 1, &pass, err);
     for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
         if (i % 256 == 0)
             status = lhi_case_poll(c, err);
         if (status == LH_OK)
             status = take_candidate(&g, &pass, i, err);
     }
-    free_pass(&pass);
+    lhi_case_pass_free(&pass);
     for (uint32_t level = 1; status == LH_OK; level++) {
         if (!collect_needles(&g)) {
             status = lhi_fail_memory(err);

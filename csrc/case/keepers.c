@@ -10,7 +10,7 @@
 #include "base/alloc.h"
 #include "case/case.h"
 #include "case/keepers.h"
-#include "scan/scan.h"
+#include "case/pass.h"
 
 #define MOST_DEVICES    65536u /* of the whole system */
 #define MOST_PER_DRIVER 4096u
@@ -175,38 +175,11 @@ static lh_status read_hits(lhi_keepers *k, const lhi_scan_result *hits, const lh
 
 static lh_status search(lhi_keepers *k, lh_error *err)
 {
-    lhi_case *c = k->c;
-    lhi_scan_options options = {
-        .values = k->values,
-        .value_count = k->module_count + k->packet_count,
-        .align = 8,
-        .threads = c->options.threads,
-        .limit = c->options.limits.hits,
-        .deadline = c->deadline,
-        .cancel = c->options.cancel,
-    };
-    lhi_scan_result hits = {0};
-    lhi_reverse map = {0};
-    lhi_vec frames = {0};
-    lh_status status = lhi_space_scan(&c->kernel->space, &options, &hits, err);
-    for (size_t i = 0; status == LH_OK && i < hits.count; i++)
-        if (!lhi_vec_push(&frames, hits.physical[i] >> 12))
-            status = lhi_fail_memory(err);
-    if (status == LH_OK) {
-        c->passes++;
-        c->bytes_scanned += hits.bytes;
-        if (hits.truncated) {
-            c->coverage.truncated = true;
-            c->coverage.limit = "hits";
-        }
-        lhi_vec_sort_unique(&frames);
-        status = lhi_space_places(&c->kernel->space, frames.data, frames.count, &map, err);
-    }
+    lhi_pass pass = {0};
+    lh_status status = lhi_case_pass(k->c, k->values, k->module_count + k->packet_count, &pass, err);
     if (status == LH_OK)
-        status = read_hits(k, &hits, &map, err);
-    lhi_vec_free(&frames);
-    lhi_scan_result_free(&hits);
-    lhi_reverse_free(&map);
+        status = read_hits(k, &pass.hits, &pass.map, err);
+    lhi_case_pass_free(&pass);
     return status;
 }
 

@@ -1,0 +1,18 @@
+/* One pass over the memory of a dump: needles in, places with their kernel addresses out. */
+#ifndef LHI_CASE_PASS_H
+#define LHI_CASE_PASS_H
+
+#include "case/case.h"
+#include "scan/scan.h"
+
+typedef struct lhi_pass {
+    lhi_scan_result hits;
+    lhi_reverse map; /* of the hits' frames */
+} lhi_pass;
+
+/* Searches the values, counts the pass, and notes a limit that was met. Zero *out before; free it after, also
+ * on failure. */
+lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, lhi_pass *out, lh_error *err);
+void lhi_case_pass_free(lhi_pass *pass);
+
+#endif
