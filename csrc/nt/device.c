@@ -192,10 +192,14 @@ void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out)
     if (module && module->base == driver.start) {
         uint64_t ignored_physical = 0;
         lh_absence mapped = lhi_space_translate(&kernel->space, driver.start, &ignored_physical);
-        if (mapped == LH_ABSENT_NOT_MAPPED)
+        if (mapped == LH_ABSENT_NOT_MAPPED) {
             take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
-        else
+        } else if (mapped == LH_ABSENT_TABLE) { /* whether anything is there now can't be seen */
+            driver.absence = mapped;
+            driver.absent_at = driver.start;
+        } else {
             driver.doubt = "something is mapped where its unloaded image was";
+        }
         goto done;
     }
     if (!kernel->modules.complete) {
@@ -224,9 +228,12 @@ void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *ou
         if (!kernel->modules.complete) {
             driver.absence = kernel->modules.absence;
             driver.absent_at = kernel->modules.absent_at;
-        } else if ((module = lhi_module_unloaded_at(&kernel->modules, code)) != NULL &&
-                   lhi_space_translate(&kernel->space, code, &(uint64_t){0}) == LH_ABSENT_NOT_MAPPED) {
-            take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
+        } else if ((module = lhi_module_unloaded_at(&kernel->modules, code)) != NULL) {
+            lh_absence mapped = lhi_space_translate(&kernel->space, code, &(uint64_t){0});
+            if (mapped == LH_ABSENT_NOT_MAPPED)
+                take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
+            else if (mapped == LH_ABSENT_TABLE) /* whether anything is there now can't be seen */
+                driver.absence = mapped;
         }
     }
     *out = driver;

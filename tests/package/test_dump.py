@@ -37,6 +37,21 @@ def test_a_dump_tells_what_it_is(dump: lh.Dump, path: Path) -> None:
     assert dump.path == str(path)
 
 
+def test_coverage_without_a_case(dump: lh.Dump) -> None:
+    case = dump.investigate(progress=False).coverage
+    coverage = dump.coverage
+    assert coverage["regions"]["images"] == case["regions"]["images"]
+    assert coverage["statement"]
+    assert "search" not in coverage
+    text = dump.kernel().info_text(color=True)
+    for part in ("memory 0x", "stopped ", "processor", "layouts: ", "\x1b["):
+        assert part in text
+    process = dump.kernel().process(dump.bugcheck.parameters[1]).name
+    assert process is not None
+    assert process in text
+    assert process not in dump.kernel().info_text(redact=True)
+
+
 @pytest.mark.parametrize("way", ["str", "bytes", "memoryview", "mmap", "file", "stream", "positioned"])
 def test_every_way_to_open(way: str, path: Path) -> None:
     with lh.open(path) as dump:

@@ -280,6 +280,26 @@ def test_other_shapes_with_a_page_cut(name: str, build: int) -> None:
     named_without_each(forged(name, build, 5))
 
 
+def test_an_unloaded_holder_is_not_named() -> None:
+    """Whether something else lies where its image was can't be seen without page tables: the record alone convicts nobody."""
+    for seed in range(12):
+        machine = forged("pending_irp", 19041, seed)
+        name = machine.truth.verdict["driver"]
+        small = small_of(machine, [])
+        module = next(row for row in small.loaded if row.name == name)
+        gone = {machine.machine.labels[f"kldr:{name}"] & ~0xFFF}
+        spans = every_page(machine)
+        for page in (*gone, *range(module.base, module.base + module.size, 0x1000)):
+            spans = without_page(spans, page)
+        small.blocks = [(va, memory(machine, va, size)) for va, size in spans]
+        small.loaded.remove(module)
+        small.unloaded.append(Unloaded(name, module.base, module.base + module.size))
+        with lh.open(small.to_bytes()) as dump:
+            case = dump.investigate(progress=False).to_dict()
+        assert case["verdict"]["kind"] == "insufficient"
+        assert case["verdict"]["drivers"] == []
+
+
 def test_search_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     machine = forged("pending_irp", 19041, 0)
     path = tmp_path / "small.dmp"
