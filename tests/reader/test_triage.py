@@ -287,17 +287,27 @@ def test_an_unloaded_holder_is_not_named() -> None:
         name = machine.truth.verdict["driver"]
         small = small_of(machine, [])
         module = next(row for row in small.loaded if row.name == name)
-        gone = {machine.machine.labels[f"kldr:{name}"] & ~0xFFF}
         spans = every_page(machine)
-        for page in (*gone, *range(module.base, module.base + module.size, 0x1000)):
+        for page in range(module.base, module.base + module.size, 0x1000):
             spans = without_page(spans, page)
-        small.blocks = [(va, memory(machine, va, size)) for va, size in spans]
+        # Its list entry is gone with it: DriverSection, and DllBase of the entry. Of unloaded ones only the table tells.
+        labels = machine.machine.labels
+        cleared = [labels["driver_object:" + name.removesuffix(".sys")] + 0x28, labels[f"kldr:{name}"] + 0x30]
+        cleared += [labels["kdbg"] + 0x220, labels["kdbg"] + 0x228]
+        small.debugger = small.debugger[:0x220] + bytes(16) + small.debugger[0x230:]
+        for va, size in spans:
+            data = bytearray(memory(machine, va, size))
+            for at in cleared:
+                if va <= at < va + size:
+                    data[at - va : at - va + 8] = bytes(8)
+            small.blocks.append((va, bytes(data)))
         small.loaded.remove(module)
         small.unloaded.append(Unloaded(name, module.base, module.base + module.size))
         with lh.open(small.to_bytes()) as dump:
             case = dump.investigate(progress=False).to_dict()
         assert case["verdict"]["kind"] == "insufficient"
         assert case["verdict"]["drivers"] == []
+        assert "names the driver" in case["verdict"]["reason"]
 
 
 def test_search_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
