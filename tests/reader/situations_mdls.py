@@ -7,7 +7,9 @@ from itertools import pairwise
 
 from lockhound_synth import packets, processes
 from lockhound_synth.packets import Mdl
+from lockhound_synth.pe.load import LoadedImage
 
+from .framework import BIND, client_image, load_framework
 from .scene import MAKING, SPLITTING, Cast, Scene, Situation, at_most, named, nobody
 
 AWE = 0x0400  # MDL_DESCRIBES_AWE, WDK wdm.h
@@ -117,9 +119,11 @@ def _cut(scene: Scene) -> tuple[Cut, Cast]:
 class Cut:
     """A request of six pages with a driver above another one."""
 
-    def __init__(self, scene: Scene, imports: tuple[str, ...] = SPLITTING) -> None:
+    def __init__(self, scene: Scene, imports: tuple[str, ...] = SPLITTING, image: LoadedImage | None = None) -> None:
         self.scene = scene
         self.lower, self.lower_device = scene.driver()
+        if image is not None:
+            scene.machine.images.append(image)  # for the driver above: the first invented one that it fits
         self.upper, self.device = scene.driver(imports, above=self.lower_device)
         self.mdl: Mdl = scene.lock(6)
         scene.filtered(self.mdl, self.device)
@@ -131,7 +135,8 @@ class Cut:
 def hidden_by_framework(scene: Scene) -> Cast:
     """A driver of a framework imports nothing that makes packets and yet sent the MDL down in one, by the framework; the page of
     that packet is not captured. Without the trap it is, and the driver below owes."""
-    cut = Cut(scene, imports=("MmGetSystemRoutineAddress",))
+    load_framework(scene.machine)
+    cut = Cut(scene, imports=(BIND,), image=client_image("fwclient.sys"))
     irp = scene.own(cut.upper, cut.lower_device, cut.mdl, alone=True)
     if not scene.trap:
         return named(cut.lower, cut.mdl)
