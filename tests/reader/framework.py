@@ -1,4 +1,4 @@
-"""A driver that works through a framework: it imports the framework's routine for binding, and of nt's nothing that locks or makes packets."""
+"""A client of a framework: it imports the routine that binds it, and of nt nothing that locks or makes packets."""
 
 from __future__ import annotations
 

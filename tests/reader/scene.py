@@ -51,8 +51,8 @@ def nobody(*kinds: str) -> Cast:
 class Loose(Stage):
     """A stage that may leave the books as they are: no ledger is promised, and counters need not be those of the locks."""
 
-    def __init__(self, title: str, build: int, seed: int) -> None:
-        super().__init__(title, build, seed)
+    def __init__(self, title: str, build: int, seed: int, frames: int = 0) -> None:
+        super().__init__(title, build, seed, frames=frames)
         self.no_ledger = True
         self.kind = "unattributed"
 
@@ -63,8 +63,8 @@ class Loose(Stage):
 class Scene:
     """One machine in the making. With `trap` an innocent driver looks guilty; without, the same machine is an ordinary case."""
 
-    def __init__(self, title: str, build: int, seed: int, *, trap: bool) -> None:
-        self.stage = Loose(title, build, seed)
+    def __init__(self, title: str, build: int, seed: int, *, trap: bool, frames: int = 0) -> None:
+        self.stage = Loose(title, build, seed, frames)
         self.trap = trap
         self.victim: Process = self.stage.make_victim()
         self.devices = 0
@@ -119,13 +119,14 @@ class Scene:
 
     def request(
         self, mdl: Mdl | None, device: Device, *, thread: Thread | None = None, file: File | None = None, current: int = 1,
-        linked: str = "", alone: bool = False, arguments: tuple[int, int, int, int] = (0, 0, 0, 0),
+        linked: str = "", alone: bool = False, lookaside: bool | None = None, arguments: tuple[int, int, int, int] = (0, 0, 0, 0),
     ) -> Irp:  # fmt: skip
         """The I/O manager's packet of the victim (or of another thread's process), pending in a device."""
         file = file or io.make_file(self.machine, device)
         slot = Slot(device, CONTROL, file=file, control=PENDING_RETURNED, arguments=arguments)
         return packets.make_irp(
             self.machine, [slot], current, mdl=mdl or 0, thread=thread or self.victim.threads[0], file=file, linked=linked, alone=alone,
+            lookaside=lookaside,
         )  # fmt: skip
 
     def filtered(self, mdl: Mdl | None, device: Device) -> Irp:
