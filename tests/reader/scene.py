@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lockhound_synth import io, packets, processes
 from lockhound_synth.forge import Forged
@@ -68,6 +68,7 @@ class Scene:
         self.trap = trap
         self.victim: Process = self.stage.make_victim()
         self.devices = 0
+        self.processors = 1
 
     @property
     def machine(self) -> Machine:
@@ -79,7 +80,8 @@ class Scene:
         return self.stage.others[0]
 
     def finish(self) -> Forged:
-        return self.stage.finish()
+        forged = self.stage.finish()
+        return replace(forged, header=replace(forged.header, processors=self.processors))
 
     def later(self, change: Callable[[], None]) -> None:
         """A change to structures that are written at the end: driver and device objects, the list of modules."""

@@ -7,6 +7,7 @@ import struct
 from lockhound_synth import io, packets
 from lockhound_synth.packets import CONTROL, ON_ALL, PENDING_RETURNED, Slot
 
+from .processors import add_processor
 from .scene import BUILDING, INTERNAL, MAKING, Cast, Scene, at_most, named, nobody
 
 BULK = 9  # URB_FUNCTION_BULK_OR_INTERRUPT_TRANSFER, WDK usb.h
@@ -55,6 +56,33 @@ def freed_list_gone(scene: Scene) -> Cast:
         return cast
     scene.stage.missing.append("prcb_lookaside")
     return nobody("insufficient")
+
+
+def freed_on_second_processor(scene: Scene) -> Cast:
+    """There are two processors, and the MDL was freed, locked, on the second: it lies on that one's own list. Without the trap the
+    list is empty."""
+    return _freed_there(scene, captured=True)
+
+
+def freed_on_second_processor_list_gone(scene: Scene) -> Cast:
+    """As before, and the page with the head of that list is not captured."""
+    return _freed_there(scene, captured=False)
+
+
+def _freed_there(scene: Scene, *, captured: bool) -> Cast:
+    mdl, neighbour = scene.lock(), scene.lock(2, scene.stranger)
+    innocent, _ = scene.driver(MAKING)
+    _, lower = scene.driver()
+    scene.own(innocent, lower, mdl, back=True)
+    scene.processors = 2
+
+    def add() -> None:
+        head = add_processor(scene.machine, [mdl, neighbour] if scene.trap else [])
+        if scene.trap and not captured:
+            scene.lose("mdl_list:2", head)
+
+    scene.later(add)
+    return nobody("unattributed" if captured else "insufficient") if scene.trap else named(innocent, mdl)
 
 
 def freed_packet(scene: Scene) -> Cast:
@@ -363,7 +391,8 @@ def forwarded_by_filter(scene: Scene) -> Cast:
 
 
 ALL = (
-    stale_returned, stale_pending, freed_on_list, freed_list_gone, freed_packet, copied_marks, copied_marks_and_status_block,
+    stale_returned, stale_pending, freed_on_list, freed_list_gone, freed_on_second_processor,
+    freed_on_second_processor_list_gone, freed_packet, copied_marks, copied_marks_and_status_block,
     copied_marks_borrowed, threaded_child, threaded_stale, forwarded_without_routine, described_in_urb, described_in_argument,
     taken_out_of_request, living_packet, orphan_and_stale, true_packet_absent, device_of_another, device_not_listed,
     kernels_own, returned_to_manager, completed, garbage_marks, in_a_library, many_completed, many_returned, forwarded_by_filter,
