@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from . import situations_drivers, situations_mdls, situations_packets
+from . import situations_drivers, situations_mdls, situations_packets, situations_refusals
 from .scene import Situation
 
-SITUATIONS: dict[str, Situation] = {
-    situation.__name__: situation for part in (situations_packets, situations_mdls, situations_drivers) for situation in part.ALL
-}
+PARTS = (situations_packets, situations_mdls, situations_refusals, situations_drivers)
+SITUATIONS: dict[str, Situation] = {situation.__name__: situation for part in PARTS for situation in part.ALL}

@@ -126,7 +126,7 @@ class Cut:
             scene.machine.images.append(image)  # for the driver above: the first invented one that it fits
         self.upper, self.device = scene.driver(imports, above=self.lower_device)
         self.mdl: Mdl = scene.lock(6)
-        scene.filtered(self.mdl, self.device)
+        self.request = scene.filtered(self.mdl, self.device)
 
     def part(self, first: int, count: int) -> Mdl:
         return packets.partial_mdl(self.scene.machine, self.mdl, first, count)
@@ -197,16 +197,6 @@ def piece_absent(scene: Scene) -> Cast:
     return nobody("insufficient")
 
 
-def piece_nowhere_covered(scene: Scene) -> Cast:
-    """Pieces over the first two thirds of the request are back; of the last third nothing is left. The driver that cut it up may
-    owe, or one that has the rest by a way unknown. Without the trap the pieces cover all, and the driver that cut it keeps the
-    request."""
-    cut = Cut(scene)
-    for first in (0, 2) if scene.trap else (0, 2, 4):
-        scene.own(cut.upper, cut.lower_device, cut.part(first, 2), back=True)
-    return at_most(cut.upper) if scene.trap else named(cut.upper, cut.mdl)
-
-
 def pieces_in_two_drivers(scene: Scene) -> Cast:
     """Two pieces are pending in different drivers: each holds a part, and neither is told from the other. Without the trap both
     wait in one driver."""
@@ -220,5 +210,5 @@ def pieces_in_two_drivers(scene: Scene) -> Cast:
 CHAINS: tuple[Callable[[Scene], Cast], ...] = tuple(long_chain(length) for length in (64, 65, 66, 200))
 ALL = (
     copied_structure, awe_pages, chain_from_stranger, chain_from_freed, small_share, hidden_by_framework, piece_without_packet,
-    piece_of_another_buffer, stale_piece, piece_absent, piece_nowhere_covered, pieces_in_two_drivers, *CHAINS,
+    piece_of_another_buffer, stale_piece, piece_absent, pieces_in_two_drivers, *CHAINS,
 )  # fmt: skip
