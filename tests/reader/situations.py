@@ -1,0 +1,9 @@
+"""All situations in which an innocent driver looks guilty, by name."""
+
+from __future__ import annotations
+
+from . import situations_drivers, situations_mdls, situations_packets, situations_refusals
+from .scene import Situation
+
+PARTS = (situations_packets, situations_mdls, situations_refusals, situations_drivers)
+SITUATIONS: dict[str, Situation] = {situation.__name__: situation for part in PARTS for situation in part.ALL}
