@@ -34,6 +34,23 @@ static void read_process(lhi_case *c)
         c->target != 0 && lhi_process_read(c->kernel, c->target, &c->process, &c->process_error) == LH_OK;
 }
 
+/* A process with a thread has not been deleted: then parameter 2 names another than the one that left pages
+ * locked. */
+static bool has_living_thread(const lhi_case *c)
+{
+    const lh_kernel *kernel = c->kernel;
+    uint64_t head = 0, entry = 0, first = 0;
+    lhi_thread_info thread = {0};
+    if (!c->process_known || !c->process.exit_time_known || c->process.exit_time != 0 ||
+        !lhi_layout_offset(kernel->layout, LHI_F_EPROCESS_ThreadListHead, &head) ||
+        !lhi_layout_offset(kernel->layout, LHI_F_ETHREAD_ThreadListEntry, &entry) ||
+        lhi_space_u64(&kernel->space, c->target + head, &first) != LH_PRESENT || !lhi_is_kernel(first) ||
+        first == c->target + head)
+        return false;
+    lhi_thread_read(kernel, first - entry, &thread);
+    return thread.absence == LH_PRESENT && thread.is_thread && thread.process == c->target;
+}
+
 static void read_current(lhi_case *c)
 {
     lh_error ignored = {0};
@@ -95,6 +112,8 @@ static lh_status search(lhi_case *c, lh_error *err)
     lh_status status = lhi_case_gather(c, err);
     if (status == LH_OK)
         status = lhi_case_keepers(c, err);
+    c->searched = true;
+    c->next_poll = 0; /* the end of the search is worth a word */
     if (status == LH_OK)
         status = lhi_case_cover(c, err);
     if (status == LH_OK)
@@ -123,6 +142,7 @@ static lh_status full_method(lhi_case *c, lh_error *err)
                    : lhi_fail_memory(err);
     }
     read_process(c);
+    c->lives = has_living_thread(c);
     lh_status status = search(c, err);
     if (status == LH_OK)
         status = lhi_case_verdict(c, err);

@@ -177,6 +177,8 @@ typedef struct lhi_case {
     size_t *first_child, *next_child; /* associated packets by master */
     double next_poll;
     uint64_t pass_bytes; /* of the latest pass */
+    bool searched;       /* no pass follows */
+    bool lives;          /* the process has a living thread: it can't be the one that was deleted */
 
     lhi_coverage coverage;
     uint64_t explained, explained_least, explained_most, unexplained;

@@ -71,6 +71,42 @@ static bool find_maker(lhi_case *c, lhi_packet *packet, lh_error *err)
     return true;
 }
 
+#define MOST_ATTACHED 64 /* devices of a stack */
+
+/* Is `device` on the stack that `bottom` belongs to, at it or above? */
+static bool attached_above(const lhi_case *c, uint64_t bottom, uint64_t device)
+{
+    for (unsigned i = 0; i < MOST_ATTACHED && bottom != 0; i++) {
+        lhi_device read = {0};
+        if (bottom == device)
+            return true;
+        lhi_device_read(c->kernel, bottom, &read);
+        if (read.absence != LH_PRESENT)
+            return true; /* not known: no contradiction */
+        bottom = read.attached;
+    }
+    return false;
+}
+
+/* None of the devices that a request went through has to do with the one its file was opened on. A file on a
+ * mounted volume is served by the file system's device, which hangs on the VPB and not on the stack. */
+static bool other_stack(const lhi_case *c, const lhi_packet *packet)
+{
+    const lhi_irp *irp = packet->irp;
+    uint64_t vpb = 0;
+    uint64_t at = irp->file + c->kernel->layout->offsets[LHI_F_FILE_OBJECT_Vpb];
+    if (packet->file.absence != LH_PRESENT || !lhi_is_kernel(packet->file.device) ||
+        lhi_space_u64(&c->kernel->space, at, &vpb) != LH_PRESENT || vpb != 0)
+        return false;
+    for (size_t i = irp->current - 1u; i < irp->slot_count; i++) {
+        uint64_t device = irp->slots[i].device;
+        if (device != 0 && (attached_above(c, packet->file.device, device) ||
+                            attached_above(c, device, packet->file.device)))
+            return false;
+    }
+    return true;
+}
+
 /* Marks that contradict the packet, whatever its arithmetic says. */
 static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
 {
@@ -80,6 +116,9 @@ static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
         return NULL;
     if (irp->file != 0 && packet->file.absence == LH_ABSENT_LAYOUT)
         return "what OriginalFileObject points to is no file object";
+    if (irp->origin == LHI_ORIGIN_MANAGER && irp->state == LHI_IRP_PENDING && irp->file != 0 &&
+        other_stack(c, packet))
+        return "its file was opened on another stack of devices than it went through";
     /* A dead thread's memory may be another's by now: only a living one contradicts. */
     if (irp->thread != 0 && packet->thread.absence == LH_PRESENT && packet->thread.is_thread &&
         packet->thread.process != c->target && packet->thread.process != 0)

@@ -29,7 +29,9 @@ lh_status lhi_case_poll(lhi_case *c, lh_error *err)
         return lhi_fail(err, LH_ERR_TIMEOUT, "the deadline passed while the case was judged");
     if (c->options.progress && now >= c->next_poll) {
         c->next_poll = now + POLL_SECONDS;
-        if (!report(c, 0, c->pass_bytes))
+        /* What is left behind the last pass is no byte any more. */
+        uint64_t behind = c->passes + 1 > EXPECTED_PASSES ? 1 : EXPECTED_PASSES - c->passes;
+        if (!report(c, c->searched ? behind * c->pass_bytes : 0, c->pass_bytes))
             return lhi_fail(err, LH_ERR_CANCELLED, "stopped by the progress callback");
     }
     return LH_OK;

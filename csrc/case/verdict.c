@@ -304,6 +304,18 @@ static const char *named_reason(const lhi_case *c)
 lh_status lhi_case_verdict(lhi_case *c, lh_error *err)
 {
     bool kernel = separate_kernel(c);
+    if (c->lives) {
+        c->named_count = 0;
+        c->kind = LH_VERDICT_UNATTRIBUTED;
+        c->why = "it still has a living thread, so it is not the process that was deleted";
+        c->sentence = lhi_arena_printf(
+            &c->arena,
+            "No driver can be named for %s: %s. What drivers hold of a living process is ordinary.",
+            process_name(c), c->why);
+        c->advice = "The parameters of the bug check contradict the dump: compare them with another crash of "
+                    "this machine.";
+        return LH_OK;
+    }
     if (c->named_count == 0) {
         decide_unnamed(c, kernel);
         return LH_OK;

@@ -220,8 +220,14 @@ void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *ou
 {
     lhi_driver driver = {.absence = LH_ABSENT_LAYOUT, .absent_at = code};
     const lhi_module *module = lhi_is_kernel(code) ? lhi_module_at(&kernel->modules, code) : NULL;
+    lhi_image image = {0};
     if (module) {
         take_module(kernel, &driver, module, LHI_NAME_MODULE);
+        /* A record that claims more than its image may cover a module that is in no list. */
+        if (driver.absence == LH_PRESENT && !driver.is_kernel &&
+            lhi_image_open(&kernel->space, module->base, module->size, &image) == LH_PRESENT &&
+            code - module->base >= image.size_of_image)
+            doubt(&driver, "its module record claims more than its image has");
     } else if (lhi_is_kernel(code)) {
         /* In a gap of the list the module may be one that was not captured, and an unloaded one's range may
          * be its. */
