@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("stories", nargs="*", default=[])
     parser.add_argument("--build", type=int, default=19041, choices=scenarios.ALL_BUILDS)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     wrong = 0
     for name in options.stories or [*scenarios.NAMES, *scenarios.MORE]:
         if options.build not in scenarios.builds_of(name):
