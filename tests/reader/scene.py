@@ -131,13 +131,20 @@ class Scene:
             lookaside=lookaside,
         )  # fmt: skip
 
-    def filtered(self, mdl: Mdl | None, device: Device) -> Irp:
+    def filtered(self, mdl: Mdl | None, device: Device, *, alone: bool = False) -> Irp:
         """The I/O manager's packet of the victim, pending in a filter; the location below is still unused."""
         bottom = device.below or device
         file = io.make_file(self.machine, bottom)
         slot = Slot(device, READ, file=file, control=PENDING_RETURNED)
         return packets.make_irp(
-            self.machine, [None, slot], 2, mdl=mdl or 0, thread=self.victim.threads[0], file=file, flags=packets.IRP_READ_FLAGS
+            self.machine,
+            [None, slot],
+            2,
+            mdl=mdl or 0,
+            thread=self.victim.threads[0],
+            file=file,
+            flags=packets.IRP_READ_FLAGS,
+            alone=alone,
         )
 
     def own(

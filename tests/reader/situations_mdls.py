@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from lockhound_synth import packets, processes
-from lockhound_synth.packets import Mdl
+from lockhound_synth import io, packets, processes
+from lockhound_synth.packets import CONTROL, PENDING_RETURNED, Mdl, Slot
 from lockhound_synth.pe.load import LoadedImage
 
 from .framework import BIND, client_image, load_framework
@@ -59,6 +59,35 @@ def chain_from_stranger(scene: Scene) -> Cast:
     packets.link_mdls(scene.machine, first, second)
     scene.request(first, device, thread=owner.threads[0], linked="thread")
     return at_most(scene.keeper(second)) if scene.trap else named(holder, first.pages + second.pages)
+
+
+def chain_from_orphan(scene: Scene) -> Cast:
+    """As before, and the living process's request was cancelled without effect and cut off from its thread: only its MDL tells whose it
+    is."""
+    second = scene.lock()
+    holder, device = scene.driver()
+    first = scene.lock(3, scene.stranger if scene.trap else scene.victim)
+    packets.link_mdls(scene.machine, first, second)
+    file = io.make_file(scene.machine, device, flags=io.FO_HANDLE_CREATED | io.FO_CLEANUP_COMPLETE)
+    slot = Slot(device, CONTROL, file=file, control=PENDING_RETURNED)
+    packets.make_irp(scene.machine, [slot], 1, mdl=first, file=file, linked="none", cancel=True)
+    return at_most(scene.keeper(second)) if scene.trap else named(holder, first.pages + second.pages)
+
+
+def copied_into_request(scene: Scene) -> Cast:
+    """A driver swapped the MDL of another request of the victim for a copy of the locked one's bytes: two requests in two drivers, and the
+    frames count one lock. Without the trap there is one request."""
+    mdl = scene.lock()
+    holder, device = scene.driver()
+    scene.request(mdl, device)
+    if not scene.trap:
+        return named(holder, mdl)
+    _, other = scene.driver()
+    size = 0x30 + 8 * mdl.pages
+    copy = scene.machine.nonpaged.alloc(size, b"Mdl ")
+    scene.machine.space.write(copy, scene.machine.space.read(mdl.address, size))
+    scene.field(scene.request(None, other), "MdlAddress", copy)
+    return nobody()
 
 
 def chain_from_freed(scene: Scene) -> Cast:
@@ -119,14 +148,16 @@ def _cut(scene: Scene) -> tuple[Cut, Cast]:
 class Cut:
     """A request of six pages with a driver above another one."""
 
-    def __init__(self, scene: Scene, imports: tuple[str, ...] = SPLITTING, image: LoadedImage | None = None) -> None:
+    def __init__(
+        self, scene: Scene, imports: tuple[str, ...] = SPLITTING, image: LoadedImage | None = None, *, alone: bool = False
+    ) -> None:
         self.scene = scene
         self.lower, self.lower_device = scene.driver()
         if image is not None:
             scene.machine.images.append(image)  # for the driver above: the first invented one that it fits
         self.upper, self.device = scene.driver(imports, above=self.lower_device)
         self.mdl: Mdl = scene.lock(6)
-        self.request = scene.filtered(self.mdl, self.device)
+        self.request = scene.filtered(self.mdl, self.device, alone=alone)
 
     def part(self, first: int, count: int) -> Mdl:
         return packets.partial_mdl(self.scene.machine, self.mdl, first, count)
@@ -141,6 +172,17 @@ def hidden_by_framework(scene: Scene) -> Cast:
     if not scene.trap:
         return named(cut.lower, cut.mdl)
     scene.lose("irp:0", irp.address)
+    return nobody("insufficient")
+
+
+def request_absent(scene: Scene) -> Cast:
+    """The request is on a page that is not captured; the filter's own packet, with its MDL, is pending below. The filter can lock, and
+    borrowed. Without the trap the request is there, and the driver below owes."""
+    cut = Cut(scene, imports=MAKING, alone=True)
+    scene.own(cut.upper, cut.lower_device, cut.mdl)
+    if not scene.trap:
+        return named(cut.lower, cut.mdl)
+    scene.lose("irp:0", cut.request.address)
     return nobody("insufficient")
 
 
@@ -209,6 +251,7 @@ def pieces_in_two_drivers(scene: Scene) -> Cast:
 
 CHAINS: tuple[Callable[[Scene], Cast], ...] = tuple(long_chain(length) for length in (64, 65, 66, 200))
 ALL = (
-    copied_structure, awe_pages, chain_from_stranger, chain_from_freed, small_share, hidden_by_framework, piece_without_packet,
+    copied_structure, awe_pages, chain_from_stranger, chain_from_orphan, copied_into_request, chain_from_freed, small_share,
+    hidden_by_framework, request_absent, piece_without_packet,
     piece_of_another_buffer, stale_piece, piece_absent, pieces_in_two_drivers, *CHAINS,
 )  # fmt: skip

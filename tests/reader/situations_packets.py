@@ -294,7 +294,7 @@ def kernels_own(scene: Scene) -> Cast:
     nt = scene.machine.nt_base + scene.machine.kernel.exports["IofCompleteRequest"]
     slot = Slot(device, INTERNAL, completion=nt, control=ON_ALL | PENDING_RETURNED)
     packets.make_irp(scene.machine, [slot], 1, mdl=mdl, manager=False, flags=0)
-    return nobody("kernel", "unattributed", "insufficient")
+    return nobody("kernel")
 
 
 def returned_to_manager(scene: Scene) -> Cast:

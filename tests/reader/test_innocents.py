@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lockhound_synth import scenarios
+from lockhound_synth import packets, scenarios
 
 from .machines import Answer, case_of
-from .scene import UNNAMED, built
+from .scene import NAMED, UNNAMED, Cast, Scene, at_most, built
 from .situations import SITUATIONS
 
 SEEDS = (0, 1)
@@ -60,6 +60,67 @@ def test_a_small_share_is_no_proof_of_the_whole() -> None:
         assert case["verdict"]["confidence"]["level"] != "high"
     else:
         assert case["verdict"]["kind"] in UNNAMED
+
+
+def test_next_of_a_freed_block_leads_nowhere() -> None:
+    """The pool's headers tell free blocks up to 17763: a request of the victim that names one is not followed to where its Next pointed."""
+
+    def story(scene: Scene) -> Cast:
+        machine = scene.machine
+        mdl = scene.lock()
+        _, device = scene.driver()
+        block = machine.nonpaged.pages(30)
+        frames = [(machine.space.translate(block + at * 0x1000) or 0) >> 12 for at in range(30)]
+        header = packets.make_mdl(machine, None, 30, frames=frames, va=block, flags=packets.NONPAGED_SOURCE, charge=False)
+        packets.link_mdls(machine, header, mdl)
+        scene.request(header, device)
+        if not scene.trap:
+            return Cast(frozenset({device.driver.module.name}), NAMED)
+        machine.nonpaged.free(header.address)
+        return at_most(scene.keeper(mdl))
+
+    for trap in (True, False):
+        machine, cast = built(story, 17763, trap=trap)
+        got = Answer.of(case_of(machine.to_bytes(6))["verdict"])
+        assert got.names <= cast.guilty
+        assert got.kind in cast.kinds
+
+
+def test_a_module_out_of_the_list_is_named_by_its_driver_object() -> None:
+    """DriverSection leads to the module's record, which is whole: the file's name is known."""
+    machine, cast = built(SITUATIONS["unlinked_told_by_device"], 19041, trap=True)
+    got = Answer.of(case_of(machine.to_bytes(6))["verdict"])
+    assert got.names == {name for name in cast.guilty if name.endswith(".sys")}
+
+
+def test_the_packet_shown_is_the_most_credible() -> None:
+    """Of two packets in one driver the one that is queued to its thread is shown."""
+    shown: dict[str, int] = {}
+
+    def story(scene: Scene) -> Cast:
+        mdl = scene.lock()
+        holder, device = scene.driver()
+        scene.request(mdl, device, linked="none")
+        shown["irp"] = scene.request(mdl, device).address
+        scene.request(mdl, device, linked="none")
+        return at_most(holder)
+
+    machine, cast = built(story, 19041, trap=True)
+    case = case_of(machine.to_bytes(6))
+    assert {d["name"] for d in case["verdict"]["drivers"]} <= cast.guilty
+    assert int(case["ledger"]["mdls"][0]["irp"], 16) == shown["irp"]
+
+
+def test_a_library_is_named_with_low_confidence_at_most() -> None:
+    """It works for others: the client it worked for may be the one."""
+    machine, _ = built(SITUATIONS["in_a_library"], 19041, trap=True)
+    verdict = case_of(machine.to_bytes(6))["verdict"]
+    assert verdict["kind"] in UNNAMED or verdict["confidence"]["level"] == "low"
+
+
+def test_a_client_of_a_framework_is_told_as_such() -> None:
+    machine, _ = built(SITUATIONS["made_through_framework"], 19041, trap=True)
+    assert "clients of frameworks" in {row["rule"] for row in case_of(machine.to_bytes(6))["unevaluated"]}
 
 
 def test_every_situation_says_what_happened() -> None:
