@@ -34,21 +34,13 @@ static void read_process(lhi_case *c)
         c->target != 0 && lhi_process_read(c->kernel, c->target, &c->process, &c->process_error) == LH_OK;
 }
 
-/* A process with a thread has not been deleted: then parameter 2 names another than the one that left pages
- * locked. */
-static bool has_living_thread(const lhi_case *c)
+/* A process that did not exit has not been deleted: then parameter 2 names another than the one that left
+ * pages locked. Flags: bit 2 ProcessExiting, bit 3 ProcessDelete (facts B.7). */
+static bool has_not_exited(const lhi_case *c)
 {
-    const lh_kernel *kernel = c->kernel;
-    uint64_t head = 0, entry = 0, first = 0;
-    lhi_thread_info thread = {0};
-    if (!c->process_known || !c->process.exit_time_known || c->process.exit_time != 0 ||
-        !lhi_layout_offset(kernel->layout, LHI_F_EPROCESS_ThreadListHead, &head) ||
-        !lhi_layout_offset(kernel->layout, LHI_F_ETHREAD_ThreadListEntry, &entry) ||
-        lhi_space_u64(&kernel->space, c->target + head, &first) != LH_PRESENT || !lhi_is_kernel(first) ||
-        first == c->target + head)
-        return false;
-    lhi_thread_read(kernel, first - entry, &thread);
-    return thread.absence == LH_PRESENT && thread.is_thread && thread.process == c->target;
+    const lh_process *p = &c->process;
+    return c->process_known && p->exit_time_known && p->exit_time == 0 && p->flags_known &&
+           (p->flags & 0xc) == 0;
 }
 
 static void read_current(lhi_case *c)
@@ -142,7 +134,7 @@ static lh_status full_method(lhi_case *c, lh_error *err)
                    : lhi_fail_memory(err);
     }
     read_process(c);
-    c->lives = has_living_thread(c);
+    c->lives = has_not_exited(c);
     lh_status status = search(c, err);
     if (status == LH_OK)
         status = lhi_case_verdict(c, err);

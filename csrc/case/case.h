@@ -50,6 +50,7 @@ typedef struct lhi_packet {
     bool kept; /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
     lhi_file file;
+    const char *doubt;         /* a witness that could contradict it is not in the dump; NULL */
     const char *contradiction; /* why it convicts nobody though its arithmetic holds; NULL */
 } lhi_packet;
 
@@ -178,7 +179,7 @@ typedef struct lhi_case {
     double next_poll;
     uint64_t pass_bytes; /* of the latest pass */
     bool searched;       /* no pass follows */
-    bool lives;          /* the process has a living thread: it can't be the one that was deleted */
+    bool lives;          /* the process has not exited: it can't be the one that was deleted */
 
     lhi_coverage coverage;
     uint64_t explained, explained_least, explained_most, unexplained;

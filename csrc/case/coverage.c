@@ -180,8 +180,8 @@ static uint64_t missing(const lhi_region *region)
 bool lhi_case_pool_could_hide(const lhi_case *c)
 {
     const lhi_coverage *coverage = &c->coverage;
-    return coverage->pieces || missing(&coverage->pool) || coverage->tables_missing ||
-           coverage->hits_unplaced || coverage->truncated;
+    return coverage->pieces || missing(&coverage->pool) || missing(&coverage->images) ||
+           coverage->tables_missing || coverage->hits_unplaced || coverage->truncated;
 }
 
 bool lhi_case_could_hide(const lhi_case *c)

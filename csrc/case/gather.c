@@ -240,7 +240,7 @@ static lh_status search_needles(lhi_gather *g, lh_error *err)
         return lhi_fail_memory(err);
     for (size_t i = 0; i < g->needle_count; i++)
         values[i] = g->needles[i].value;
-    status = lhi_case_pass(g->c, values, g->needle_count, &pass, err);
+    status = lhi_case_pass(g->c, values, g->needle_count, 4, &pass, err);
     for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
         status = i % 256 == 0 ? lhi_case_poll(g->c, err) : LH_OK;
         if (status != LH_OK)
@@ -330,7 +330,7 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err)
     lhi_pass pass = {0};
     lh_status status = lhi_free_lists_read(c->kernel, &c->freed, err);
     if (status == LH_OK)
-        status = lhi_case_pass(c, &c->target, 1, &pass, err);
+        status = lhi_case_pass(c, &c->target, 1, 8, &pass, err);
     for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
         if (i % 256 == 0)
             status = lhi_case_poll(c, err);

@@ -108,7 +108,8 @@ static lh_status judge_managers(lhi_case *c, size_t record, const lhi_vec *packe
     r->packet = r->judged_packet = best;
     r->holder = c->packets[best].at;
     if (several || r->ambiguous) {
-        settle(r, LHI_OUTCOME_UNATTRIBUTED,
+        settle(r,
+               r->ambiguous && lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
                several ? "pending packets in different drivers name this MDL"
                        : "more pending packets name descriptions of these pages than locks stand on them");
         r->holder = LHI_NONE;
@@ -119,6 +120,10 @@ static lh_status judge_managers(lhi_case *c, size_t record, const lhi_vec *packe
     if (status != LH_OK)
         return status;
     r->judged_packet = end.packet;
+    if (end.outcome == LHI_OUTCOME_NAMED && c->packets[best].doubt) {
+        end.outcome = LHI_OUTCOME_INSUFFICIENT;
+        end.why = c->packets[best].doubt;
+    }
     settle(r, end.outcome, end.why);
     if (end.outcome == LHI_OUTCOME_NAMED || end.outcome == LHI_OUTCOME_KERNEL)
         return lhi_case_name(c, end.party, r->mdl.pages, 0) ? LH_OK : lhi_fail_memory(err);
@@ -158,7 +163,14 @@ static size_t find_root(const lhi_case *c, const lhi_vec *packets, bool *several
 static lh_status is_own_pointer(lhi_case *c, const lhi_packet *packet, uint64_t va, bool *own, lh_error *err)
 {
     const lhi_irp *irp = packet->irp;
+    size_t party = LHI_NONE;
     *own = va >= irp->address && va - irp->address < irp->size;
+    if (!lhi_case_owner(c, va, &party, err))
+        return LH_ERR_NO_MEMORY;
+    if (party != LHI_NONE) { /* in somebody's own memory: then whose decides */
+        *own = lhi_case_same_driver(c, party, packet->maker);
+        return LH_OK;
+    }
     for (size_t i = 0; i < irp->slot_count && !*own; i++) {
         const lhi_slot *slot = &irp->slots[i];
         const uint64_t places[] = {slot->parameters[0], slot->parameters[1], slot->parameters[2],
@@ -166,10 +178,6 @@ static lh_status is_own_pointer(lhi_case *c, const lhi_packet *packet, uint64_t 
         for (size_t k = 0; k < sizeof places / sizeof places[0]; k++)
             *own = *own || (lhi_is_kernel(places[k]) && va >= places[k] && va - places[k] < REACH);
     }
-    size_t party = LHI_NONE;
-    if (!*own && !lhi_case_owner(c, va, &party, err))
-        return LH_ERR_NO_MEMORY;
-    *own = *own || (party != LHI_NONE && lhi_case_same_driver(c, party, packet->maker));
     return LH_OK;
 }
 
@@ -178,7 +186,11 @@ static lh_status others_are_own(lhi_case *c, const lhi_record *r, const lhi_pack
 {
     const size_t kept = sizeof r->others / sizeof r->others[0];
     lh_status status = LH_OK;
-    *own = r->other_pointers <= kept;
+    size_t place = LHI_NONE;
+    if (!lhi_case_owner(c, r->mdl.address, &place, err))
+        return LH_ERR_NO_MEMORY;
+    /* An MDL that lies in another driver's own memory is that driver's. */
+    *own = r->other_pointers <= kept && (place == LHI_NONE || lhi_case_same_driver(c, place, packet->maker));
     for (size_t i = 0; status == LH_OK && *own && i < r->other_pointers; i++)
         status = is_own_pointer(c, packet, r->others[i], own, err);
     return status;

@@ -32,12 +32,12 @@ static bool wants_keeper(const lhi_packet *packet)
            (irp->state == LHI_IRP_PENDING || irp->state == LHI_IRP_RETURNED);
 }
 
-/* A driver's packet names an MDL that something else points to as well: whose is it? */
+/* A driver's packet names an MDL: whose memory that lies in, and who else points to it, decides. */
 static bool wants_owners(const lhi_case *c)
 {
     for (size_t i = 0; i < c->record_count; i++) {
         const lhi_record *record = &c->records[i];
-        if (record->other_pointers == 0 || record->mdl.klass != LHI_MDL_CHARGED)
+        if (record->mdl.klass != LHI_MDL_CHARGED)
             continue;
         for (size_t k = 0; k < record->packets.count; k++)
             if (c->packets[record->packets.data[k]].irp->origin == LHI_ORIGIN_DRIVER)
@@ -140,6 +140,12 @@ static bool received(const lhi_case *c, const lhi_packet *packet, size_t party)
     return false;
 }
 
+/* A pointer to the packet within itself: its own list entries and location. */
+static bool in_packet(const lhi_packet *packet, uint64_t va)
+{
+    return va >= packet->irp->address && va - packet->irp->address < packet->irp->size;
+}
+
 static lh_status read_hits(lhi_keepers *k, const lhi_scan_result *hits, const lhi_reverse *map, lh_error *err)
 {
     lhi_case *c = k->c;
@@ -159,8 +165,12 @@ static lh_status read_hits(lhi_keepers *k, const lhi_scan_result *hits, const lh
             size_t at = hits->needle[i] - k->module_count, party = LHI_NONE;
             if (!lhi_case_owner(c, va, &party, err))
                 return LH_ERR_NO_MEMORY;
-            if (party == LHI_NONE || c->parties[party].driver.is_kernel ||
-                received(c, &c->packets[k->packets[at]], party))
+            if (party == LHI_NONE) {
+                /* In memory of nobody known: a maker's context, or a table of whoever watches. */
+                k->several[at] = k->several[at] || !in_packet(&c->packets[k->packets[at]], va);
+                continue;
+            }
+            if (c->parties[party].driver.is_kernel || received(c, &c->packets[k->packets[at]], party))
                 continue;
             if (k->maker[at] == LHI_NONE)
                 k->maker[at] = party;
@@ -176,7 +186,7 @@ static lh_status read_hits(lhi_keepers *k, const lhi_scan_result *hits, const lh
 static lh_status search(lhi_keepers *k, lh_error *err)
 {
     lhi_pass pass = {0};
-    lh_status status = lhi_case_pass(k->c, k->values, k->module_count + k->packet_count, &pass, err);
+    lh_status status = lhi_case_pass(k->c, k->values, k->module_count + k->packet_count, 4, &pass, err);
     if (status == LH_OK)
         status = read_hits(k, &pass.hits, &pass.map, err);
     lhi_case_pass_free(&pass);
@@ -216,7 +226,7 @@ lh_status lhi_case_keepers(lhi_case *c, lh_error *err)
         lhi_packet *packet = &c->packets[k.packets[at]];
         if (k.maker[at] == LHI_NONE || k.several[at]) {
             if (k.several[at])
-                packet->maker_reason = "several drivers keep a pointer to it";
+                packet->maker_reason = "more than one place keeps a pointer to it";
             continue;
         }
         /* Who can't make packets only watches them. */

@@ -156,9 +156,7 @@ static void settle_group(lhi_case *c, lhi_twin *twins, size_t count)
     }
     /* Where the counts can't tell, each pending packet has a lock of its own. Where they can, and there are
      * fewer locks than packets, one of the packets names a copy, and which can't be told. */
-    if (!counted && locks < named)
-        locks = named;
-    for (size_t i = 0; i < count && counted && locks < named; i++)
+    for (size_t i = 0; i < count && named > 1 && locks < named; i++)
         c->records[twins[i].index].ambiguous = true;
     if (locks == 0)
         locks = 1;

@@ -126,6 +126,33 @@ static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
     return NULL;
 }
 
+static bool gone(lh_absence absence)
+{
+    return absence == LH_ABSENT_NOT_CAPTURED || absence == LH_ABSENT_CLIPPED || absence == LH_ABSENT_TABLE ||
+           absence == LH_ABSENT_NOT_RAM;
+}
+
+/* A witness that is not in the dump could have contradicted. */
+static const char *missing_witness(const lhi_case *c, const lhi_packet *packet)
+{
+    const lhi_irp *irp = packet->irp;
+    lhi_device opened = {0};
+    if (irp->origin != LHI_ORIGIN_MANAGER && irp->origin != LHI_ORIGIN_THREADED)
+        return NULL;
+    if (irp->thread != 0 && gone(packet->thread.absence))
+        return "whose thread the request is of is not in this dump";
+    if (irp->file != 0 && gone(packet->file.absence))
+        return "the file of the request is not in this dump";
+    if (gone(packet->device.listed_absence))
+        return "whether its driver knows the device of the request is not in this dump";
+    if (irp->file != 0 && packet->file.absence == LH_PRESENT) {
+        lhi_device_read(c->kernel, packet->file.device, &opened);
+        if (gone(opened.absence))
+            return "the device that the file of the request was opened on is not in this dump";
+    }
+    return NULL;
+}
+
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err)
 {
     const lhi_irp *irp = packet->irp;
@@ -155,5 +182,6 @@ lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err
     if (irp->file != 0)
         lhi_file_read(c->kernel, irp->file, &packet->file);
     packet->contradiction = contradiction(c, packet);
+    packet->doubt = missing_witness(c, packet);
     return LH_OK;
 }

@@ -37,12 +37,13 @@ lh_status lhi_case_poll(lhi_case *c, lh_error *err)
     return LH_OK;
 }
 
-lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, lhi_pass *out, lh_error *err)
+lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, uint32_t align, lhi_pass *out,
+                        lh_error *err)
 {
     lhi_scan_options options = {
         .values = values,
         .value_count = count,
-        .align = 8,
+        .align = align,
         .threads = c->options.threads,
         .limit = c->options.limits.hits,
         .deadline = c->deadline,

@@ -10,9 +10,10 @@ typedef struct lhi_pass {
     lhi_reverse map; /* of the hits' frames */
 } lhi_pass;
 
-/* Searches the values, counts the pass, and notes a limit that was met. Zero *out before; free it after, also
- * on failure. */
-lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, lhi_pass *out, lh_error *err);
+/* Searches the values at an alignment (8, or 4 to see packed structures), counts the pass, and notes a limit
+ * that was met. Zero *out before; free it after, also on failure. */
+lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, uint32_t align, lhi_pass *out,
+                        lh_error *err);
 void lhi_case_pass_free(lhi_pass *pass);
 
 #endif

@@ -181,7 +181,7 @@ static void say_driver(lhi_case *c)
         others = lhi_arena_printf(&c->arena, " %zu more driver%s hold%s pages as well.", c->named_count - 1,
                                   c->named_count == 2 ? "" : "s", c->named_count == 2 ? "s" : "");
     const char *of = "";
-    if (c->charged_known)
+    if (c->charged_known && c->charged >= c->named[0].pages)
         of = lhi_arena_printf(&c->arena, " of the %" PRIu64, c->charged);
     const char *version =
         first->version_known ? lhi_arena_printf(&c->arena, " (version %s)", first->version) : "";
@@ -307,7 +307,7 @@ lh_status lhi_case_verdict(lhi_case *c, lh_error *err)
     if (c->lives) {
         c->named_count = 0;
         c->kind = LH_VERDICT_UNATTRIBUTED;
-        c->why = "it still has a living thread, so it is not the process that was deleted";
+        c->why = "it has not exited, so it is not the process that was deleted";
         c->sentence = lhi_arena_printf(
             &c->arena,
             "No driver can be named for %s: %s. What drivers hold of a living process is ordinary.",

@@ -31,6 +31,16 @@ static lh_absence field(const lh_kernel *kernel, uint64_t base, lhi_field name, 
     return lhi_space_u64(&kernel->space, *at, out);
 }
 
+static bool claimed_twice(const lh_kernel *kernel, const lhi_module *module)
+{
+    for (size_t i = 0; i < kernel->modules.loaded; i++) {
+        const lhi_module *other = &kernel->modules.items[i];
+        if (other->base == module->base && other->entry != module->entry)
+            return true;
+    }
+    return false;
+}
+
 /* What a module's record says of itself must agree: the two names, and the time stamp of the image. */
 static const char *contradiction(const lh_kernel *kernel, const lhi_module *module)
 {
@@ -41,6 +51,8 @@ static const char *contradiction(const lh_kernel *kernel, const lhi_module *modu
         return "its name is no file name";
     if (module->unloaded || module->entry == 0)
         return NULL;
+    if (claimed_twice(kernel, module))
+        return "two module records claim the same image";
     uint64_t full = module->entry + kernel->layout->offsets[LHI_F_KLDR_DATA_TABLE_ENTRY_FullDllName];
     if (lhi_text_unicode_string(&kernel->space, full, true, path, sizeof path, &ignored) == LH_PRESENT &&
         path[0] && strlen(path) + 8 < sizeof path && strcmp(lhi_text_base_name(path), module->name) != 0)
@@ -245,15 +257,18 @@ void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *ou
     *out = driver;
 }
 
-static lhi_answer in_device_list(const lh_kernel *kernel, uint64_t driver, uint64_t device)
+static lhi_answer in_device_list(const lh_kernel *kernel, uint64_t driver, uint64_t device,
+                                 lh_absence *absence)
 {
     uint64_t at = 0, next = 0;
-    if (field(kernel, driver, LHI_F_DRIVER_OBJECT_DeviceObject, &next, &at) != LH_PRESENT || next == 0)
+    *absence = field(kernel, driver, LHI_F_DRIVER_OBJECT_DeviceObject, &next, &at);
+    if (*absence != LH_PRESENT || next == 0)
         return LHI_UNKNOWN;
     for (unsigned i = 0; i < MAX_DEVICES && lhi_is_kernel(next); i++) {
         if (next == device)
             return LHI_YES;
-        if (field(kernel, next, LHI_F_DEVICE_OBJECT_NextDevice, &next, &at) != LH_PRESENT)
+        *absence = field(kernel, next, LHI_F_DEVICE_OBJECT_NextDevice, &next, &at);
+        if (*absence != LH_PRESENT)
             return LHI_UNKNOWN;
     }
     return next == 0 ? LHI_NO : LHI_UNKNOWN;
@@ -279,7 +294,7 @@ void lhi_device_read(const lh_kernel *kernel, uint64_t address, lhi_device *out)
     (void)lhi_space_u64(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_DeviceExtension], &device.extension);
     (void)lhi_space_u32(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_DeviceType], &device.device_type);
     (void)lhi_space_u16(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_Size], &device.size);
-    device.listed = in_device_list(kernel, device.driver, address);
+    device.listed = in_device_list(kernel, device.driver, address, &device.listed_absence);
     if (device.listed == LHI_NO) { /* a leftover: its driver does not know it */
         device.absence = LH_ABSENT_LAYOUT;
         device.absent_at = address;

@@ -40,6 +40,7 @@ typedef struct lhi_device {
     uint64_t driver, attached, extension;
     uint32_t device_type;
     uint16_t size;
+    lh_absence listed_absence; /* of a page of that list which is not there; LH_PRESENT: none was missed */
     lhi_answer
         listed; /* in its driver's list of devices; LHI_UNKNOWN: the list is empty or not wholly there */
 } lhi_device;

@@ -135,6 +135,11 @@ static void tell_origin(lhi_irp *irp)
                         "I/O manager");
         irp->orphan = cut_off;
         irp->odd = !user_iosb || (self && !cut_off);
+        bool top_unused = irp->slot_count != 0 && irp->slots[irp->slot_count - 1].device == 0;
+        if (top_unused && self && !cut_off)
+            set_origin(irp, LHI_ORIGIN_UNKNOWN,
+                       "the marks of the I/O manager, but on no list and with an unused topmost location: a "
+                       "copy of them");
         if (!user_iosb && irp->thread == 0 && !irp->cancel)
             set_origin(irp, LHI_ORIGIN_UNKNOWN,
                        "OriginalFileObject and user mode, but no UserIosb, thread or cancel: the marks "
