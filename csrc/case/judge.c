@@ -109,7 +109,8 @@ static lh_status judge_managers(lhi_case *c, size_t record, const lhi_vec *packe
     r->holder = c->packets[best].at;
     if (several || r->ambiguous) {
         settle(r,
-               r->ambiguous && lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+               r->ambiguous && (r->frames_unknown || lhi_case_could_hide(c)) ? LHI_OUTCOME_INSUFFICIENT
+                                                                             : LHI_OUTCOME_UNATTRIBUTED,
                several ? "pending packets in different drivers name this MDL"
                        : "more pending packets name descriptions of these pages than locks stand on them");
         r->holder = LHI_NONE;
