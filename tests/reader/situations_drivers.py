@@ -36,7 +36,13 @@ def unloaded_at_the_same_base(scene: Scene) -> Cast:
     return _hidden(scene, before=0, after=0)
 
 
-def _hidden(scene: Scene, *, before: int, after: int) -> Cast:
+def unloaded_over_unloaded(scene: Scene) -> Cast:
+    """The holder's image is gone, and so is the kernel's record of it; that of an innocent driver, unloaded later, has a range around
+    it. Without the trap the holder is loaded."""
+    return _hidden(scene, before=0x8000, after=0x4000, gone=True)
+
+
+def _hidden(scene: Scene, *, before: int, after: int, gone: bool = False) -> Cast:
     mdl = scene.lock()
     guilty, device = scene.driver()
     scene.request(mdl, device)
@@ -44,6 +50,9 @@ def _hidden(scene: Scene, *, before: int, after: int) -> Cast:
         return named(guilty, mdl)
     module = guilty.module
     scene.machine.modules.remove(module)  # before its entry was made: the object's DriverSection stays 0
+    for at in range(module.base, module.base + module.size, 0x1000) if gone else ():
+        if scene.machine.space.translate(at) is not None:
+            scene.machine.space.unmap(at)
     scene.machine.unloaded.append(("wasinnocent.sys", module.base - before, module.base + module.size + after))
     return Cast(frozenset({module.name, guilty.name}), OPEN)
 
@@ -111,8 +120,17 @@ def object_of_another(scene: Scene, module: Module, innocent: Module) -> None:
         space.write(objects[module.name] + at, space.read(objects[innocent.name] + at, size))
 
 
+def section_of_another(scene: Scene, module: Module, innocent: Module) -> None:
+    """The guilty driver's object has the innocent one's module record, and its own record is out of the list."""
+    objects = {driver.module.name: driver.address for driver in scene.machine.drivers.values()}
+    at = objects[module.name] + scene.machine.layouts["DRIVER_OBJECT"].offset("DriverSection")
+    scene.machine.space.write_u64(at, innocent.kldr)
+    _unlink(scene, module)
+
+
 DAMAGES: tuple[Damage, ...] = (
     unlinked, unlinked_under_inflated, name_of_another, base_of_another, base_of_another_unlinked, size_of_nothing, object_of_another,
+    section_of_another,
 )  # fmt: skip
 
 
@@ -155,6 +173,6 @@ def damaged(damage: Damage, tell: Callable[[Scene], tuple[Driver, int]], *, befo
 
 
 ALL: tuple[Situation, ...] = (
-    wrong_process, unloaded_around, unloaded_at_the_same_base,
+    wrong_process, unloaded_around, unloaded_at_the_same_base, unloaded_over_unloaded,
     *(damaged(damage, tell, before=before) for damage in DAMAGES for tell in TELLERS for before in (False, True)),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from lockhound_synth import packets, processes
+from lockhound_synth import io, packets, processes
 from lockhound_synth.packets import ASSOCIATED_IRP, ON_ALL, PENDING_RETURNED, READ, Mdl, Slot
 
 from .framework import BIND, client_image, load_framework
@@ -187,7 +187,74 @@ def freed_before(scene: Scene) -> Cast:
     return nobody("unattributed")
 
 
+def file_that_is_none(scene: Scene) -> Cast:
+    """What the packet names as its file is a device; everything else about it fits. It may be an old one, half used again. Without the trap
+    it is a file."""
+    driver, device = scene.driver()
+    mdl = scene.lock()
+    irp = scene.request(mdl, device)
+    if not scene.trap:
+        return named(driver, mdl)
+    scene.field(irp, "Tail.Overlay.OriginalFileObject", device.address)
+    return nobody()
+
+
+def maker_keeps_it_too(scene: Scene) -> Cast:
+    """The maker of the packet has the MDL's address in its device extension as well: that is no other owner. The trap is that pointer."""
+    _, low = scene.driver()
+    maker, device = scene.driver(MAKING)
+    mdl = scene.lock()
+    scene.own(maker, low, mdl)
+    if scene.trap:
+        scene.machine.space.write_u64(device.extension + 0x40, mdl.address)
+    return named(maker, mdl)
+
+
+def disguised_beside_stale(scene: Scene) -> Cast:
+    """The true packet has copied marks, so that its maker can't be told; an innocent driver's reused packet with an old MdlAddress can.
+    Without the trap the true packet is alone and not disguised."""
+    _, bus = scene.driver()
+    maker, device = scene.driver(MAKING, above=bus)
+    innocent, _ = scene.driver(MAKING)
+    _, low = scene.driver()
+    mdl = scene.lock()
+    if not scene.trap:
+        scene.own(maker, bus, mdl)
+        return named(maker, mdl)
+    scene.disguised(maker, bus, mdl, io.make_file(scene.machine, device), iosb=0)
+    scene.own(innocent, low, mdl)
+    return at_most(maker)
+
+
+def piece_without_request(scene: Scene) -> Cast:
+    """An associated packet names the MDL, and the request that it is a piece of is gone: whoever split that did not lock. Without the trap
+    the packet is an ordinary one of its maker."""
+    _, low = scene.driver()
+    maker, _ = scene.driver(MAKING)
+    mdl = scene.lock()
+    irp = scene.own(maker, low, mdl)
+    if not scene.trap:
+        return named(maker, mdl)
+    block = scene.machine.nonpaged.alloc(0x200, b"Even")
+    at = scene.machine.layouts["IRP"].offset("Flags")
+    scene.machine.space.write(irp.address + at, struct.pack("<I", ASSOCIATED_IRP))
+    scene.field(irp, "AssociatedIrp", block)
+    return nobody()
+
+
+def piece_alone(scene: Scene) -> Cast:
+    """A partial MDL over the request lies about, and no packet names it: the driver that has the request cut it, and gave the piece away by
+    another way. Without the trap the piece's packet is pending below."""
+    cut = Cut(scene)
+    part = cut.part(0, 6)
+    if scene.trap:
+        return nobody("insufficient")
+    scene.own(cut.upper, cut.lower_device, part)
+    return named(cut.lower, cut.mdl)
+
+
 ALL = (
-    library_made, maker_cannot_lock, imports_not_captured, made_through_framework, two_makers, two_requests, handed_round,
+    file_that_is_none, maker_keeps_it_too, disguised_beside_stale, piece_without_request, piece_alone, library_made,
+    maker_cannot_lock, imports_not_captured, made_through_framework, two_makers, two_requests, handed_round,
     pieces_outstanding, uncovered, same_addresses_other_frames, headers_before, associated_without_imports, refuted_before, freed_before,
 )  # fmt: skip
