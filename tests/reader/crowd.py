@@ -9,7 +9,7 @@ from lockhound_synth import packets
 from lockhound_synth.forge import Forged
 from lockhound_synth.io import Driver
 
-from .scene import MAKING, Scene
+from .scene import MAKING, SPLITTING, Scene
 
 STEP = 0x200  # an MDL of one page and a packet with one location
 MDL_AT, IRP_AT = 0x10, 0x80
@@ -46,12 +46,12 @@ class Copies:
     def mdl_at(self, number: int) -> int:
         return self.base + number * STEP + MDL_AT
 
-    def put_mdl(self, number: int, following: int = 0) -> None:
-        """An MDL of the next user page, over the same frame."""
+    def put_mdl(self, number: int, following: int = 0, step: int = PAGE) -> None:
+        """An MDL over the same frame, of the next user page (or of one that far behind the last)."""
         at = number * STEP + MDL_AT
         self.data[at : at + MDL_SIZE] = self.mdl
         (va,) = struct.unpack_from("<Q", self.mdl, self.va)
-        struct.pack_into("<Q", self.data, at + self.va, va + number * PAGE)
+        struct.pack_into("<Q", self.data, at + self.va, va + number * step)
         struct.pack_into("<Q", self.data, at + self.next, following)
 
     def put_irp(self, number: int, mdl: int) -> None:
@@ -108,3 +108,16 @@ def crowd(shape: str, count: int, build: int = 19041) -> Crowd:
     scene.victim.locked = locks
     scene.machine.pins[mdl.frames[0]] = min(locks, 0xFFFF)
     return Crowd(scene.finish(), holder, maker, locks)
+
+
+def pieces(count: int, build: int = 19041) -> Crowd:
+    """A request of one page, and so many partial MDLs of that page that no packet names."""
+    scene = Scene("crowd_pieces", build, 0, trap=True, frames=count * STEP // PAGE + 0x200)
+    holder, device = scene.driver(SPLITTING)
+    mdl = scene.lock(1)
+    irp = scene.request(mdl, device)
+    copies = Copies(scene, packets.partial_mdl(scene.machine, mdl, 0, 1), irp, count)
+    for number in range(count):
+        copies.put_mdl(number, step=0)
+    copies.write()
+    return Crowd(scene.finish(), holder, holder, 1)

@@ -9,7 +9,7 @@ import pytest
 
 import lockhound as lh
 
-from .crowd import SHAPES, Crowd, crowd
+from .crowd import SHAPES, Crowd, crowd, pieces
 from .machines import Answer
 from .scene import UNNAMED
 
@@ -77,6 +77,15 @@ def test_a_limit_of_levels_is_told() -> None:
     _, case = case_of("requests", FEW, levels=1)
     assert case["coverage"]["search"]["limit_met"] == "levels"
     assert case["coverage"]["search"]["passes"] == 1
+    assert case["verdict"]["kind"] == "insufficient"
+
+
+def test_more_pieces_than_are_looked_at() -> None:
+    """Thousands of partial MDLs over one request: it was cut, where to is not looked for, and the report says so."""
+    machine = pieces(5000)
+    with lh.open(machine.forged.to_bytes(6)) as dump:
+        case = dump.investigate(progress=False, timeout=PATIENCE).to_dict()
+    assert case["coverage"]["search"]["limit_met"] == "pieces"
     assert case["verdict"]["kind"] == "insufficient"
 
 
