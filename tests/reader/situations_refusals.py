@@ -253,7 +253,33 @@ def piece_alone(scene: Scene) -> Cast:
     return named(cut.lower, cut.mdl)
 
 
+def nobody_in_what_is_captured(scene: Scene) -> Cast:
+    """The packet does not tell its maker, and a page of the pool, where its maker may keep it, is not captured: the driver in which it
+    waits is innocent, and more can't be known. Without the trap the packet tells."""
+    _, low = scene.driver()
+    maker, _ = scene.driver(MAKING)
+    mdl = scene.lock()
+    scene.own(None if scene.trap else maker, low, mdl)
+    if not scene.trap:
+        return named(maker, mdl)
+    scene.lose("keeper", scene.machine.nonpaged.alloc(0x100, b"Kdat", alone=True))
+    return nobody("insufficient")
+
+
+def kept_only(scene: Scene) -> Cast:
+    """No packet names the MDL; a driver keeps it in its device extension, and another one only had it once, in a packet long completed.
+    It is not so that nothing points to it. Without the trap that packet is pending."""
+    once, device = scene.driver()
+    mdl = scene.lock()
+    irp = scene.request(mdl, device, linked="none" if scene.trap else "thread")
+    if not scene.trap:
+        return named(once, mdl)
+    packets.complete(scene.machine, irp)
+    return Cast(frozenset({scene.keeper(mdl).module.name}), frozenset({"driver", "insufficient"}))
+
+
 ALL = (
+    nobody_in_what_is_captured, kept_only,
     file_that_is_none, maker_keeps_it_too, disguised_beside_stale, piece_without_request, piece_alone, library_made,
     maker_cannot_lock, imports_not_captured, made_through_framework, two_makers, two_requests, handed_round,
     pieces_outstanding, uncovered, same_addresses_other_frames, headers_before, associated_without_imports, refuted_before, freed_before,
