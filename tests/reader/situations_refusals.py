@@ -278,7 +278,34 @@ def kept_only(scene: Scene) -> Cast:
     return Cast(frozenset({scene.keeper(mdl).module.name}), frozenset({"driver", "insufficient"}))
 
 
+def kept_by_receiver(scene: Scene) -> Cast:
+    """The packet does not tell its maker, and the driver in which it waits, which makes packets and locks pages otherwise, has queued it in
+    its device extension. Without the trap the pointer is in the extension of one that was not sent it: its maker."""
+    return _kept(scene, ("receiver",))
+
+
+def kept_by_two(scene: Scene) -> Cast:
+    """As before, and two drivers that were not sent it keep a pointer to it. Without the trap one does."""
+    return _kept(scene, ("maker", "other"))
+
+
+def kept_by_watcher(scene: Scene) -> Cast:
+    """As before, and who keeps the pointer makes no packets: it only watches. Without the trap one does that makes them."""
+    return _kept(scene, ("watcher",))
+
+
+def _kept(scene: Scene, keepers: tuple[str, ...]) -> Cast:
+    actors = {name: scene.driver(MAKING) for name in ("receiver", "maker", "other")}
+    actors["watcher"] = scene.driver(("MmProbeAndLockPages",))
+    mdl = scene.lock()
+    irp = scene.own(None, actors["receiver"][1], mdl)
+    for name in keepers if scene.trap else ("maker",):
+        scene.machine.space.write_u64(actors[name][1].extension + 0x30, irp.address)
+    return nobody("unattributed") if scene.trap else named(actors["maker"][0], mdl)
+
+
 ALL = (
+    kept_by_receiver, kept_by_two, kept_by_watcher,
     nobody_in_what_is_captured, kept_only,
     file_that_is_none, maker_keeps_it_too, disguised_beside_stale, piece_without_request, piece_alone, library_made,
     maker_cannot_lock, imports_not_captured, made_through_framework, two_makers, two_requests, handed_round,
