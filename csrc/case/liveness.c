@@ -154,10 +154,13 @@ static void settle_group(lhi_case *c, lhi_twin *twins, size_t count)
         twins[i].rank = rank(c, &c->records[twins[i].index]);
         named += twins[i].rank == 2;
     }
-    /* Where the counts can't tell, each pending packet has a lock of its own. Where they can, and there are
-     * fewer locks than packets, one of the packets names a copy, and which can't be told. */
+    /* More pending packets than locks that are proven: one of the packets may name a copy, and which can't be
+     * told. */
     for (size_t i = 0; i < count && named > 1 && locks < named; i++)
         c->records[twins[i].index].ambiguous = true;
+    /* Where no count says how many stand, each that a packet names stays in the ledger. */
+    if (!counted && locks < named)
+        locks = named;
     if (locks == 0)
         locks = 1;
     for (int want = 2; want >= 0; want--) {
