@@ -226,7 +226,6 @@ typedef struct lhi_piece_end {
     lhi_outcome outcome;
     size_t packet; /* the one judged */
     size_t party;
-    bool followed; /* went through at least one split */
     const char *why;
 } lhi_piece_end;
 lh_status lhi_case_follow_split(lhi_case *c, size_t record, size_t packet, lhi_piece_end *out, lh_error *err);
@@ -246,6 +245,8 @@ lh_status lhi_case_index_pieces(lhi_case *c, lh_error *err);
 bool lhi_case_note(lhi_case *c, const char *kind, size_t party, uint64_t address, const char *statement);
 bool lhi_case_clear(lhi_case *c, size_t party, uint64_t address, const char *reason);
 bool lhi_case_skip_rule(lhi_case *c, const char *rule, const char *needs);
+/* The rule for MDLs that no packet explains, which this version lacks. */
+bool lhi_case_skip_holders(lhi_case *c);
 bool lhi_case_factor(lhi_case *c, const char *name, double value, const char *statement);
 bool lhi_case_name(lhi_case *c, size_t party, uint64_t pages, double score);
 lhi_record *lhi_case_new_record(lhi_case *c);

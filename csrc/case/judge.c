@@ -4,9 +4,6 @@
 
 #define REACH 0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
 
-static const char holders_rule[] = "holders beyond packets";
-static const char holders_needs[] =
-    "a version that follows pointers from device extensions, driver data and pool blocks to an MDL";
 static const char framework_rule[] = "clients of frameworks";
 static const char framework_needs[] = "a version that reads the objects of KMDF, fltmgr, ndis and their kind";
 
@@ -252,7 +249,7 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "something beside the packet keeps a pointer to the MDL, and whose it is this version does "
                "not ask");
-        return lhi_case_skip_rule(c, holders_rule, holders_needs) ? LH_OK : lhi_fail_memory(err);
+        return lhi_case_skip_holders(c) ? LH_OK : lhi_fail_memory(err);
     }
     if (c->parties[packet->maker].library) {
         settle(r, LHI_OUTCOME_UNATTRIBUTED, "a library driver made the packet for one of its clients");
@@ -308,7 +305,7 @@ static bool judge_without_packet(lhi_case *c, lhi_record *r)
                "no packet that still counts names it, and who else keeps a pointer to it is not asked by "
                "this version");
     }
-    return lhi_case_skip_rule(c, holders_rule, holders_needs);
+    return lhi_case_skip_holders(c);
 }
 
 static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)

@@ -1,4 +1,6 @@
 /* Growing arrays of a case's rows. */
+#include <string.h>
+
 #include "base/alloc.h"
 #include "case/case.h"
 
@@ -45,12 +47,19 @@ bool lhi_case_clear(lhi_case *c, size_t party, uint64_t address, const char *rea
 bool lhi_case_skip_rule(lhi_case *c, const char *rule, const char *needs)
 {
     for (size_t i = 0; i < c->unevaluated_count; i++)
-        if (c->unevaluated[i].rule == rule)
+        if (strcmp(c->unevaluated[i].rule, rule) == 0)
             return true;
     lhi_unevaluated *row = GROW(c, unevaluated, unevaluated);
     if (row)
         *row = (lhi_unevaluated){.rule = rule, .needs = needs};
     return row != NULL;
+}
+
+bool lhi_case_skip_holders(lhi_case *c)
+{
+    return lhi_case_skip_rule(
+        c, "holders beyond packets",
+        "a version that follows pointers from device extensions, driver data and pool blocks to an MDL");
 }
 
 bool lhi_case_factor(lhi_case *c, const char *name, double value, const char *statement)

@@ -12,10 +12,6 @@
 #define MOST_LEVELS 32
 #define MOST_PARTS  4096 /* partial MDLs and pieces looked at for one request: more is a limit met */
 
-static const char holders_rule[] = "holders beyond packets";
-static const char holders_needs[] =
-    "a version that follows pointers from device extensions, driver data and pool blocks";
-
 typedef struct lhi_span {
     uint64_t begin, end;
 } lhi_span;
@@ -301,8 +297,7 @@ static lh_status end_here(lhi_case *c, size_t record, const lhi_pieces *pieces, 
     } else {
         end_at(c, out, "the request is pending in it");
     }
-    if (out->outcome == LHI_OUTCOME_INSUFFICIENT && !hidden &&
-        !lhi_case_skip_rule(c, holders_rule, holders_needs))
+    if (out->outcome == LHI_OUTCOME_INSUFFICIENT && !hidden && !lhi_case_skip_holders(c))
         return lhi_fail_memory(err);
     return LH_OK;
 }
@@ -353,7 +348,6 @@ lh_status lhi_case_follow_split(lhi_case *c, size_t record, size_t packet, lhi_p
             end(out, LHI_OUTCOME_UNATTRIBUTED, "the pieces of the request nest deeper than is followed");
             break;
         }
-        out->followed = true;
         out->packet = next;
         out->party = c->packets[next].at;
     }
