@@ -137,6 +137,8 @@ typedef struct lhi_owned {
     size_t party;
 } lhi_owned;
 
+typedef struct lhi_method lhi_method; /* case/method.h */
+
 typedef struct lhi_case {
     lh_kernel *kernel; /* retained by the owner */
     lhi_arena arena;
@@ -146,9 +148,9 @@ typedef struct lhi_case {
 
     uint32_t code;
     uint64_t parameters[4];
-    bool applicable;  /* 0x76 or 0xCB */
-    bool full_method; /* 0x76 with P1 = 0: the whole method is available */
-    uint64_t target;  /* the EPROCESS charged, 0 none */
+    const lhi_method *method; /* how this bug check is decided */
+    uint64_t target;          /* the EPROCESS charged, 0 none */
+    const char *target_basis; /* how it is known */
     bool process_known;
     lh_process process;
     lh_error process_error;

@@ -1,6 +1,7 @@
 /* The way from the process to the driver, step by step, and the debugger commands that show each step. */
 #include <inttypes.h>
 
+#include "case/method.h"
 #include "report/report.h"
 
 static lhi_node *step(lhi_case *c, lhi_node *list, const char *kind, uint64_t va, const char *statement)
@@ -73,8 +74,7 @@ void lhi_report_chain(lhi_case *c, lhi_node *root)
     lhi_arena *arena = &c->arena;
     lhi_node *list = lhi_tree_list(arena, root, "chain");
     if (c->target)
-        step(c, list, "process", c->target,
-             c->full_method ? "parameter 2 of the bug check" : "the process that the MDL names");
+        step(c, list, "process", c->target, c->target_basis);
     size_t index = lhi_report_main_record(c);
     if (index == LHI_NONE)
         return;
@@ -137,6 +137,22 @@ static void packet_commands(lhi_case *c, lhi_node *list, const lhi_packet *packe
                     lhi_arena_printf(arena, "the completion routine in location %u", i + 1));
 }
 
+static void tracker_commands(lhi_case *c, lhi_node *list)
+{
+    command(c, list, lhi_arena_printf(&c->arena, "dt nt!_MDL 0x%" PRIx64, c->parameters[2]), NULL);
+    command(c, list, lhi_arena_printf(&c->arena, "dt nt!_LOCK_TRACKER 0x%" PRIx64, c->parameters[0]),
+            "StackTrace: the callers of the routine that locked");
+}
+
+static void unlock_commands(lhi_case *c, lhi_node *list)
+{
+    command(c, list, lhi_arena_printf(&c->arena, "dt nt!_MDL 0x%" PRIx64, c->parameters[1]), NULL);
+    if (c->parameters[0] == 1)
+        command(c, list, "kb", "the caller of nt!MmUnlockPages");
+    else
+        command(c, list, lhi_arena_printf(&c->arena, "dq 0x%" PRIx64 " L12", c->parameters[2]), NULL);
+}
+
 void lhi_report_reproduce(lhi_case *c, lhi_node *root)
 {
     lhi_arena *arena = &c->arena;
@@ -157,20 +173,13 @@ void lhi_report_reproduce(lhi_case *c, lhi_node *root)
                     c->target),
                 expect);
     }
-    if (c->full_method && c->target)
+    if (c->searched && c->target)
         command(c, list, lhi_arena_printf(arena, "!search 0x%" PRIx64, c->target),
                 lhi_arena_printf(arena, "%" PRIu64 " places in physical memory", c->hits));
-    if (!c->full_method && c->applicable) {
-        uint64_t mdl = c->code == 0xcb ? c->parameters[2] : c->parameters[1];
-        command(c, list, lhi_arena_printf(arena, "dt nt!_MDL 0x%" PRIx64, mdl), NULL);
-        if (c->code == 0xcb)
-            command(c, list, lhi_arena_printf(arena, "dt nt!_LOCK_TRACKER 0x%" PRIx64, c->parameters[0]),
-                    "StackTrace: the callers of the routine that locked");
-        else if (c->parameters[0] == 1)
-            command(c, list, "kb", "the caller of nt!MmUnlockPages");
-        else
-            command(c, list, lhi_arena_printf(arena, "dq 0x%" PRIx64 " L12", c->parameters[2]), NULL);
-    }
+    if (c->method == &lhi_method_tracked)
+        tracker_commands(c, list);
+    else if (c->method == &lhi_method_unlock)
+        unlock_commands(c, list);
     size_t index = lhi_report_main_record(c);
     if (index == LHI_NONE)
         return;

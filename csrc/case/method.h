@@ -1,0 +1,41 @@
+/* A method: how one kind of bug check comes to its verdict; each is a file of its own. And what methods
+ * share. */
+#ifndef LHI_CASE_METHOD_H
+#define LHI_CASE_METHOD_H
+
+#include "case/case.h"
+
+struct lhi_method {
+    /* Whether the bug check, by its number and parameters, is one for this method. The first one asked that
+     * says yes has the case. */
+    bool (*takes)(const lhi_case *c);
+    /* What the parameters and the objects they name tell without a search: target, process, charged pages. */
+    void (*subject)(lhi_case *c);
+    /* From the search to the verdict and its evidence; after `subject`. */
+    lh_status (*decide)(lhi_case *c, lh_error *err);
+};
+
+/* locks.c: 0x76 with P1 = 0: pages still locked when the process object was deleted. */
+extern const lhi_method lhi_method_locks;
+/* tracked.c: 0xCB: the process's lock trackers are at hand. */
+extern const lhi_method lhi_method_tracked;
+/* unlock.c: 0x76 with P1 = 1, 5, 6, 7 or 9: an MDL was unlocked that was not locked so. */
+extern const lhi_method lhi_method_unlock;
+/* other.c: first parameters of 0x76 of which nothing is known, and bug checks that are not about locks. */
+extern const lhi_method lhi_method_other;
+extern const lhi_method lhi_method_none;
+
+/* subject.c: the process that is charged, and how it is known. */
+void lhi_case_subject(lhi_case *c, uint64_t process, const char *basis);
+/* The same by an MDL's Process field; no subject where it names none. */
+void lhi_case_subject_of_mdl(lhi_case *c, uint64_t mdl);
+/* What the process's own counter charges it with. */
+void lhi_case_charge_by_process(lhi_case *c);
+
+/* search.c: the locks that stand, and who holds them, each by himself; no verdict yet. */
+lh_status lhi_case_search(lhi_case *c, lh_error *err);
+
+/* other.c: a case that no rule decides: insufficient, with the rule that is missing and what it needs. */
+bool lhi_case_conclude_nothing(lhi_case *c, const char *rule, const char *needs, const char *why);
+
+#endif

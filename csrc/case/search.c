@@ -1,0 +1,22 @@
+/* The search of a case from end to end: MDLs, packets and their keepers, and what each lock says by itself.
+ */
+#include "case/keepers.h"
+#include "case/method.h"
+
+lh_status lhi_case_search(lhi_case *c, lh_error *err)
+{
+    lh_status status = lhi_case_gather(c, err);
+    if (status == LH_OK)
+        status = lhi_case_keepers(c, err);
+    c->searched = true;
+    c->next_poll = 0; /* the end of the search is worth a word */
+    if (status == LH_OK)
+        status = lhi_case_cover(c, err);
+    if (status == LH_OK)
+        status = lhi_case_liveness(c, err);
+    if (status == LH_OK)
+        status = lhi_case_index_pieces(c, err);
+    if (status == LH_OK)
+        status = lhi_case_judge(c, err);
+    return status;
+}
