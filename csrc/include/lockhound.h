@@ -269,6 +269,12 @@ typedef struct lh_process {
  * LH_ERR_INVALID_ARGUMENT when what is there is not a process object. */
 LH_API lh_status lh_kernel_get_process(const lh_kernel *kernel, uint64_t address, lh_process *out,
                                        lh_error *err);
+/* Addresses of the process objects, ascending: those of the kernel's active list, the one that bug check 0x76
+ * names (it has left the list) and the one that ran. Fills at most `room` entries of `addresses` (NULL with
+ * room 0 asks for the number alone) and sets *count to how many there are. *complete (nullable): the list was
+ * walked to its end; where pages of it are missing the processes beyond them are not known. */
+LH_API lh_status lh_kernel_list_processes(const lh_kernel *kernel, uint64_t *addresses, size_t room,
+                                          size_t *count, bool *complete, lh_error *err);
 
 typedef struct lh_module {
     size_t struct_size;

@@ -5,6 +5,7 @@
 #include "base/vec.h"
 #include "nt/kernel.h"
 #include "nt/process.h"
+#include "nt/process_list.h"
 
 #include <string.h>
 
@@ -189,5 +190,31 @@ lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module 
     status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK)
         give(out, out->struct_size, &module, sizeof module);
+    return status;
+}
+
+lh_status lh_kernel_list_processes(const lh_kernel *kernel, uint64_t *addresses, size_t room, size_t *count,
+                                   bool *complete, lh_error *err)
+{
+    lhi_process_list list = {0};
+    if (!kernel || !count || (room > 0 && !addresses))
+        return lhi_fail_argument(err,
+                                 !kernel  ? "kernel"
+                                 : !count ? "count"
+                                          : "addresses",
+                                 "is NULL");
+    uint64_t before = lhi_dump_read_failures(kernel->dump);
+    lh_status status = lhi_process_list_read(kernel, &list, err);
+    if (status == LH_OK)
+        status = lhi_dump_check_reads(kernel->dump, before, err);
+    if (status == LH_OK) {
+        const size_t given = list.addresses.count < room ? list.addresses.count : room;
+        if (given > 0)
+            memcpy(addresses, list.addresses.data, given * sizeof *addresses);
+        *count = list.addresses.count;
+        if (complete)
+            *complete = list.complete;
+    }
+    lhi_process_list_free(&list);
     return status;
 }

@@ -287,6 +287,36 @@ static PyObject *kernel_process(lhi_py_kernel *self, PyObject *address_object)
     return record;
 }
 
+static PyObject *kernel_processes(lhi_py_kernel *self, PyObject *ignored)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    PyObject *result = NULL;
+    uint64_t *addresses = NULL;
+    size_t count = 0, room = 0;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    (void)ignored;
+    if (lhi_py_kernel_enter(state, self) < 0)
+        return NULL;
+    /* The dump is immutable: the second round finds as many as the first. */
+    for (int round = 0; round < 2 && status == LH_OK; round++) {
+        Py_BEGIN_ALLOW_THREADS
+        status = lh_kernel_list_processes(self->handle, addresses, room, &count, NULL, &err);
+        Py_END_ALLOW_THREADS
+        if (round == 0 && status == LH_OK) {
+            room = count;
+            addresses = PyMem_Calloc(room + 1, sizeof *addresses);
+            if (!addresses)
+                status = LH_ERR_NO_MEMORY;
+        }
+    }
+    result = status == LH_OK ? tuple_of(addresses, count) : lhi_py_dump_raise(state, self->dump, status, &err);
+    PyMem_Free(addresses);
+    lhi_py_kernel_leave(self);
+    return result;
+}
+
 static PyObject *module_at(lhi_py_state *state, lhi_py_kernel *self, size_t index)
 {
     lh_module module = {.struct_size = sizeof module};
@@ -379,6 +409,7 @@ static PyMethodDef kernel_methods[] = {
      "read_many(addresses, size) -> (bytes, column of absences)"},
     {"walk", LHI_PY_METHOD(kernel_walk), METH_O, "The fields of lh_walk."},
     {"process", LHI_PY_METHOD(kernel_process), METH_O, "The fields of lh_process; None where unknown."},
+    {"processes", LHI_PY_METHOD(kernel_processes), METH_NOARGS, "Addresses of the process objects."},
     {"modules", LHI_PY_METHOD(kernel_modules), METH_NOARGS, "The fields of lh_module, one dict each."},
     {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, "Columns of virtual addresses and states."},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, "The case, rendered in every way."},

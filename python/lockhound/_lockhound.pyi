@@ -79,6 +79,8 @@ class Kernel:
         """The fields of lh_walk."""
     def process(self, address: SupportsIndex, /) -> dict[str, Any]:
         """The fields of lh_process; None where unknown."""
+    def processes(self) -> tuple[int, ...]:
+        """Addresses of the process objects."""
     def modules(self) -> list[dict[str, Any]]:
         """The fields of lh_module, one dict each."""
     def map_physical(self, addresses: Iterable[SupportsIndex], /) -> tuple[Column, Column]:

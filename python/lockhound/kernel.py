@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 from . import _lockhound
+from .errors import AbsentError, ArgumentError
 from .progress import Progress, watched
 from .rows import Module, Process, Walk
 from .tables import Addresses, Reads
@@ -49,6 +51,17 @@ class Kernel:
     def process(self, address: SupportsIndex) -> Process:
         """The process object at an address. ArgumentError when what is there is none; AbsentError when nothing of it is there."""
         return Process.of(self._raw.process(address))
+
+    def processes(self) -> tuple[Process, ...]:
+        """The processes of the kernel's list, the one that bug check 0x76 names and the one that ran, by address.
+
+        One whose object is not in the dump is left out.
+        """
+        found = []
+        for address in self._raw.processes():
+            with contextlib.suppress(AbsentError, ArgumentError):
+                found.append(self.process(address))
+        return tuple(found)
 
     def modules(self) -> tuple[Module, ...]:
         """Loaded and unloaded drivers."""
