@@ -37,6 +37,7 @@ typedef struct lhi_evidence {
 typedef struct lhi_packet {
     const lhi_irp *irp; /* in the arena, with its used slots only */
     uint64_t physical;
+    uint64_t process;      /* whose lock it was found by */
     size_t mdl;            /* the record that MdlAddress names, LHI_NONE */
     size_t master;         /* for an associated packet: its master, LHI_NONE */
     lhi_device device;     /* at the current location of a pending packet */
@@ -66,6 +67,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     lhi_mdl mdl;
     uint64_t physical;       /* of its Process field: its identity */
     lhi_vec addresses;       /* all virtual addresses, ascending */
+    uint64_t process;        /* the one of the case's processes that it is about */
     bool names_process;      /* false: found as the predecessor of one that does */
     lhi_vec packets;         /* indices of packets whose MdlAddress names it */
     lhi_vec predecessors;    /* indices of live MDLs whose Next names it */
@@ -150,6 +152,7 @@ typedef struct lhi_case {
     uint64_t parameters[4];
     const lhi_method *method; /* how this bug check is decided */
     uint64_t target;          /* the EPROCESS charged, 0 none */
+    lhi_vec targets;          /* all processes that the search is for, ascending; empty: `target` alone */
     const char *target_basis; /* how it is known */
     bool process_known;
     lh_process process;

@@ -28,6 +28,8 @@ static void mark_objects(lhi_cover *cover)
 {
     const lhi_case *c = cover->c;
     mark(cover, c->target);
+    for (size_t i = 0; i < c->targets.count; i++)
+        mark(cover, c->targets.data[i]);
     mark(cover, c->current.thread);
     mark(cover, c->current.process);
     for (size_t i = 0; i < c->record_count; i++)

@@ -28,7 +28,7 @@ typedef struct lhi_gather {
 static lh_status take_candidate(lhi_gather *g, const lhi_pass *pass, size_t hit, lh_error *err)
 {
     lhi_case *c = g->c;
-    uint64_t physical = pass->hits.physical[hit];
+    uint64_t physical = pass->hits.physical[hit], process = pass->hits.value[hit];
     size_t first = 0, rows = lhi_reverse_find(&pass->map, physical >> 12, &first);
     uint64_t offset = c->kernel->layout->offsets[LHI_F_MDL_Process];
     c->hits++;
@@ -42,7 +42,7 @@ static lh_status take_candidate(lhi_gather *g, const lhi_pass *pass, size_t hit,
     for (size_t i = first; i < first + rows; i++) {
         uint64_t va = pass->map.va[i] + (physical & 0xfff);
         lhi_mdl mdl = {0};
-        lhi_mdl_read(c->kernel, va - offset, c->target, &c->frame_budget, &mdl);
+        lhi_mdl_read(c->kernel, va - offset, process, &c->frame_budget, &mdl);
         if (best.klass == LHI_MDL_NOT_ONE ||
             (best.klass == LHI_MDL_UNREADABLE && mdl.klass != LHI_MDL_NOT_ONE))
             best = mdl;
@@ -63,6 +63,7 @@ static lh_status take_candidate(lhi_gather *g, const lhi_pass *pass, size_t hit,
         return lhi_fail_memory(err);
     record->mdl = best;
     record->physical = physical;
+    record->process = process;
     record->names_process = true;
     for (size_t i = first; i < first + rows; i++)
         if (!lhi_vec_push(&record->addresses, pass->map.va[i] + (physical & 0xfff) - offset))
@@ -70,8 +71,8 @@ static lh_status take_candidate(lhi_gather *g, const lhi_pass *pass, size_t hit,
     return LH_OK;
 }
 
-static lh_status keep_packet(lhi_gather *g, uint64_t physical, const lhi_irp *irp, size_t *index,
-                             lh_error *err)
+static lh_status keep_packet(lhi_gather *g, uint64_t physical, const lhi_irp *irp, uint64_t process,
+                             size_t *index, lh_error *err)
 {
     lhi_case *c = g->c;
     *index = lhi_map_get(&g->packets, physical);
@@ -91,6 +92,7 @@ static lh_status keep_packet(lhi_gather *g, uint64_t physical, const lhi_irp *ir
     memcpy(kept, irp, size);
     packet->irp = kept;
     packet->physical = physical;
+    packet->process = process;
     *index = c->packet_count - 1;
     /* Resolving makes parties, not packets: the row stays where it is. */
     return lhi_case_resolve_packet(c, packet, err);
@@ -112,7 +114,7 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
         size_t packet = LHI_NONE;
         if (lhi_space_identity(&kernel->space, start, &physical) != LH_PRESENT)
             physical = start; /* its first page is not there: its address is identity enough */
-        lh_status status = keep_packet(g, physical, &irp, &packet, err);
+        lh_status status = keep_packet(g, physical, &irp, c->records[index].process, &packet, err);
         if (status != LH_OK || packet == LHI_NONE || c->packets[packet].mdl == index)
             return status;
         c->packets[packet].mdl = index;
@@ -129,7 +131,7 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
     bool given_back =
         lhi_vec_find(&c->freed.mdls, va) != SIZE_MAX || (block.found && block.state == LHI_POOL_FREE);
     /* One of another process leads out of that process's requests. */
-    bool foreign = mdl.process != 0 && mdl.process != c->target;
+    bool foreign = mdl.process != 0 && mdl.process != c->records[index].process;
     if (live && mdl.next == value && !given_back && !foreign) {
         *known = true;
         uint64_t offset = kernel->layout->offsets[LHI_F_MDL_Process];
@@ -148,6 +150,7 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
                 return lhi_fail_memory(err);
             record->mdl = mdl;
             record->physical = physical;
+            record->process = c->records[index].process;
             predecessor = c->record_count - 1;
         }
         lhi_vec *list = &c->records[index].predecessors;
@@ -174,7 +177,7 @@ static lh_status take_packet_pointer(lhi_gather *g, size_t master, uint64_t va, 
     if (lhi_space_identity(&c->kernel->space, start, &physical) != LH_PRESENT)
         return LH_OK;
     size_t packet = LHI_NONE;
-    lh_status status = keep_packet(g, physical, &irp, &packet, err);
+    lh_status status = keep_packet(g, physical, &irp, c->packets[master].process, &packet, err);
     if (status == LH_OK && packet != LHI_NONE && packet != master)
         c->packets[packet].master = master;
     return status;
@@ -330,7 +333,8 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err)
     lhi_pass pass = {0};
     lh_status status = lhi_free_lists_read(c->kernel, &c->freed, err);
     if (status == LH_OK)
-        status = lhi_case_pass(c, &c->target, 1, 8, &pass, err);
+        status = c->targets.count ? lhi_case_pass(c, c->targets.data, c->targets.count, 8, &pass, err)
+                                  : lhi_case_pass(c, &c->target, 1, 8, &pass, err);
     for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
         if (i % 256 == 0)
             status = lhi_case_poll(c, err);

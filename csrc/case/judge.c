@@ -74,12 +74,12 @@ static lh_status packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error *
 }
 
 /* Other objects that agree with the packet: which of several to show. */
-static unsigned credit(const lhi_case *c, const lhi_packet *packet)
+static unsigned credit(const lhi_packet *packet)
 {
     unsigned points = packet->irp->origin == LHI_ORIGIN_MANAGER ? 4 : 0;
     points += packet->irp->links == LHI_LINKS_LINKED;
     points += packet->irp->thread != 0 && packet->thread.absence == LH_PRESENT &&
-              packet->thread.process == c->target;
+              packet->thread.process == packet->process;
     points += packet->irp->file != 0 && packet->file.absence == LH_PRESENT;
     points += packet->device.listed == LHI_YES;
     return points;
@@ -93,7 +93,7 @@ static lh_status judge_managers(lhi_case *c, size_t record, const lhi_vec *packe
     for (size_t i = 0; i < packets->count; i++) {
         size_t q = packets->data[i];
         if (is_managers(&c->packets[q]) &&
-            (best == LHI_NONE || credit(c, &c->packets[q]) > credit(c, &c->packets[best])))
+            (best == LHI_NONE || credit(&c->packets[q]) > credit(&c->packets[best])))
             best = q;
     }
     /* A thread's request beside one of the I/O manager is a piece of it, and judged as such. */

@@ -91,7 +91,7 @@ static bool has_pending_packet(const lhi_case *c, const lhi_record *record, unsi
 }
 
 typedef struct lhi_twin {
-    uint64_t start, hash;
+    uint64_t process, start, hash;
     uint32_t offset, count;
     size_t index;
     unsigned rank;
@@ -100,6 +100,8 @@ typedef struct lhi_twin {
 static int by_content(const void *a, const void *b)
 {
     const lhi_twin *x = a, *y = b;
+    if (x->process != y->process)
+        return x->process < y->process ? -1 : 1;
     if (x->hash != y->hash)
         return x->hash < y->hash ? -1 : 1;
     if (x->start != y->start)
@@ -190,15 +192,21 @@ static lh_status find_copies(lhi_case *c, lh_error *err)
     for (size_t i = 0; i < c->record_count; i++) {
         const lhi_mdl *mdl = &c->records[i].mdl;
         if (c->records[i].in_ledger && mdl->frames_checked)
-            twins[count++] =
-                (lhi_twin){mdl->start_va, mdl->frames_hash, mdl->byte_offset, mdl->byte_count, i, 0};
+            twins[count++] = (lhi_twin){c->records[i].process,
+                                        mdl->start_va,
+                                        mdl->frames_hash,
+                                        mdl->byte_offset,
+                                        mdl->byte_count,
+                                        i,
+                                        0};
     }
     if (count)
         qsort(twins, count, sizeof *twins, by_content);
     for (size_t i = 0; i < count;) {
         size_t end = i + 1;
-        while (end < count && twins[end].hash == twins[i].hash && twins[end].start == twins[i].start &&
-               twins[end].offset == twins[i].offset && twins[end].count == twins[i].count)
+        while (end < count && twins[end].process == twins[i].process && twins[end].hash == twins[i].hash &&
+               twins[end].start == twins[i].start && twins[end].offset == twins[i].offset &&
+               twins[end].count == twins[i].count)
             end++;
         if (end - i > 1)
             settle_group(c, twins + i, end - i);

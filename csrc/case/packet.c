@@ -121,7 +121,7 @@ static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
         return "its file was opened on another stack of devices than it went through";
     /* A dead thread's memory may be another's by now: only a living one contradicts. */
     if (irp->thread != 0 && packet->thread.absence == LH_PRESENT && packet->thread.is_thread &&
-        packet->thread.process != c->target && packet->thread.process != 0)
+        packet->thread.process != packet->process && packet->thread.process != 0)
         return "it belongs to a thread of another process";
     return NULL;
 }

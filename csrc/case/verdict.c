@@ -80,7 +80,7 @@ static void score_record(lhi_scoring *s, const lhi_record *r, size_t party_index
           "what OriginalFileObject points to is no file object");
     weigh(s,
           packet->thread.absence == LH_PRESENT && packet->thread.address != 0 &&
-              packet->thread.process == c->target,
+              packet->thread.process == packet->process,
           1.0, "thread", "its thread names the process");
     weigh(s, !made && packet->device.listed != LHI_YES, 0.85, "device",
           "its device is not found in the driver's list of devices");

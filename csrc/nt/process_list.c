@@ -55,8 +55,8 @@ static bool follow(lhi_roll *roll, unsigned way, bool *closed)
         *closed = next == roll->head;
         if (*closed)
             break;
-        if (!lhi_is_object(next, 8) || next > UINT64_MAX - 0x10000u || next - LHI_KERNEL_HALF < roll->offset ||
-            lhi_map_get(&links, next) != SIZE_MAX) {
+        if (!lhi_is_object(next, 8) || next > UINT64_MAX - 0x10000u ||
+            next - LHI_KERNEL_HALF < roll->offset || lhi_map_get(&links, next) != SIZE_MAX) {
             gap(roll, LH_ABSENT_LAYOUT, entry + way); /* what is there is no link of this list */
             break;
         }
