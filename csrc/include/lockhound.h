@@ -348,10 +348,12 @@ typedef struct lh_investigate_options {
     lh_progress_fn progress;
     void *progress_user;
     const char *path; /* shown as dump.path; may be NULL */
+    uint64_t process; /* EPROCESS to ask about, whatever the bug check; 0: the process that it names */
 } lh_investigate_options;
 
-/* Builds the whole case. Only failures of the call itself (memory, cancel, deadline, I/O) are errors: what
- * the dump does not tell is in the case. options may be NULL. */
+/* Builds the whole case. With `process` the case is about that one: when it lives, what drivers hold of it is
+ * ordinary and the kind is LH_VERDICT_NOT_APPLICABLE. Only failures of the call itself (memory, cancel,
+ * deadline, I/O) are errors: what the dump does not tell is in the case. options may be NULL. */
 LH_API lh_status lh_investigate(lh_kernel *kernel, const lh_investigate_options *options, lh_case **out,
                                 lh_error *err);
 LH_API void lh_case_release(lh_case *lhcase);
@@ -377,6 +379,15 @@ typedef struct lh_ledger {
 } lh_ledger;
 LH_API lh_status lh_case_get_ledger(const lh_case *lhcase, lh_ledger *out, lh_error *err);
 
+typedef struct lh_audit lh_audit;
+/* All processes at once: for each the pages that the kernel charges it with and the MDLs and drivers that
+ * hold them. Nobody is blamed: what drivers hold of living processes is ordinary. `process` of the options is
+ * not looked at; otherwise as lh_investigate. An audit retains its kernel; release it with
+ * lh_audit_release. */
+LH_API lh_status lh_audit_run(lh_kernel *kernel, const lh_investigate_options *options, lh_audit **out,
+                              lh_error *err);
+LH_API void lh_audit_release(lh_audit *audit); /* NULL is allowed */
+
 enum {
     LH_RENDER_REDACT = 1, /* drop the path and the names of people's things (process names) */
     LH_RENDER_COLOR = 2   /* ANSI colours in text */
@@ -387,6 +398,11 @@ LH_API lh_status lh_case_json(const lh_case *lhcase, uint32_t flags, char **out,
                               lh_error *err);
 LH_API lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t *length,
                               lh_error *err);
+/* An audit as JSON (schema lockhound.audit/1) or as text. Free with lh_string_free. */
+LH_API lh_status lh_audit_json(const lh_audit *audit, uint32_t flags, char **out, size_t *length,
+                               lh_error *err);
+LH_API lh_status lh_audit_text(const lh_audit *audit, uint32_t flags, char **out, size_t *length,
+                               lh_error *err);
 /* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan. */
 LH_API lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out,
                                      size_t *length, lh_error *err);

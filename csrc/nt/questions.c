@@ -198,11 +198,7 @@ lh_status lh_kernel_list_processes(const lh_kernel *kernel, uint64_t *addresses,
 {
     lhi_process_list list = {0};
     if (!kernel || !count || (room > 0 && !addresses))
-        return lhi_fail_argument(err,
-                                 !kernel  ? "kernel"
-                                 : !count ? "count"
-                                          : "addresses",
-                                 "is NULL");
+        return lhi_fail_argument(err, !kernel ? "kernel" : !count ? "count" : "addresses", "is NULL");
     uint64_t before = lhi_dump_read_failures(kernel->dump);
     lh_status status = lhi_process_list_read(kernel, &list, err);
     if (status == LH_OK)

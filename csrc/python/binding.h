@@ -132,6 +132,7 @@ bool lhi_py_progress(void *user, uint64_t done, uint64_t total);
 /* ---- search.c and case.c: the long questions. */
 PyObject *lhi_py_search(lhi_py_dump *self, PyObject *arguments);
 PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments);
+PyObject *lhi_py_audit(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_json(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_text(lhi_py_kernel *self, PyObject *arguments);
 

@@ -5,10 +5,12 @@ case = lockhound.analyze("MEMORY.DMP")           the case in one call
 """
 
 from ._lockhound import Cancel, Column, version
+from .audit import Audit, AuditMdl, AuditProcess, Holding
 from .case import Case, CaseProcess, Confidence, Ledger, Mdl, NamedDriver, Verdict
 from .dump import Dump, analyze, open  # noqa: A004
 from .errors import (
     AbsentError,
+    AmbiguousError,
     ArgumentError,
     Cancelled,
     ClosedError,
@@ -32,7 +34,11 @@ __all__ = [
     "Absent",
     "AbsentError",
     "Addresses",
+    "AmbiguousError",
     "ArgumentError",
+    "Audit",
+    "AuditMdl",
+    "AuditProcess",
     "BugCheck",
     "Cancel",
     "Cancelled",
@@ -47,6 +53,7 @@ __all__ = [
     "FormatError",
     "Hit",
     "Hits",
+    "Holding",
     "IOFailure",
     "InternalError",
     "Kernel",

@@ -85,9 +85,25 @@ class Kernel:
         """The fields of lh_module, one dict each."""
     def map_physical(self, addresses: Iterable[SupportsIndex], /) -> tuple[Column, Column]:
         """Columns of virtual addresses and states."""
+    def audit(
+        self,
+        path: str | None,
+        process: None,
+        threads: SupportsIndex | None,
+        hits: SupportsIndex | None,
+        mdls: SupportsIndex | None,
+        chain_length: SupportsIndex | None,
+        levels: SupportsIndex | None,
+        timeout: float | None,
+        cancel: Cancel | None,
+        progress: _Progress | None,
+        /,
+    ) -> tuple[str, str, str, str, str, str]:
+        """The audit, rendered in every way."""
     def investigate(
         self,
         path: str | None,
+        process: SupportsIndex | None,
         threads: SupportsIndex | None,
         hits: SupportsIndex | None,
         mdls: SupportsIndex | None,

@@ -1,4 +1,4 @@
-"""The command line: analyze, info, search; exit statuses that a script can branch on."""
+"""The command line: analyze, audit, info, search; exit statuses that a script can branch on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, analyze, open  # noqa: A004
+from .case import Case
 from .dump import Dump
-from .errors import AbsentError, FormatError, IOFailure, LockhoundError, UnsupportedError
+from .errors import AbsentError, AmbiguousError, FormatError, IOFailure, LockhoundError, UnsupportedError
 from .rows import Hit
 from .terminal import one_line, wants_color, write_line
 
@@ -41,6 +42,14 @@ def number(text: str) -> int:
     if not 0 <= value < 1 << 64:
         raise argparse.ArgumentTypeError(f"not a 64-bit number: {one_line(text)}")
     return value
+
+
+def process(text: str) -> int | str:
+    """An address, a PID, or else a name."""
+    try:
+        return number(text)
+    except argparse.ArgumentTypeError:
+        return text
 
 
 def positive(text: str) -> int:
@@ -76,11 +85,21 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("analyze", help="name the driver", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     one.add_argument("dumps", nargs="+", metavar="DUMP")
     one.add_argument("--json", action="store_true", help="the case as JSON; one line each for several dumps")
+    one.add_argument("--process", type=process, metavar="P", help="ask about this process: its address, PID or name")
     one.add_argument("--redact", action="store_true", help="leave out the path and the names of people's things")
     one.add_argument("--threads", type=positive, metavar="N", help="default: one for each processor")
     one.add_argument("--timeout", type=seconds, metavar="SECONDS", help="for each dump")
     one.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     one.set_defaults(run=run_analyze)
+
+    audit = commands.add_parser("audit", help="every process: its locked pages, and who holds them")
+    audit.add_argument("dump", metavar="DUMP")
+    audit.add_argument("--json", action="store_true", help="schema lockhound.audit/1")
+    audit.add_argument("--redact", action="store_true", help="leave out the path and the names of people's things")
+    audit.add_argument("--threads", type=positive, metavar="N", help="default: one for each processor")
+    audit.add_argument("--timeout", type=seconds, metavar="SECONDS")
+    audit.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    audit.set_defaults(run=run_audit)
 
     info = commands.add_parser("info", help="what the dump is, without a scan")
     info.add_argument("dump", metavar="DUMP")
@@ -139,6 +158,13 @@ def compact(document: Any) -> str:
 # ---- analyze
 
 
+def status_of(case: Case, asked: bool) -> int:
+    """A question about a living process is answered, though nobody is named."""
+    if asked and case.verdict.kind == "not_applicable":
+        return NAMED
+    return STATUS_OF_KIND.get(case.verdict.kind, ERROR)
+
+
 def run_analyze(options: argparse.Namespace) -> int:
     """The main job, for one dump or several."""
     several = len(options.dumps) > 1
@@ -146,14 +172,17 @@ def run_analyze(options: argparse.Namespace) -> int:
     statuses = []
     for position, path in enumerate(options.dumps):
         try:
-            case = analyze(path, threads=options.threads, timeout=options.timeout)
+            case = analyze(path, process=options.process, threads=options.threads, timeout=options.timeout)
+        except AmbiguousError as error:
+            write_line(sys.stderr, failure(path, error))
+            return USAGE
         except (LockhoundError, MemoryError) as error:
             write_line(sys.stderr, failure(path, error))
             if several and options.json:
                 write_line(sys.stdout, compact(failure_json(None if options.redact else path, error)))
             statuses.append(ERROR)
         else:
-            statuses.append(STATUS_OF_KIND.get(case.verdict.kind, ERROR))
+            statuses.append(status_of(case, options.process is not None))
             if options.json:
                 write_line(sys.stdout, compact(case.to_dict(redact=options.redact)))
             else:
@@ -163,6 +192,19 @@ def run_analyze(options: argparse.Namespace) -> int:
                 write_line(sys.stdout, case.text(color=color, redact=options.redact), color=color)
         sys.stdout.flush()
     return worst(statuses)
+
+
+# ---- audit
+
+
+def run_audit(options: argparse.Namespace) -> int:
+    """All processes."""
+    color = not options.json and wants_color(options.color, sys.stdout)
+    with open(options.dump) as dump:
+        audit = dump.audit(threads=options.threads, timeout=options.timeout)
+    shown = compact(audit.to_dict(redact=options.redact)) if options.json else audit.text(color=color, redact=options.redact)
+    write_line(sys.stdout, shown, color=color)
+    return NAMED
 
 
 # ---- info

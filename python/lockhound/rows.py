@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -76,6 +77,12 @@ class BugCheck(Row):
         """The bug check of a code and its four parameters."""
         name, subtype, meanings = _lockhound.bugcheck(code, parameters)
         return cls(code, name, parameters, subtype, meanings)
+
+    @classmethod
+    def of_json(cls, fields: Mapping[str, Any]) -> BugCheck:
+        """The bug check that a case or an audit tells of."""
+        numbers = tuple(int(each, 16) for each in fields["parameters"])
+        return cls.of(fields["code"], cast("tuple[int, int, int, int]", numbers))
 
     def __str__(self) -> str:
         numbers = ", ".join(f"{value:#x}" for value in self.parameters)
