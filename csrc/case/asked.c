@@ -63,10 +63,10 @@ static lh_status decide(lhi_case *c, lh_error *err)
         return c->process_error.code;
     }
     lh_status status = lhi_case_search(c, err);
-    const lhi_answer lives = lhi_case_subject_lives(c);
-    if (status == LH_OK && lives == LHI_YES)
+    const lhi_answer exited = c->process_known ? lhi_process_exited(&c->process) : LHI_UNKNOWN;
+    if (status == LH_OK && exited == LHI_NO)
         say_ordinary(c);
-    else if (status == LH_OK && lives == LHI_UNKNOWN && !says_deleted(c))
+    else if (status == LH_OK && exited == LHI_UNKNOWN && !says_deleted(c))
         status = say_unknown(c) ? LH_OK : lhi_fail_memory(err);
     else if (status == LH_OK)
         status = lhi_case_verdict(c, err);

@@ -18,7 +18,6 @@
 #define OBJECT_HEADER 0x30u
 #define OPTIONAL_MOST 0xa0u
 #define OPTIONAL_STEP 0x10u
-#define EXITING_FLAGS 0xcu /* ProcessExiting, ProcessDelete (facts B.7) */
 
 /* A process object that can be read whole enough to be one: freed memory of one looks the same, so that it
  * counts only with locks of its own. */
@@ -67,13 +66,6 @@ static lh_status find_unlisted(lhi_case *c, lh_error *err)
     return status;
 }
 
-static lhi_answer has_exited(const lh_process *p)
-{
-    if ((p->exit_time_known && p->exit_time != 0) || (p->flags_known && (p->flags & EXITING_FLAGS) != 0))
-        return LHI_YES;
-    return p->exit_time_known && p->flags_known ? LHI_NO : LHI_UNKNOWN;
-}
-
 static void count_locks(lhi_audit *audit)
 {
     const lhi_case *c = &audit->c;
@@ -100,7 +92,7 @@ static lh_status describe(lhi_audit *audit, const lhi_vec *listed, lh_error *err
         row->listed = lhi_vec_find(listed, row->address) != SIZE_MAX;
         row->process.struct_size = sizeof row->process;
         (void)lhi_process_read(c->kernel, row->address, &row->process, NULL);
-        row->exited = has_exited(&row->process);
+        row->exited = lhi_process_exited(&row->process);
     }
     return LH_OK;
 }

@@ -20,7 +20,7 @@ static void subject(lhi_case *c)
     c->charged_known = true;
     c->unexplained = c->charged;
     /* What did not exit has not been deleted: parameter 2 names another than the one that left the pages. */
-    c->lives = lhi_case_subject_lives(c) == LHI_YES;
+    c->lives = c->process_known && c->process.exit_time_known && lhi_process_exited(&c->process) == LHI_NO;
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)

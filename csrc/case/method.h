@@ -31,8 +31,6 @@ extern const lhi_method lhi_method_none;
 void lhi_case_subject(lhi_case *c, uint64_t process, const char *basis);
 /* The same by an MDL's Process field; no subject where it names none. */
 void lhi_case_subject_of_mdl(lhi_case *c, uint64_t mdl);
-/* Whether that process lives: then what drivers hold of it is ordinary. */
-lhi_answer lhi_case_subject_lives(const lhi_case *c);
 /* What the process's own counter charges it with. */
 void lhi_case_charge_by_process(lhi_case *c);
 

@@ -20,17 +20,6 @@ void lhi_case_subject_of_mdl(lhi_case *c, uint64_t address)
     lhi_case_subject(c, names ? mdl.process : 0, "the process that the MDL names");
 }
 
-/* Flags: bit 2 ProcessExiting, bit 3 ProcessDelete (facts B.7). */
-lhi_answer lhi_case_subject_lives(const lhi_case *c)
-{
-    const lh_process *p = &c->process;
-    bool time_known = c->process_known && p->exit_time_known,
-         flags_known = c->process_known && p->flags_known;
-    if ((time_known && p->exit_time != 0) || (flags_known && (p->flags & 0xc) != 0))
-        return LHI_NO;
-    return time_known && flags_known ? LHI_YES : LHI_UNKNOWN;
-}
-
 void lhi_case_charge_by_process(lhi_case *c)
 {
     c->charged_known = c->process_known && c->process.locked_pages_known;

@@ -19,15 +19,19 @@ static const char *state_name(const lhi_audited *row)
         return NULL;
     if (row->exited == LHI_NO)
         return "alive";
-    return row->process.exit_time_known && row->process.exit_time != 0 ? "dead" : "exiting";
+    return lhi_process_is_dead(&row->process) ? "dead" : "exiting";
+}
+
+static bool is_named(const lhi_case *c, const lhi_audited *row)
+{
+    return c->code == 0x76 && c->parameters[0] == 0 && c->parameters[1] == row->address;
 }
 
 /* What a reader should make of the row. */
 static const char *note_of(lhi_case *c, const lhi_audited *row)
 {
     const lh_process *p = &row->process;
-    bool named = c->code == 0x76 && c->parameters[0] == 0 && c->parameters[1] == row->address;
-    if (named)
+    if (is_named(c, row))
         return "the process that the bug check names: analyze says who is at fault";
     if (!row->listed)
         return "not in the kernel's list of processes";
@@ -158,7 +162,10 @@ static bool process_row(lhi_audit *audit, lhi_node *list, lhi_node *absent, size
         name->personal = true;
     known_count(c, object, "pid", p->pid_known, p->pid);
     lhi_tree_text(arena, object, "state", state_name(row));
-    known_count(c, object, "charged", p->locked_pages_known, p->locked_pages);
+    if (is_named(c, row) && !p->locked_pages_known)
+        lhi_tree_count(arena, object, "charged", c->parameters[2]);
+    else
+        known_count(c, object, "charged", p->locked_pages_known, p->locked_pages);
     lhi_tree_count(arena, object, "explained", row->explained);
     mdls(c, object, shares, count);
     bool whole = holders(c, object, shares, count);
@@ -183,7 +190,8 @@ static bool processes(lhi_audit *audit, lhi_node *root, lhi_node *absent)
             at++;
         for (first = at; at < count && shares[at].process == row->address; at++)
             ;
-        if (at > first || (row->process.locked_pages_known && row->process.locked_pages != 0))
+        if (at > first || (row->process.locked_pages_known && row->process.locked_pages != 0) ||
+            is_named(c, row))
             whole = process_row(audit, list, absent, i, shares + first, at - first);
         else
             quiet += row->listed;
