@@ -414,6 +414,8 @@ static PyMethodDef kernel_methods[] = {
     {"modules", LHI_PY_METHOD(kernel_modules), METH_NOARGS, "The fields of lh_module, one dict each."},
     {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, "Columns of virtual addresses and states."},
     {"audit", LHI_PY_METHOD(lhi_py_audit), METH_VARARGS, "The audit, rendered in every way."},
+    {"disassemble", LHI_PY_METHOD(lhi_py_disassemble), METH_VARARGS,
+     "disassemble(address, size) -> the fields of lh_instruction, one dict each."},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, "The case, rendered in every way."},
     {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, "info_json(path, redact) -> str"},
     {"info_text", LHI_PY_METHOD(lhi_py_info_text), METH_VARARGS, "info_text(path, redact, color) -> str"},
