@@ -1,4 +1,4 @@
-"""The command line: analyze, info, search; exit statuses that a script can branch on."""
+"""The command line: analyze, info, search, identify; exit statuses that a script can branch on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from . import __version__, analyze, open  # noqa: A004
 from .dump import Dump
 from .errors import AbsentError, FormatError, IOFailure, LockhoundError, UnsupportedError
-from .rows import Hit
+from .rows import Hit, Identity, as_dict
 from .terminal import one_line, wants_color, write_line
 
 NAMED, ERROR, USAGE, NOT_APPLICABLE, NOT_NAMED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -98,6 +98,12 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("--timeout", type=seconds, metavar="SECONDS")
     search.add_argument("--json", action="store_true")
     search.set_defaults(run=run_search)
+
+    identify = commands.add_parser("identify", help="what lies at an address, and whose it is")
+    identify.add_argument("dump", metavar="DUMP")
+    identify.add_argument("addresses", nargs="+", type=number, metavar="ADDRESS", help="0x..., decimal, or ffffe000`12345080")
+    identify.add_argument("--json", action="store_true")
+    identify.set_defaults(run=run_identify)
     return top
 
 
@@ -280,6 +286,29 @@ def run_search(options: argparse.Namespace) -> int:
         write_line(sys.stdout, hit_line(hit))
     more = ", and there may be more (--limit)" if hits.truncated else ""
     write_line(sys.stderr, f"{len(hits)} hits{more}")
+    return NAMED
+
+
+# ---- identify
+
+
+def identity_json(identity: Identity) -> dict[str, Any]:
+    """What lies there, with addresses as in a case; sizes and offsets are numbers."""
+    facts = as_dict(identity)
+    return {name: f"{value:#x}" if name in ("address", "base", "owner") and value is not None else value for name, value in facts.items()}
+
+
+def run_identify(options: argparse.Namespace) -> int:
+    """What lies at addresses."""
+    with open(options.dump) as dump:
+        kernel = dump.kernel()
+        found = [kernel.identify(address) for address in options.addresses]
+    if options.json:
+        rows = [identity_json(identity) for identity in found]
+        write_line(sys.stdout, compact({"schema": "lockhound.identify/1", "path": options.dump, "addresses": rows}))
+        return NAMED
+    for identity in found:
+        write_line(sys.stdout, f"{identity.address:#018x}  {one_line(identity.text)}")
     return NAMED
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 from . import _lockhound
 from .errors import AbsentError, ArgumentError
 from .progress import Progress, watched
-from .rows import Module, Process, Walk
+from .rows import Identity, Module, Process, Walk
 from .tables import Addresses, Reads
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class Kernel:
             with contextlib.suppress(AbsentError, ArgumentError):
                 found.append(self.process(address))
         return tuple(found)
+
+    def identify(self, address: SupportsIndex) -> Identity:
+        """What lies at an address: a module and its section, an object, a pool block, a stack. Nothing known, and nothing
+        captured, are answers."""
+        return Identity.of(self._raw.identify(address))
 
     def modules(self) -> tuple[Module, ...]:
         """Loaded and unloaded drivers."""
