@@ -320,6 +320,60 @@ typedef struct lh_instruction {
  * another processor than x64, or a library that was built without a decoder. */
 LH_API lh_status lh_kernel_disassemble(const lh_kernel *kernel, uint64_t address, size_t size,
                                        lh_instruction *rows, size_t room, size_t *count, lh_error *err);
+/* What lies at an address. Numbers are pinned for ever; new ones are added at the end. */
+typedef enum lh_place {
+    LH_PLACE_UNKNOWN = 0, /* memory of which nothing is known */
+    LH_PLACE_ABSENT =
+        1, /* nothing can be read there, and no structure that can be says what it is: `absence` */
+    LH_PLACE_USER = 2, /* an address of user space, whichever process's */
+    LH_PLACE_MODULE = 3,
+    LH_PLACE_UNLOADED_MODULE = 4, /* nothing is mapped; the driver that lay there has been unloaded */
+    LH_PLACE_DEVICE = 5,
+    LH_PLACE_DEVICE_EXTENSION = 6,
+    LH_PLACE_DRIVER = 7,           /* driver object */
+    LH_PLACE_DRIVER_EXTENSION = 8, /* its extension, or a client's (IoAllocateDriverObjectExtension) */
+    LH_PLACE_PROCESS = 9,
+    LH_PLACE_THREAD = 10,
+    LH_PLACE_FILE = 11,
+    LH_PLACE_IRP = 12,
+    LH_PLACE_MDL = 13,
+    LH_PLACE_STACK = 14, /* kernel stack of a thread */
+    LH_PLACE_POOL = 15,
+    LH_PLACE_BIG_POOL = 16, /* an allocation of whole pages, by the kernel's table of those */
+    LH_PLACE_PFN_DATABASE = 17,
+    LH_PLACE_PAGE_TABLES = 18, /* where the page tables map themselves */
+    LH_PLACE_SHARED_PAGE = 19, /* KUSER_SHARED_DATA */
+    LH_PLACE_SYSTEM_PTES = 20  /* the part of the address space in which kernel stacks lie; no stack known */
+} lh_place;
+/* The name used in JSON: "module", "device_extension". Static strings. */
+LH_API const char *lh_place_name(lh_place place);
+
+typedef struct lh_identity {
+    size_t struct_size;
+    uint64_t address;
+    lh_place place;
+    uint64_t base;      /* first byte of what contains the address, 0 where not known */
+    uint64_t size;      /* its bytes, 0 where not known */
+    uint64_t offset;    /* of the address in it: address - base; 0 where the base is not known */
+    uint64_t owner;     /* the object that owns it, 0 none known: of a device and of a driver's extension the
+                           driver object, of a stack the thread, of a thread the process, of a file the device */
+    lh_absence absence; /* why the byte at the address can't be read; LH_PRESENT: it can */
+    int32_t level;      /* of the page tables, as in lh_walk */
+    uint32_t state;     /* of a pool block: 0 not known, 1 allocated, 2 free */
+    bool code;          /* of a module: the section can be executed */
+    bool writable;      /* of a module: the section can be written */
+    bool live;          /* of a stack: the word is in use, it lies above the saved stack pointer */
+    char tag[24];       /* of a pool block, escaped; "" where none */
+    char section[16];   /* of a module, escaped; "" where not known */
+    char name[128];     /* module "leaky.sys", device "\Device\Leaky0", process "capture.exe"; escaped; "" */
+    char owner_name[128]; /* the driver's file name, or the process's of a stack or thread; escaped; "" */
+    char text[256];       /* all of that in one line */
+} lh_identity;
+/* What is at an address. Nothing known, and nothing captured, are answers and not errors. Objects are
+ * believed by what they lead to, never by a tag. Work: the lists of processes and threads, and the 64 KiB in
+ * front of the address. */
+LH_API lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_identity *out,
+                                    lh_error *err);
 
 /* ------------------------------------------------------------------ search */
 

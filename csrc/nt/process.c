@@ -227,8 +227,7 @@ lh_absence lhi_processor(const lh_kernel *kernel, uint32_t index, uint64_t *prcb
     return LH_PRESENT;
 }
 
-/* Stack pointer of the context that the processor saved when the machine stopped; 0 unknown. */
-static uint64_t saved_rsp(const lh_kernel *kernel, uint64_t prcb)
+uint64_t lhi_processor_stack_pointer(const lh_kernel *kernel, uint64_t prcb)
 {
     uint64_t context = 0;
     uint64_t rsp = 0;
@@ -323,7 +322,7 @@ void lhi_current_read(const lh_kernel *kernel, lhi_current *out)
         only = thread;
         if (!lhi_is_kernel(rsp))
             continue;
-        if (saved_rsp(kernel, prcb) == rsp) {
+        if (lhi_processor_stack_pointer(kernel, prcb) == rsp) {
             by_context = thread;
             contexts++;
         }

@@ -8,6 +8,8 @@
  * pointers to itself agree (KPCR.CurrentPrcb, facts B.9). LH_ABSENT_LAYOUT: where the table lies is not
  * known, or it does not lead to a processor. */
 lh_absence lhi_processor(const lh_kernel *kernel, uint32_t index, uint64_t *prcb, uint64_t *at);
+/* Stack pointer of the context that the processor saved when the machine stopped; 0 unknown. */
+uint64_t lhi_processor_stack_pointer(const lh_kernel *kernel, uint64_t prcb);
 /* Processors to ask: as the header counts them, within what Windows supports. */
 uint32_t lhi_processor_count(const lh_kernel *kernel);
 

@@ -24,7 +24,7 @@ from .errors import (
 )
 from .kernel import Kernel
 from .records import Record
-from .rows import Absence, Absent, BugCheck, DumpInfo, Hit, Instruction, Module, Process, Run, Walk
+from .rows import Absence, Absent, BugCheck, DumpInfo, Hit, Identity, Instruction, Module, Process, Run, Walk
 from .tables import Addresses, Hits, Reads, Runs
 
 __version__ = version()
@@ -55,6 +55,7 @@ __all__ = [
     "Hits",
     "Holding",
     "IOFailure",
+    "Identity",
     "Instruction",
     "InternalError",
     "Kernel",

@@ -81,6 +81,8 @@ class Kernel:
         """The fields of lh_process; None where unknown."""
     def processes(self) -> tuple[int, ...]:
         """Addresses of the process objects."""
+    def identify(self, address: SupportsIndex, /) -> dict[str, Any]:
+        """The fields of lh_identity."""
     def modules(self) -> list[dict[str, Any]]:
         """The fields of lh_module, one dict each."""
     def map_physical(self, addresses: Iterable[SupportsIndex], /) -> tuple[Column, Column]:

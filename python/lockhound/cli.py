@@ -1,5 +1,7 @@
 """The command line: analyze, audit, info, search; exit statuses that a script can branch on."""
 
+"""The command line: analyze, info, search, identify; exit statuses that a script can branch on."""
+
 from __future__ import annotations
 
 import argparse
@@ -14,7 +16,7 @@ from . import __version__, analyze, open  # noqa: A004
 from .case import Case
 from .dump import Dump
 from .errors import AbsentError, AmbiguousError, FormatError, IOFailure, LockhoundError, UnsupportedError
-from .rows import Hit, Instruction
+from .rows import Hit, Identity, Instruction, as_dict
 from .terminal import one_line, wants_color, write_line
 
 NAMED, ERROR, USAGE, NOT_APPLICABLE, NOT_NAMED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -124,6 +126,11 @@ def parser() -> argparse.ArgumentParser:
     code.add_argument("--size", type=positive, default=64, metavar="BYTES", help="of code [64]")
     code.add_argument("--json", action="store_true")
     code.set_defaults(run=run_disassemble)
+    identify = commands.add_parser("identify", help="what lies at an address, and whose it is")
+    identify.add_argument("dump", metavar="DUMP")
+    identify.add_argument("addresses", nargs="+", type=number, metavar="ADDRESS", help="0x..., decimal, or ffffe000`12345080")
+    identify.add_argument("--json", action="store_true")
+    identify.set_defaults(run=run_identify)
     return top
 
 
@@ -358,6 +365,28 @@ def run_disassemble(options: argparse.Namespace) -> int:
         return NAMED
     for row in rows:
         write_line(sys.stdout, one_line(str(row)))
+
+
+# ---- identify
+
+
+def identity_json(identity: Identity) -> dict[str, Any]:
+    """What lies there, with addresses as in a case; sizes and offsets are numbers."""
+    facts = as_dict(identity)
+    return {name: f"{value:#x}" if name in ("address", "base", "owner") and value is not None else value for name, value in facts.items()}
+
+
+def run_identify(options: argparse.Namespace) -> int:
+    """What lies at addresses."""
+    with open(options.dump) as dump:
+        kernel = dump.kernel()
+        found = [kernel.identify(address) for address in options.addresses]
+    if options.json:
+        rows = [identity_json(identity) for identity in found]
+        write_line(sys.stdout, compact({"schema": "lockhound.identify/1", "path": options.dump, "addresses": rows}))
+        return NAMED
+    for identity in found:
+        write_line(sys.stdout, f"{identity.address:#018x}  {one_line(identity.text)}")
     return NAMED
 
 

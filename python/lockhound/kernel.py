@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 from . import _lockhound
 from .errors import AbsentError, AmbiguousError, ArgumentError
 from .progress import Progress, watched
-from .rows import Instruction, Module, Process, Walk
+from .rows import Identity, Instruction, Module, Process, Walk
 from .tables import Addresses, Reads
 
 if TYPE_CHECKING:
@@ -95,6 +95,11 @@ class Kernel:
             raise ArgumentError(f"no process {shown} is known in this dump", field="process")
         listed = ", ".join(f"{p.name} (PID {p.pid}) at {p.address:#x}" for p in fits)
         raise AmbiguousError(f"{len(fits)} processes fit {shown}: {listed}", field="process")
+
+    def identify(self, address: SupportsIndex) -> Identity:
+        """What lies at an address: a module and its section, an object, a pool block, a stack. Nothing known, and nothing
+        captured, are answers."""
+        return Identity.of(self._raw.identify(address))
 
     def modules(self) -> tuple[Module, ...]:
         """Loaded and unloaded drivers."""
