@@ -24,7 +24,18 @@ DAMAGED = 12  # copies of each dump
 
 
 def make(build: Path, target: str, tests: list[str]) -> None:
-    command = ["make", "-s", "-j2", "-C", ROOT / "csrc", target, "CC=gcc", "SAN=coverage", f"BUILD={build}", f"TESTS={' '.join(tests)}"]
+    command: list[str | Path] = [
+        "make",
+        "-s",
+        "-j2",
+        "-C",
+        ROOT / "csrc",
+        target,
+        "CC=gcc",
+        "SAN=coverage",
+        f"BUILD={build}",
+        f"TESTS={' '.join(tests)}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stdout + done.stderr)
@@ -59,7 +70,7 @@ def replay(program: Path) -> int:
 
 def measured(build: Path) -> dict[str, list[int]]:
     """Lines and branches by directory: there, reached, there, reached."""
-    command = ["gcovr", "--root", ROOT / "csrc", "--filter", f"{ROOT}/csrc/", "--json-summary", "-", build]
+    command: list[str | Path] = ["gcovr", "--root", ROOT / "csrc", "--filter", f"{ROOT}/csrc/", "--json-summary", "-", build]
     summary = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT / "csrc").stdout)
     sums: dict[str, list[int]] = {}
     for file in summary["files"]:
