@@ -489,28 +489,18 @@ LH_API const char *lh_verdict_kind_name(lh_verdict_kind kind);
 /* How to investigate; all 0 but struct_size is a good choice. */
 typedef struct lh_investigate_options {
     size_t struct_size;
-    uint32_t threads; /* 0: one for each processor */
-    lh_limits limits;
-    lh_cancel *cancel;
-    lh_progress_fn progress;
-    void *progress_user;
-    const char *path; /* shown as dump.path; may be NULL */
-    uint64_t process; /* EPROCESS to ask about, whatever the bug check; 0: the process that it names */
+    uint32_t threads;        /* 0: one for each processor */
+    lh_limits limits;        /* its struct_size is not looked at */
+    lh_cancel *cancel;       /* may be NULL */
+    lh_progress_fn progress; /* may be NULL */
+    void *progress_user;     /* handed to progress */
+    const char *path;        /* shown as dump.path; may be NULL */
+    uint64_t process;        /* EPROCESS to ask about, whatever the bug check; 0: the one that it names */
 } lh_investigate_options;
 
 /* Builds the whole case. With `process` the case is about that one: when it lives, what drivers hold of it is
- * ordinary and the kind is LH_VERDICT_NOT_APPLICABLE. Only failures of the call itself (memory, cancel,
- * deadline, I/O) are errors: what the dump does not tell is in the case. options may be NULL. */
-uint32_t threads;        /* 0: one for each processor */
-lh_limits limits;        /* its struct_size is not looked at */
-lh_cancel *cancel;       /* may be NULL */
-lh_progress_fn progress; /* may be NULL */
-void *progress_user;     /* handed to progress */
-const char *path;        /* shown as dump.path; may be NULL */
-}
-lh_investigate_options;
-
-/* Builds the whole case. Only failures of the call itself (memory, cancel, deadline, I/O) are errors: what
+ * ordinary and the kind is LH_VERDICT_NOT_APPLICABLE; what is no process object there fails with
+ * LH_ERR_INVALID_ARGUMENT. Only failures of the call itself (memory, cancel, deadline, I/O) are errors: what
  * the dump does not tell is in the case, also why nobody is named. options may be NULL. Fails with
  * LH_ERR_CANCELLED and LH_ERR_TIMEOUT. */
 LH_API lh_status lh_investigate(lh_kernel *kernel, const lh_investigate_options *options, lh_case **out,

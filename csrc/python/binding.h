@@ -57,11 +57,11 @@ typedef enum lhi_py_kind {
     LHI_PY_U64,
     LHI_PY_I32,
     LHI_PY_BOOL,
-    LHI_PY_TEXT,     /* char array, UTF-8 */
-    LHI_PY_ABSENCE,  /* lh_absence -> its name, or None for LH_PRESENT */
-    LHI_PY_FORMAT,   /* lh_format -> its name */
-    LHI_PY_FLOW      /* lh_flow -> its name */
-        LHI_PY_PLACE /* lh_place -> its name */
+    LHI_PY_TEXT,    /* char array, UTF-8 */
+    LHI_PY_ABSENCE, /* lh_absence -> its name, or None for LH_PRESENT */
+    LHI_PY_FORMAT,  /* lh_format -> its name */
+    LHI_PY_FLOW,    /* lh_flow -> its name */
+    LHI_PY_PLACE    /* lh_place -> its name */
 } lhi_py_kind;
 typedef struct lhi_py_field {
     const char *name;

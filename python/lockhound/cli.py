@@ -1,6 +1,4 @@
-"""The command line: analyze, audit, info, search; exit statuses that a script can branch on."""
-
-"""The command line: analyze, info, search, identify; exit statuses that a script can branch on."""
+"""The command line: a command for each question; exit statuses that a script can branch on."""
 
 from __future__ import annotations
 
@@ -365,6 +363,7 @@ def run_disassemble(options: argparse.Namespace) -> int:
         return NAMED
     for row in rows:
         write_line(sys.stdout, one_line(str(row)))
+    return NAMED
 
 
 # ---- identify

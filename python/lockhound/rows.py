@@ -271,6 +271,7 @@ class Instruction(Row):
         return f"{shown:<76}  ; {self.name}" if self.name else shown
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class Identity(Row):
     """What lies at an address, and whose it is. Fields that do not apply, and those that are not known, are None.
 
