@@ -333,6 +333,7 @@ LH_API size_t lh_kernel_module_count(const lh_kernel *kernel);
 /* Module `index`, from 0 to lh_kernel_module_count - 1; another index is an LH_ERR_INVALID_ARGUMENT. */
 LH_API lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module *out, lh_error *err);
 
+/* Where an instruction goes. Numbers are pinned for ever. */
 typedef enum lh_flow {
     LH_FLOW_NEXT = 0, /* goes on with the next instruction */
     LH_FLOW_CALL = 1,
@@ -345,6 +346,7 @@ typedef enum lh_flow {
 /* "next", "call" ...; static strings. */
 LH_API const char *lh_flow_name(lh_flow flow);
 
+/* One instruction of x64 code. */
 typedef struct lh_instruction {
     size_t struct_size;
     uint64_t address;
@@ -364,6 +366,7 @@ typedef struct lh_instruction {
  * another processor than x64, or a library that was built without a decoder. */
 LH_API lh_status lh_kernel_disassemble(const lh_kernel *kernel, uint64_t address, size_t size,
                                        lh_instruction *rows, size_t room, size_t *count, lh_error *err);
+
 /* What lies at an address. Numbers are pinned for ever; new ones are added at the end. */
 typedef enum lh_place {
     LH_PLACE_UNKNOWN = 0, /* memory of which nothing is known */
@@ -392,6 +395,7 @@ typedef enum lh_place {
 /* The name used in JSON: "module", "device_extension". Static strings. */
 LH_API const char *lh_place_name(lh_place place);
 
+/* What lies at an address, and whose it is. */
 typedef struct lh_identity {
     size_t struct_size;
     uint64_t address;
@@ -534,6 +538,7 @@ typedef struct lh_ledger {
 /* Fills what fits into out->struct_size bytes. The columns stay valid as long as the case. */
 LH_API lh_status lh_case_get_ledger(const lh_case *lhcase, lh_ledger *out, lh_error *err);
 
+/* A finished audit: immutable, for any number of threads. */
 typedef struct lh_audit lh_audit;
 /* All processes at once: for each the pages that the kernel charges it with and the MDLs and drivers that
  * hold them. Nobody is blamed: what drivers hold of living processes is ordinary. `process` of the options is
@@ -541,7 +546,8 @@ typedef struct lh_audit lh_audit;
  * lh_audit_release. */
 LH_API lh_status lh_audit_run(lh_kernel *kernel, const lh_investigate_options *options, lh_audit **out,
                               lh_error *err);
-LH_API void lh_audit_release(lh_audit *audit); /* NULL is allowed */
+/* Ends an audit; NULL is allowed. */
+LH_API void lh_audit_release(lh_audit *audit);
 
 /* Flags of the views below. */
 enum {
@@ -555,9 +561,10 @@ LH_API lh_status lh_case_json(const lh_case *lhcase, uint32_t flags, char **out,
 /* The same as text for people, of several lines. */
 LH_API lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t *length,
                               lh_error *err);
-/* An audit as JSON (schema lockhound.audit/1) or as text. Free with lh_string_free. */
+/* An audit as JSON (schema lockhound.audit/1); as lh_case_json. */
 LH_API lh_status lh_audit_json(const lh_audit *audit, uint32_t flags, char **out, size_t *length,
                                lh_error *err);
+/* The same as text for people, of several lines. */
 LH_API lh_status lh_audit_text(const lh_audit *audit, uint32_t flags, char **out, size_t *length,
                                lh_error *err);
 /* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan. */
