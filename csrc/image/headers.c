@@ -26,8 +26,11 @@ enum {
     SECTION_SIZE = 40,
     SECTION_VIRTUAL_SIZE = 8,
     SECTION_ADDRESS = 12,
-    SECTION_RAW_SIZE = 16
+    SECTION_RAW_SIZE = 16,
+    SECTION_FLAGS = 36
 };
+
+#define SECTION_EXECUTE 0x20000000u /* IMAGE_SCN_MEM_EXECUTE, PE format */
 
 /* An image may have 65535 sections; nt itself has about 30. More than this is damage, not a driver. */
 #define MOST_SECTIONS 1024u
@@ -97,27 +100,42 @@ lh_absence lhi_image_open(const lhi_space *space, uint64_t base, uint64_t span, 
     return LH_PRESENT;
 }
 
-bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16])
+/* The header of the section that an address lies in. */
+static lhi_answer find_section(const lhi_image *image, uint64_t va, uint8_t header[SECTION_SIZE])
 {
     uint64_t rva = va - image->base;
-
-    out[0] = 0;
     if (va < image->base || rva >= image->span)
-        return false;
+        return LHI_NO;
     for (uint32_t i = 0; i < image->section_count && i < MOST_SECTIONS; i++) {
-        uint8_t header[SECTION_SIZE] = {0};
         if (lhi_rva_get(image, (uint64_t)image->sections + (uint64_t)i * SECTION_SIZE, header,
-                        sizeof header) != LH_PRESENT)
-            return false;
+                        SECTION_SIZE) != LH_PRESENT)
+            return LHI_UNKNOWN;
         uint32_t begin = lhi_u32(header + SECTION_ADDRESS);
         uint32_t size = lhi_u32(header + SECTION_VIRTUAL_SIZE);
         if (size == 0)
             size = lhi_u32(header + SECTION_RAW_SIZE);
-        if (rva >= begin && rva - begin < size) {
-            const uint8_t *end = memchr(header, 0, 8);
-            lhi_image_escape(header, end != NULL ? (size_t)(end - header) : 8, out, 16);
-            return true;
-        }
+        if (rva >= begin && rva - begin < size)
+            return LHI_YES;
     }
-    return false;
+    return LHI_NO;
+}
+
+bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16])
+{
+    uint8_t header[SECTION_SIZE] = {0};
+    out[0] = 0;
+    if (find_section(image, va, header) != LHI_YES)
+        return false;
+    const uint8_t *end = memchr(header, 0, 8);
+    lhi_image_escape(header, end != NULL ? (size_t)(end - header) : 8, out, 16);
+    return true;
+}
+
+lhi_answer lhi_image_is_code(const lhi_image *image, uint64_t va)
+{
+    uint8_t header[SECTION_SIZE] = {0};
+    lhi_answer found = find_section(image, va, header);
+    if (found != LHI_YES)
+        return found;
+    return lhi_u32(header + SECTION_FLAGS) & SECTION_EXECUTE ? LHI_YES : LHI_NO;
 }
