@@ -40,6 +40,9 @@ typedef struct lhi_packet {
     uint64_t process;      /* whose lock it was found by */
     size_t mdl;            /* the record that MdlAddress names, LHI_NONE */
     size_t master;         /* for an associated packet: its master, LHI_NONE */
+    size_t request;        /* a packet that its parameters or a context name, LHI_NONE */
+    bool remote;           /* they name memory that names that packet */
+    unsigned contexts;     /* places that point to it and are no packet's */
     lhi_device device;     /* at the current location of a pending packet */
     size_t at;             /* party at the current location, LHI_NONE */
     lh_absence at_absence; /* why `at` is LHI_NONE */
@@ -51,7 +54,8 @@ typedef struct lhi_packet {
     bool kept; /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
     lhi_file file;
-    const char *doubt;         /* a witness that could contradict it is not in the dump; NULL */
+    lhi_answer queued; /* a pending one of the I/O manager stands on its thread's or its file's list */
+    const char *doubt; /* a witness that could contradict it is not in the dump; NULL */
     const char *contradiction; /* why it convicts nobody though its arithmetic holds; NULL */
 } lhi_packet;
 
@@ -65,12 +69,14 @@ typedef enum lhi_outcome {
 
 typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     lhi_mdl mdl;
-    uint64_t physical;       /* of its Process field: its identity */
-    lhi_vec addresses;       /* all virtual addresses, ascending */
-    uint64_t process;        /* the one of the case's processes that it is about */
-    bool names_process;      /* false: found as the predecessor of one that does */
-    lhi_vec packets;         /* indices of packets whose MdlAddress names it */
-    lhi_vec predecessors;    /* indices of live MDLs whose Next names it */
+    uint64_t physical;    /* of its Process field: its identity */
+    lhi_vec addresses;    /* all virtual addresses, ascending */
+    uint64_t process;     /* the one of the case's processes that it is about */
+    bool names_process;   /* false: found as the predecessor of one that does */
+    lhi_vec packets;      /* indices of packets whose MdlAddress names it */
+    lhi_vec predecessors; /* indices of live MDLs whose Next names it */
+    lhi_vec overlays;     /* indices of MDLs that are not charged and repeat its frames */
+    bool frames_searched;
     uint64_t other_pointers; /* places that point to it and are neither packet nor MDL */
     uint64_t others[8];      /* addresses of the first of them */
     bool freed;
@@ -222,8 +228,12 @@ bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
+/* The machine had something there, and this dump does not have it: a better dump could tell. */
+bool lhi_case_is_missing(lh_absence absence);
 bool lhi_case_could_hide(const lhi_case *c);      /* anything at all could lie in pages that are not there */
 bool lhi_case_pool_could_hide(const lhi_case *c); /* a pool block could */
+/* queues.c: fills in `queued`, and what follows from it. After gather. */
+lh_status lhi_case_queues(lhi_case *c, lh_error *err);
 /* liveness.c: which locks stand, and the ledger. */
 lh_status lhi_case_liveness(lhi_case *c, lh_error *err);
 /* split.c: follows an I/O manager's packet down to the piece that is still pending. */
