@@ -8,13 +8,15 @@ static bool takes(const lhi_case *c)
     return c->code == 0x76 && c->parameters[0] == 0;
 }
 
-/* A process that did not exit has not been deleted: then parameter 2 names another than the one that left
- * pages locked. Flags: bit 2 ProcessExiting, bit 3 ProcessDelete (facts B.7). */
+/* A process that did not exit, or still has a thread, has not been deleted: then parameter 2 names another
+ * than the one that left pages locked. Flags: bit 2 ProcessExiting, bit 3 ProcessDelete (facts B.7). */
 static bool has_not_exited(const lhi_case *c)
 {
     const lh_process *p = &c->process;
-    return c->process_known && p->exit_time_known && p->exit_time == 0 && p->flags_known &&
-           (p->flags & 0xc) == 0;
+    if (!c->process_known)
+        return false;
+    return (p->exit_time_known && p->exit_time == 0 && p->flags_known && (p->flags & 0xc) == 0) ||
+           lhi_process_has_threads(c->kernel, c->target);
 }
 
 static bool is_object(uint64_t address)

@@ -14,6 +14,10 @@ uint32_t lhi_processor_count(const lh_kernel *kernel);
 /* As lh_kernel_get_process. out->struct_size is not looked at. */
 lh_status lhi_process_read(const lh_kernel *kernel, uint64_t address, lh_process *out, lh_error *err);
 
+/* A thread stands on the process's list: it refers to its process, which therefore was not deleted. False
+ * where the list is empty, and where it is not wholly there. */
+bool lhi_process_has_threads(const lh_kernel *kernel, uint64_t address);
+
 /* What a process's page directory and its name can be. */
 bool lhi_is_directory(const lh_kernel *kernel, uint64_t dtb);
 bool lhi_is_file_name(const uint8_t name[15]);
