@@ -8,6 +8,15 @@ static bool takes(const lhi_case *c)
     return c->code == 0x76 && c->parameters[0] == 0;
 }
 
+/* A process that did not exit has not been deleted: then parameter 2 names another than the one that left
+ * pages locked. Where its own record does not tell, a thread on its list does. */
+static bool has_not_exited(const lhi_case *c)
+{
+    const lhi_answer exited = c->process_known ? lhi_process_exited(&c->process) : LHI_YES;
+    return exited == LHI_NO ? c->process.exit_time_known
+                            : exited == LHI_UNKNOWN && lhi_process_has_threads(c->kernel, c->target);
+}
+
 static bool is_object(uint64_t address)
 {
     return lhi_is_kernel(address) && address % 8 == 0 && address <= UINT64_MAX - 0x1000;
@@ -19,8 +28,7 @@ static void subject(lhi_case *c)
     c->charged = c->parameters[2];
     c->charged_known = true;
     c->unexplained = c->charged;
-    /* What did not exit has not been deleted: parameter 2 names another than the one that left the pages. */
-    c->lives = c->process_known && c->process.exit_time_known && lhi_process_exited(&c->process) == LHI_NO;
+    c->lives = has_not_exited(c);
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)
