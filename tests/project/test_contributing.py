@@ -26,9 +26,7 @@ HEADER = 0x2000
 
 def mentioned(text: str) -> set[str]:
     """Paths of the tree in backquotes."""
-    return set(
-        re.findall(r"`((?:csrc|docs|python|tests)/[\w/.-]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
-    )
+    return set(re.findall(r"`((?:csrc|docs|python|tests)/[\w/.-]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)))
 
 
 def test_every_file_is_there() -> None:
@@ -145,7 +143,7 @@ class Library:
 @pytest.fixture(scope="module")
 def library(tree: Path) -> Library:
     build = tree / "build"
-    command = ["make", "-s", "-j2", "-C", tree / "csrc", "all", "WERROR=1", "CFLAGS=-O1", f"BUILD={build}"]
+    command: list[str | Path] = ["make", "-s", "-j2", "-C", tree / "csrc", "all", "WERROR=1", "CFLAGS=-O1", f"BUILD={build}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return Library(build / "liblockhound.so")
