@@ -174,7 +174,7 @@ typedef enum lh_format {
     LH_FORMAT_FULL = 1,
     LH_FORMAT_KERNEL_BITMAP = 2,
     LH_FORMAT_FULL_BITMAP = 3,
-    LH_FORMAT_TRIAGE = 4 /* no physical page: pieces of virtual memory */
+    LH_FORMAT_TRIAGE = 4, /* no physical page: pieces of virtual memory */
 } lh_format;
 /* The name used in JSON: "full", "kernel-bitmap", "full-bitmap", "triage". A static string; "unknown" for
  * another number. */
