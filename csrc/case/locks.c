@@ -13,8 +13,8 @@ static bool takes(const lhi_case *c)
 static bool has_not_exited(const lhi_case *c)
 {
     const lhi_answer exited = c->process_known ? lhi_process_exited(&c->process) : LHI_YES;
-    return exited == LHI_NO ? c->process.exit_time_known
-                            : exited == LHI_UNKNOWN && lhi_process_has_threads(c->kernel, c->target);
+    return (exited == LHI_NO && c->process.exit_time_known) ||
+           (exited != LHI_YES && lhi_process_has_threads(c->kernel, c->target));
 }
 
 static bool is_object(uint64_t address)
