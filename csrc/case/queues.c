@@ -82,7 +82,8 @@ static uint64_t head_in_thread(lhi_queues *q, uint64_t entry, uint64_t thread, s
     return 0;
 }
 
-/* Is the entry on the list of a head? LHI_UNKNOWN also where there is no such list. */
+/* Is the entry on the list of a head? LHI_UNKNOWN also where there is no such list, and where it is damaged: a
+ * dead thread's memory proves nothing. */
 static lhi_answer ask(lhi_queues *q, uint64_t entry, uint64_t head, bool *cut)
 {
     if (head == 0)
@@ -91,7 +92,7 @@ static lhi_answer ask(lhi_queues *q, uint64_t entry, uint64_t head, bool *cut)
     *cut = *cut || state == CUT;
     if (lhi_map_get(&q->entries, entry) != SIZE_MAX)
         return LHI_YES;
-    return state == CUT ? LHI_UNKNOWN : LHI_NO;
+    return state == WHOLE ? LHI_NO : LHI_UNKNOWN;
 }
 
 static void look_up(lhi_queues *q, lhi_packet *packet)
@@ -111,7 +112,8 @@ static void look_up(lhi_queues *q, lhi_packet *packet)
     lhi_answer thread = ask(q, entry, by_thread, &cut), file = ask(q, entry, by_file, &cut);
     if (thread == LHI_YES || file == LHI_YES)
         packet->queued = LHI_YES;
-    else if (irp->links == LHI_LINKS_SELF || irp->links == LHI_LINKS_BROKEN || !cut)
+    else if ((thread == LHI_NO || file == LHI_NO) &&
+             (irp->links == LHI_LINKS_SELF || irp->links == LHI_LINKS_BROKEN || !cut))
         packet->queued = LHI_NO;
     if (packet->queued == LHI_NO && !packet->contradiction)
         packet->contradiction =

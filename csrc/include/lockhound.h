@@ -411,6 +411,7 @@ typedef struct lh_identity {
     bool code;          /* of a module: the section can be executed */
     bool writable;      /* of a module: the section can be written */
     bool live;          /* of a stack: the word is in use, it lies above the saved stack pointer */
+    bool live_known;    /* whether that pointer could be read */
     char tag[24];       /* of a pool block, escaped; "" where none */
     char section[16];   /* of a module, escaped; "" where not known */
     char name[128];     /* module "leaky.sys", device "\Device\Leaky0", process "capture.exe"; escaped; "" */

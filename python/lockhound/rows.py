@@ -296,7 +296,7 @@ class Identity(Row):
     writable: bool | None
     tag: str | None
     state: str | None  # of a pool block: "allocated" or "free"
-    live: bool | None  # of a stack: in use
+    live: bool | None  # of a stack: in use; None also where its stack pointer is not known
     absence: str | None  # why the byte can't be read; None: it can
     level: int | None  # of the page tables at which the walk ended
 
