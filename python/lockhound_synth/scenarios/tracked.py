@@ -78,7 +78,7 @@ def _track_in_list(machine: Machine, process: Process, mdls: list[tuple[Mdl, lis
 
 def tracked_leak(stage: Stage) -> None:
     """0xCB: tracking was on, the tracker's stack names the driver that locked."""
-    stage.description = "a leak with lock tracking on; naming it takes the tracker's rule"
+    stage.description = "a leak with lock tracking on: no packet tells of it, the tracker's stack names the driver that locked"
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
     guilty, device = guilty_device(stage)
@@ -103,8 +103,7 @@ def tracked_leak(stage: Stage) -> None:
         stage.parameters = (trace[2], trace[3], mdl.address, mdl.pages)
         stage.blamed = guilty
     stage.charge(mdl, guilty)
-    stage.kind = "insufficient"
-    stage.later = {"kind": "driver", "driver": guilty.module.name, "pages": mdl.pages}
+    stage.name(guilty, mdl.pages)
 
 
 def unlock_unknown(stage: Stage) -> None:
