@@ -131,7 +131,8 @@ static lh_status judge_driver(lhi_case *c, lhi_lock *lock, size_t record, lh_err
             ? "by the kernel's lock tracker it locked the pages, and the packet with them is its own"
             : "by the kernel's lock tracker it locked the pages, and never unlocked them";
     lhi_outcome outcome = may_lock(c, lock->locker, &why);
-    r->holder = lock->locker;
+    if (outcome == LHI_OUTCOME_NAMED)
+        r->holder = lock->locker;
     settle(r, outcome, outcome == LHI_OUTCOME_NAMED ? lock->locker : LHI_NONE, why);
     return LH_OK;
 }

@@ -12,7 +12,8 @@
 /* First builds (facts C.1): Vista, whose types are not in the public type streams, and 8.1, whose are. */
 #define VISTA         6000u
 #define EIGHT_ONE     9600u
-#define HEADER_SIZE   0x28u   /* LOCK_HEADER of 16299 to 22000, the largest */
+#define HEADER_LEAST  0x20u   /* LOCK_HEADER of 8.1 and of 24H2 */
+#define HEADER_MOST   0x28u   /* of 5.2, and of 16299 to 22000 */
 #define EPROCESS_MOST 0x1000u /* no known EPROCESS is larger */
 #define CLIMB_MOST    64u     /* a balanced tree of 2^40 nodes is not as high */
 #define VALID_TREE    0x18u   /* LOCK_HEADER.Valid by form (public PDB types) */
@@ -155,6 +156,7 @@ static void read_header_numbers(const lh_kernel *kernel, const uint8_t *header, 
     } else if (out->form == LHI_TRACKER_TREE) {
         out->header_count = lhi_u64(header + COUNT_TREE);
         out->valid = lhi_u32(header + VALID_TREE);
+        out->valid_known = true;
     } else {
         out->header_count = lhi_u64(header + COUNT_SECOND);
         /* In the older of the two, 1c is the upper half of a lock that nobody holds. */
@@ -162,22 +164,26 @@ static void read_header_numbers(const lh_kernel *kernel, const uint8_t *header, 
             lhi_u32(header + VALID_24H2) != 0 ||
             (lhi_layout_offset(kernel->layout, LHI_F_LOCK_HEADER_Valid, &valid) && valid == VALID_24H2);
         out->valid = lhi_u32(header + (newest ? VALID_24H2 : VALID_16299));
+        out->valid_known = out->valid_known || newest;
     }
-    out->header_known = out->valid_known = true;
+    out->header_known = true;
 }
 
 static bool walk_header(lhi_walker *w)
 {
     lhi_trackers *out = w->out;
-    uint8_t header[HEADER_SIZE] = {0};
+    uint8_t header[HEADER_MOST] = {0};
     uint64_t at = out->header;
-    lh_absence absence = lhi_is_object(out->header, 8) && out->header <= UINT64_MAX - HEADER_SIZE
-                             ? lhi_read(&w->kernel->space, out->header, header, sizeof header, &at)
+    lh_absence absence = lhi_is_object(out->header, 8) && out->header <= UINT64_MAX - HEADER_MOST
+                             ? lhi_read(&w->kernel->space, out->header, header, HEADER_LEAST, &at)
                              : LH_ABSENT_LAYOUT;
     if (absence != LH_PRESENT) {
         missing(out, absence, at);
         return true;
     }
+    /* The last words, which only some have, may lie behind the end of a smaller one's page. */
+    out->valid_known = lhi_read(&w->kernel->space, out->header + HEADER_LEAST, header + HEADER_LEAST,
+                                HEADER_MOST - HEADER_LEAST, &at) == LH_PRESENT;
     if (w->kernel->build < VISTA) {
         if (!walk_list(w, header))
             return false;
