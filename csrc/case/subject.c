@@ -30,8 +30,7 @@ void lhi_case_charge_by_process(lhi_case *c)
 
 void lhi_case_expect_deleted(lhi_case *c)
 {
-    c->lives =
-        c->process_known && c->process.exit_time_known && lhi_process_exited(&c->process) == LHI_NO;
+    c->lives = c->process_known && c->process.exit_time_known && lhi_process_exited(&c->process) == LHI_NO;
 }
 
 void lhi_case_subject_of_deletion(lhi_case *c)
