@@ -11,6 +11,7 @@
 #include "nt/mdl.h"
 #include "nt/memory.h"
 #include "nt/process.h"
+#include "nt/tracker.h"
 
 #define LHI_NONE SIZE_MAX /* no index */
 
@@ -88,11 +89,14 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool refuted;            /* a frame of it has no reference: the lock does not stand */
     bool in_ledger;
     bool ambiguous; /* more packets than locks name descriptions of the same pages */
+    bool untracked; /* the process's lock trackers are all there, and it has none */
     bool copy;      /* same pages as an earlier one in the ledger, and no proof of a second lock */
     lh_mdl_state state;
     size_t holder;        /* party, LHI_NONE */
     size_t packet;        /* the packet the judgement rests on, LHI_NONE */
     size_t judged_packet; /* where a split was followed to; equals packet otherwise */
+    size_t lock;          /* what its lock tracker tells, in `locks`; LHI_NONE */
+    size_t blamed;        /* the party that the outcome names where no packet decides, LHI_NONE */
     lhi_outcome outcome;
     const char *why;
 } lhi_record;
@@ -146,6 +150,7 @@ typedef struct lhi_owned {
 } lhi_owned;
 
 typedef struct lhi_method lhi_method; /* case/method.h */
+typedef struct lhi_lock lhi_lock;     /* case/lock.h */
 
 typedef struct lhi_case {
     lh_kernel *kernel; /* retained by the owner */
@@ -191,6 +196,11 @@ typedef struct lhi_case {
     uint64_t pass_bytes; /* of the latest pass */
     bool searched;       /* no pass follows */
     bool lives;          /* the process has not exited: it can't be the one that was deleted */
+
+    bool tracked; /* its locks were tracked, and trackers were looked for */
+    lhi_trackers trackers;
+    lhi_lock *locks; /* one a tracker */
+    size_t lock_count;
 
     lhi_coverage coverage;
     uint64_t explained, explained_least, explained_most, unexplained;
@@ -246,6 +256,10 @@ typedef struct lhi_piece_end {
 lh_status lhi_case_follow_split(lhi_case *c, size_t record, size_t packet, lhi_piece_end *out, lh_error *err);
 /* judge.c: the outcome of every record in the ledger. */
 lh_status lhi_case_judge(lhi_case *c, lh_error *err);
+/* Packets that lead to a record and are not over, directly or through the live MDLs in front of it. */
+lh_status lhi_case_packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error *err);
+/* The party that a record's outcome names, LHI_NONE. */
+size_t lhi_case_blamed(const lhi_case *c, const lhi_record *record);
 /* verdict.c: kind, drivers, confidence, sentence, advice. */
 /* "high", "medium", "low", "none". */
 const char *lhi_case_level(double score);

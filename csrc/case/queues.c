@@ -82,8 +82,8 @@ static uint64_t head_in_thread(lhi_queues *q, uint64_t entry, uint64_t thread, s
     return 0;
 }
 
-/* Is the entry on the list of a head? LHI_UNKNOWN also where there is no such list, and where it is damaged: a
- * dead thread's memory proves nothing. */
+/* Is the entry on the list of a head? LHI_UNKNOWN also where there is no such list, and where it is damaged:
+ * a dead thread's memory proves nothing. */
 static lhi_answer ask(lhi_queues *q, uint64_t entry, uint64_t head, bool *cut)
 {
     if (head == 0)

@@ -93,6 +93,8 @@ lhi_record *lhi_case_new_record(lhi_case *c)
         row->holder = LHI_NONE;
         row->packet = LHI_NONE;
         row->judged_packet = LHI_NONE;
+        row->lock = LHI_NONE;
+        row->blamed = LHI_NONE;
     }
     return row;
 }

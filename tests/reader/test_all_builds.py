@@ -19,8 +19,6 @@ from .test_shapes import drivers, escaped
 STORIES = [*scenarios.NAMES, *scenarios.MORE]
 OTHERS = tuple(b for b in scenarios.ALL_BUILDS if b not in scenarios.BUILDS)
 PAIRS = 200
-# What this version can't say yet: the holder of an MDL that no packet names, and the count where P3 of 0x76/1 alone has it.
-WITHOUT_HOLDER = {"tracked_leak"}
 UNKNOWN_BUILD = 23456
 # What a build without a table leaves open: a count that stands in the process alone, and everything of a process where the list loops
 # by which layouts are inferred.
@@ -38,9 +36,8 @@ def test_verdict_and_ledger(name: str, build: int) -> None:
         assert other["verdict"]["drivers"] == case["verdict"]["drivers"]
         assert other["ledger"]["explained"] == truth.ledger["explained"]
     assert sorted((d["name"], d["pages"]) for d in case["verdict"]["drivers"]) == drivers(truth.verdict)
-    if name not in WITHOUT_HOLDER:
-        rows = sorted((m["address"], m["pages"], m["state"], m["holder"]) for m in case["ledger"]["mdls"])
-        assert rows == sorted((m["address"], m["pages"], m["state"], escaped(m["holder"])) for m in truth.ledger["mdls"])
+    rows = sorted((m["address"], m["pages"], m["state"], m["holder"]) for m in case["ledger"]["mdls"])
+    assert rows == sorted((m["address"], m["pages"], m["state"], escaped(m["holder"])) for m in truth.ledger["mdls"])
     assert case["ledger"]["explained"] == truth.ledger["explained"]
     if (name, build) not in UNCOUNTED:
         assert case["ledger"]["charged"] == truth.ledger["charged"]

@@ -178,6 +178,20 @@ class Stage:
         self.named.append({"name": driver.module.name, "pages": pages})
         self.guilty.append(driver)
 
+    def unload(self, size: int) -> tuple[str, int]:
+        """A driver of some vendor that was unloaded: the kernel remembers its name and range, and nothing is mapped there."""
+        name = f"{self.names.pop()}.sys"
+        base = self.machine.next_image
+        self.machine.next_image = base + 0x10_0000
+        self.machine.unloaded.append((name, base, base + size))
+        return name, base
+
+    def charge_gone(self, mdl: Mdl, name: str) -> None:
+        """A standing lock of a driver that was unloaded, which the right verdict names."""
+        self.charge(mdl, None)
+        self.ledger[-1]["holder"] = name
+        self.named.append({"name": name, "pages": mdl.pages})
+
     # The end
 
     def finish(self) -> Forged:
@@ -321,6 +335,7 @@ class Stage:
             decoys=[{"kind": d.kind, "physical": hexadecimal(d.physical), "value": hexadecimal(d.value)} for d in machine.decoys],
             absent_labels=list(self.missing),
             aliases=self.aliases,
+            unloaded=[name for name, _, _ in machine.unloaded],
             exit_status=EXIT[self.kind],
             later=self.later,
         )
