@@ -412,6 +412,8 @@ static PyMethodDef kernel_methods[] = {
     {"processes", LHI_PY_METHOD(kernel_processes), METH_NOARGS, "Addresses of the process objects."},
     {"modules", LHI_PY_METHOD(kernel_modules), METH_NOARGS, "The fields of lh_module, one dict each."},
     {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, "Columns of virtual addresses and states."},
+    {"stack", LHI_PY_METHOD(lhi_py_kernel_stack), METH_O,
+     "Frames as the fields of lh_frame, and how it ends."},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, "The case, rendered in every way."},
     {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, "info_json(path, redact) -> str"},
     {"info_text", LHI_PY_METHOD(lhi_py_info_text), METH_VARARGS, "info_text(path, redact, color) -> str"},

@@ -22,7 +22,7 @@ from .errors import (
 )
 from .kernel import Kernel
 from .records import Record
-from .rows import Absence, Absent, BugCheck, DumpInfo, Hit, Module, Process, Run, Walk
+from .rows import Absence, Absent, BugCheck, DumpInfo, Frame, Hit, Module, Process, Run, Stack, Walk
 from .tables import Addresses, Hits, Reads, Runs
 
 __version__ = version()
@@ -45,6 +45,7 @@ __all__ = [
     "Dump",
     "DumpInfo",
     "FormatError",
+    "Frame",
     "Hit",
     "Hits",
     "IOFailure",
@@ -61,6 +62,7 @@ __all__ = [
     "Record",
     "Run",
     "Runs",
+    "Stack",
     "UnsupportedError",
     "Verdict",
     "Walk",

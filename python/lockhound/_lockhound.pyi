@@ -85,6 +85,8 @@ class Kernel:
         """The fields of lh_module, one dict each."""
     def map_physical(self, addresses: Iterable[SupportsIndex], /) -> tuple[Column, Column]:
         """Columns of virtual addresses and states."""
+    def stack(self, thread: SupportsIndex | None, /) -> tuple[list[dict[str, Any]], bool, str, str | None, int]:
+        """Frames as the fields of lh_frame, and how it ends."""
     def investigate(
         self,
         path: str | None,
