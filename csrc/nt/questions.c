@@ -201,7 +201,7 @@ lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_ident
     lh_identity identity = {0};
     if (!kernel)
         return lhi_fail_argument(err, "kernel", "is NULL");
-    lh_status status = check_struct(out, err);
+    lh_status status = lhi_answer_check(out, err);
     if (status != LH_OK)
         return status;
     uint64_t before = lhi_dump_read_failures(kernel->dump);
@@ -212,6 +212,6 @@ lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_ident
     lhi_stacks_free(&stacks);
     status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK)
-        give(out, out->struct_size, &identity, sizeof identity);
+        lhi_answer_give(out, &identity, sizeof identity);
     return status;
 }
