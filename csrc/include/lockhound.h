@@ -378,14 +378,18 @@ typedef struct lh_ledger {
 LH_API lh_status lh_case_get_ledger(const lh_case *lhcase, lh_ledger *out, lh_error *err);
 
 enum {
-    LH_RENDER_REDACT = 1, /* drop the path and the names of people's things (process names) */
-    LH_RENDER_COLOR = 2   /* ANSI colours in text */
+    LH_RENDER_REDACT = 1,  /* drop the path and the names of people's things (process names) */
+    LH_RENDER_COLOR = 2,   /* ANSI colours in text */
+    LH_RENDER_FRAGMENT = 4 /* HTML: one <div> with its style, for a place inside another page */
 };
-/* The case as JSON (schema lockhound.case/1) or as text for people. UTF-8, NUL-terminated; length without
- * the NUL. Free with lh_string_free. */
+/* The case as JSON (schema lockhound.case/1), as text for people, or as a page of HTML that has everything in
+ * itself: no script, nothing that is loaded, readable in light and dark. UTF-8, NUL-terminated; length
+ * without the NUL. Free with lh_string_free. */
 LH_API lh_status lh_case_json(const lh_case *lhcase, uint32_t flags, char **out, size_t *length,
                               lh_error *err);
 LH_API lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t *length,
+                              lh_error *err);
+LH_API lh_status lh_case_html(const lh_case *lhcase, uint32_t flags, char **out, size_t *length,
                               lh_error *err);
 /* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan. */
 LH_API lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out,

@@ -2,17 +2,24 @@
  */
 #include "python/binding.h"
 
+typedef lh_status (*renderer)(const lh_case *lhcase, uint32_t flags, char **out, size_t *length,
+                              lh_error *err);
+
 /* What a Case carries, in the order of the tuple that investigate returns. */
 static const struct {
-    bool json;
+    renderer render;
     uint32_t flags;
 } renderings[] = {
-    {true, 0},
-    {true, LH_RENDER_REDACT},
-    {false, 0},
-    {false, LH_RENDER_COLOR},
-    {false, LH_RENDER_REDACT},
-    {false, LH_RENDER_REDACT | LH_RENDER_COLOR},
+    {lh_case_json, 0},
+    {lh_case_json, LH_RENDER_REDACT},
+    {lh_case_text, 0},
+    {lh_case_text, LH_RENDER_COLOR},
+    {lh_case_text, LH_RENDER_REDACT},
+    {lh_case_text, LH_RENDER_REDACT | LH_RENDER_COLOR},
+    {lh_case_html, 0},
+    {lh_case_html, LH_RENDER_FRAGMENT},
+    {lh_case_html, LH_RENDER_REDACT},
+    {lh_case_html, LH_RENDER_REDACT | LH_RENDER_FRAGMENT},
 };
 #define RENDERING_COUNT (sizeof renderings / sizeof *renderings)
 
@@ -24,9 +31,7 @@ typedef struct rendering {
 static lh_status render_all(const lh_case *lhcase, rendering *to, lh_error *err)
 {
     for (size_t i = 0; i < RENDERING_COUNT; i++) {
-        lh_status status = renderings[i].json
-                               ? lh_case_json(lhcase, renderings[i].flags, &to[i].text, &to[i].length, err)
-                               : lh_case_text(lhcase, renderings[i].flags, &to[i].text, &to[i].length, err);
+        lh_status status = renderings[i].render(lhcase, renderings[i].flags, &to[i].text, &to[i].length, err);
 
         if (status != LH_OK)
             return status;

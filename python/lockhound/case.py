@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
+from . import arrow
 from .records import Record, frozen
 from .rows import BugCheck, Row, when
-from .tables import frame, unsigned
+from .tables import frame_of_rows
 
 SCHEMA = "lockhound.case/1"
 
@@ -108,7 +108,7 @@ class Mdl(Row):
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(arrow.Exported):
     """The account of locked pages: what the kernel charged against what the MDLs explain."""
 
     charged: int | None
@@ -117,10 +117,12 @@ class Ledger:
     explained_range: tuple[int, int] | None  # least and most, where copies can't be told apart
     mdls: tuple[Mdl, ...]
 
+    def _arrow(self) -> arrow.Node:
+        return arrow.of_rows(Mdl, self.mdls)
+
     def to_frame(self) -> Any:
-        """The MDLs as a pandas DataFrame."""
-        numbers = {name: unsigned(getattr(mdl, name) for mdl in self.mdls) for name in ("address", "pages")}
-        return frame({**numbers, "state": [mdl.state for mdl in self.mdls], "holder": [mdl.holder for mdl in self.mdls]})
+        """The MDLs as a pandas DataFrame, a column for each field of Mdl."""
+        return frame_of_rows(Mdl, self.mdls)
 
 
 def _verdict(fields: Mapping[str, Any]) -> Verdict:
@@ -148,7 +150,7 @@ def _ledger(fields: Mapping[str, Any]) -> Ledger:
 class Case:
     """A finished case. It holds no handle: it survives its dump, pickles, and compares by content."""
 
-    __slots__ = ("_document", "_json", "_redacted", "_texts", "bugcheck", "current_process", "ledger", "process", "verdict")
+    __slots__ = ("_document", "_json", "_pages", "_redacted", "_texts", "bugcheck", "current_process", "ledger", "process", "verdict")
 
     verdict: Verdict
     process: CaseProcess | None  # the process charged
@@ -156,18 +158,20 @@ class Case:
     bugcheck: BugCheck
     ledger: Ledger
 
-    def __init__(self, json_text: str, redacted: str, *texts: str) -> None:
-        """What the library rendered: JSON, the same redacted, and text plain, in colour, redacted, redacted in colour."""
+    def __init__(self, json_text: str, redacted: str, *views: str) -> None:
+        """What the library rendered: JSON, the same redacted; text plain, in colour, redacted, redacted in colour; a page of HTML,
+        a fragment of it, and both redacted."""
         document = json.loads(json_text)
         if document.get("schema") != SCHEMA:
             raise ValueError(f"this is not a case: schema {document.get('schema')!r}, wanted {SCHEMA!r}")
-        if len(texts) != 4:
-            raise ValueError("a case has four texts")
+        if len(views) != 8:
+            raise ValueError("a case has four texts and four pages")
         record = cast(Record, frozen(document))
         fill = object.__setattr__
         fill(self, "_json", json_text)
         fill(self, "_redacted", redacted)
-        fill(self, "_texts", texts)
+        fill(self, "_texts", views[:4])
+        fill(self, "_pages", views[4:])
         fill(self, "_document", record)
         fill(self, "verdict", _verdict(record["verdict"]))
         fill(self, "process", _process(record["process"]))
@@ -255,6 +259,10 @@ class Case:
         """The case for people."""
         return self._texts[int(color) + 2 * int(redact)]
 
+    def html(self, *, redact: bool = False) -> str:
+        """The case as a page that has everything in itself: no script, nothing that is loaded."""
+        return self._pages[2 * int(redact)]
+
     def __str__(self) -> str:
         return self.text()
 
@@ -265,7 +273,7 @@ class Case:
         return f"<lockhound.Case: {verdict.kind}{named}, confidence {verdict.confidence}, {pages}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.text())}</pre>"
+        return self._pages[1]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Case):
@@ -276,9 +284,10 @@ class Case:
         return hash(self._document)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Case, (self._json, self._redacted, *self._texts)
+        return Case, (self._json, self._redacted, *self._texts, *self._pages)
 
     _document: Record
     _json: str
     _redacted: str
     _texts: tuple[str, ...]
+    _pages: tuple[str, ...]
