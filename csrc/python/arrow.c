@@ -125,7 +125,7 @@ static int fill_schema(PyObject *tuple, struct ArrowSchema *out)
         .flags = from.nullable ? ARROW_FLAG_NULLABLE : 0,
         .release = release_schema,
         .private_data = strings,
-        .children = calloc((size_t)PyTuple_Size(from.children) + 1, sizeof *out->children),
+        .children = calloc((size_t)PyTuple_Size(from.children) + 1, sizeof(void *)),
     };
     if (!strings || !out->children) {
         PyErr_NoMemory();
@@ -261,7 +261,7 @@ static int fill_array(PyObject *tuple, struct ArrowArray *out)
         .release = release_array,
         .private_data = memory,
         .buffers = memory ? memory->buffers : NULL,
-        .children = calloc((size_t)PyTuple_Size(from.children) + 1, sizeof *out->children),
+        .children = calloc((size_t)PyTuple_Size(from.children) + 1, sizeof(void *)),
     };
     if (!memory || !out->children) {
         PyErr_NoMemory();

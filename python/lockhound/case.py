@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
-from . import arrow
+from . import arrow, display
 from .records import Record, frozen
 from .rows import BugCheck, Row, when
 from .tables import frame_of_rows
@@ -27,7 +27,7 @@ def _row(kind: type[RowType], fields: Mapping[str, Any]) -> RowType:
     return kind(**{name: int(value, 16) if name in kind._hex and isinstance(value, str) else value for name, value in values.items()})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Confidence:
     """How sure the verdict is: a score from 0 to 1, computed from the factors, and its level in a word."""
 
@@ -40,6 +40,13 @@ class Confidence:
 
     def __str__(self) -> str:
         return f"{self.score:.2f} ({self.level})"
+
+    def __repr__(self) -> str:
+        return f"<lockhound.Confidence: {self}, {len(self.factors)} factors>"
+
+    def _repr_html_(self) -> str:
+        rows = [(factor.name, f"{factor.value:.2f}", display.Text(factor.statement)) for factor in self.factors]
+        return display.html_table(("factor", "value", "why"), rows)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,7 +64,7 @@ class NamedDriver(Row):
     library: bool | None = None  # a library driver, whose client may be the one to look at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verdict:
     """What was decided: kind is driver, kernel, unattributed, insufficient or not_applicable."""
 
@@ -68,6 +75,16 @@ class Verdict:
     sentence: str
     advice: str | None
     reason: str | None = None
+
+    def __repr__(self) -> str:
+        named = f" {self.driver}" if self.driver else ""
+        return f"<lockhound.Verdict: {self.kind}{named}, confidence {self.confidence}>"
+
+    def _repr_html_(self) -> str:
+        facts = {name: getattr(self, name) for name in ("kind", "driver", "sentence", "advice", "reason")} | {
+            "confidence": str(self.confidence)
+        }
+        return display.html_table((), [(name, display.value(fact)) for name, fact in facts.items()])
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -107,7 +124,7 @@ class Mdl(Row):
     judgement: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Ledger(arrow.Exported):
     """The account of locked pages: what the kernel charged against what the MDLs explain."""
 
@@ -116,6 +133,16 @@ class Ledger(arrow.Exported):
     unexplained: int | None
     explained_range: tuple[int, int] | None  # least and most, where copies can't be told apart
     mdls: tuple[Mdl, ...]
+
+    def __repr__(self) -> str:
+        charged = "?" if self.charged is None else self.charged
+        return f"<lockhound.Ledger: {self.explained} of {charged} pages explained by {len(self.mdls)} MDLs>"
+
+    def _repr_html_(self) -> str:
+        shown = [mdl._displayed() for mdl in self.mdls[: display.MOST_ROWS]]
+        heads = [field.name for field in dataclasses.fields(Mdl)]
+        rows = [[value for _, value in row] for row in shown]
+        return display.html_table(heads, rows, more=len(self.mdls) - len(shown))
 
     def _arrow(self) -> arrow.Node:
         return arrow.of_rows(Mdl, self.mdls)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, ClassVar, cast
 
-from . import _lockhound
+from . import _lockhound, display
 
 PAGE_SIZE = 4096
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)  # of FILETIME, in units of 100 ns
@@ -51,6 +51,14 @@ class Row:
         names = [field.name for field in dataclasses.fields(cast("Any", self))]
         shown = (f"{name}={_shown(getattr(self, name), name in self._hex)}" for name in names)
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _displayed(self) -> list[tuple[str, Any]]:
+        """The fields as a table shows them."""
+        names = [field.name for field in dataclasses.fields(cast("Any", self))]
+        return [(name, display.value(getattr(self, name), _shown(getattr(self, name), name in self._hex))) for name in names]
+
+    def _repr_html_(self) -> str:
+        return display.html_table((), self._displayed())
 
 
 def _shown(value: Any, in_hex: bool) -> str:
@@ -140,9 +148,11 @@ class DumpInfo(Row):
         return min(1.0, self.pages_present / self.pages_ram) if self.pages_ram else None
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(frozen=True, slots=True, repr=False)
+class Run(Row):
     """Pages that are present one after the other."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"pfn"})
 
     pfn: int
     count: int

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from . import arrow
+from . import arrow, display, rows
 from ._lockhound import Column
 from .rows import Hit, Run
 
@@ -108,6 +108,20 @@ class Table(arrow.Exported, Generic[Row]):
     def to_frame(self) -> Any:
         """The columns as a pandas DataFrame."""
         return frame(self._columns())
+
+    def _repr_html_(self) -> str:
+        shown = [_displayed(row) for row in self[: display.MOST_ROWS]]
+        heads = [name for name, _ in shown[0]] if shown else list(self._names)
+        cells = [[value for _, value in row] for row in shown]
+        return display.html_table(heads, cells, more=len(self) - len(shown))
+
+
+def _displayed(row: Any) -> list[tuple[str, Any]]:
+    """A row's cells by name; an address, or bytes, are a row of one cell."""
+    if isinstance(row, rows.Row):
+        return row._displayed()
+    shown = f"{row:#x}" if isinstance(row, int) else row.hex(" ") if isinstance(row, bytes) else None
+    return [("address" if isinstance(row, int) else "bytes", shown)]
 
 
 Sequence.register(Table)

@@ -12,7 +12,7 @@ import lockhound as lh
 from lockhound_synth import scenarios
 
 TAGS = frozenset("html head meta title style body div p code span b h2 h3 ul li table thead tbody tr th td details summary".split())
-ATTRIBUTES = frozenset({"lang", "charset", "http-equiv", "content", "name", "class"})
+ATTRIBUTES = frozenset({"style", "lang", "charset", "http-equiv", "content", "name", "class"})
 VOID = frozenset({"meta"})
 HOSTILE = "<script>alert('1')</script><img src=x onerror=\"y\">&amp;\u202egnp.dmp"
 
@@ -127,3 +127,56 @@ def test_every_color_is_readable_on_its_ground(case: lh.Case) -> None:
         for name in ("text", "dim", "named", "open", "whole"):
             for ground in ("ground", "soft"):
                 assert contrast(colors[name], colors[ground]) >= 4.5, (name, colors)
+
+
+def test_rows_and_tables_display(tmp_path: Path) -> None:
+    path = tmp_path / "MEMORY.DMP"
+    scenarios.build("pending_irp").write(path)
+    with lh.open(path) as dump:
+        kernel, value = dump.kernel(), dump.bugcheck.parameters[1]
+        case = dump.investigate()
+        hits = dump.search([value], align=1)
+        shown = {
+            dump: "0x76 PROCESS_HAS_LOCKED_PAGES",
+            dump.info: "kernel-bitmap",
+            dump.bugcheck: "PROCESS_HAS_LOCKED_PAGES",
+            kernel.process(value): f"{value:#x}",
+            kernel.modules()[0]: kernel.modules()[0].name,
+            kernel.walk(value): "physical",
+            hits: f"{hits[0].physical:#x}",
+            hits[0]: f"{value:#x}",
+            hits[:0]: "virtual_state",
+            dump.runs(): f"{len(dump.runs()) - 20} more",
+            kernel.map_physical(hits.physical[:2]): f"{hits.virtual[0]:#x}" if hits.virtual else "",
+            kernel.read_many([value, 0], 2): kernel.read(value, 2).hex(" "),
+            case.verdict: case.verdict.sentence,
+            case.verdict.confidence: case.verdict.confidence.factors[0].statement,
+            case.verdict.drivers[0]: case.verdict.driver,
+            case.ledger: f"{case.ledger.mdls[0].address:#x}",
+            case.ledger.mdls[0]: f"{case.ledger.mdls[0].irp:#x}",
+            case.process: "locked_pages",
+            case.dump: "MEMORY.DMP",
+            case.chain[1]: case.chain[1].statement,
+        }
+    for thing, part in shown.items():
+        page = thing._repr_html_()  # type: ignore[union-attr]
+        assert str(part) in Reader(page).text, thing
+        assert "\n" not in repr(thing)
+    assert "None" not in Reader(kernel_less(case)).text
+
+
+def kernel_less(case: lh.Case) -> str:
+    """A row with a field that is not known."""
+    return lh.Mdl(1, 2, "locked", None)._repr_html_() + lh.Record({"a": None})._repr_html_() + case.verdict._repr_html_()
+
+
+def test_rows_escape_what_is_hostile() -> None:
+    row = lh.Mdl(1, 2, "<b>\x1b[31m\u202e</b>", "a&b")
+    for page in (
+        row._repr_html_(),
+        lh.Ledger(1, 2, 0, None, (row,))._repr_html_(),
+        lh.Record({"<i>": "<b>\x1b[31m\u202e</b>"})._repr_html_(),
+    ):
+        assert "<b>\\x1b[31m\\u202e</b>" in Reader(page).text
+        assert not {"\x1b", "\u202e"} & set(page)
+        assert "<i>" not in page
