@@ -312,7 +312,8 @@ static PyObject *kernel_processes(lhi_py_kernel *self, PyObject *ignored)
                 status = LH_ERR_NO_MEMORY;
         }
     }
-    result = status == LH_OK ? tuple_of(addresses, count) : lhi_py_dump_raise(state, self->dump, status, &err);
+    result =
+        status == LH_OK ? tuple_of(addresses, count) : lhi_py_dump_raise(state, self->dump, status, &err);
     PyMem_Free(addresses);
     lhi_py_kernel_leave(self);
     return result;
