@@ -136,7 +136,8 @@ class Ledger(arrow.Exported):
 
     def __repr__(self) -> str:
         charged = "?" if self.charged is None else self.charged
-        return f"<lockhound.Ledger: {self.explained} of {charged} pages explained by {len(self.mdls)} MDLs>"
+        mdls = f"{len(self.mdls)} MDL{'' if len(self.mdls) == 1 else 's'}"
+        return f"<lockhound.Ledger: {self.explained} of {charged} pages explained by {mdls}>"
 
     def _repr_html_(self) -> str:
         shown = [mdl._displayed() for mdl in self.mdls[: display.MOST_ROWS]]

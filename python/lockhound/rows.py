@@ -89,6 +89,12 @@ class BugCheck(Row):
         numbers = ", ".join(f"{value:#x}" for value in self.parameters)
         return f"{self.code:#x} {self.name or 'unknown'} ({numbers})"
 
+    def _repr_html_(self) -> str:
+        shown = [("code", f"{self.code:#x}", display.value(self.name))]
+        for position, (number, meaning) in enumerate(zip(self.parameters, self.meanings, strict=True), 1):
+            shown.append((f"parameter {position}", f"{number:#x}", display.value(meaning)))
+        return display.html_table((), [*shown, ("variant", None, display.value(self.subtype))])
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DumpInfo(Row):

@@ -153,6 +153,7 @@ def test_a_bar_where_somebody_watches(dump: lh.Dump, monkeypatch: pytest.MonkeyP
     hits = dump.search([dump.bugcheck.parameters[1]])
     (bar,) = Bar.made
     assert not bar.open
+    assert bar.options["delay"] == progress.UNWATCHED > 0  # a short wait needs no bar
     assert bar.total is not None
     assert 0 < bar.n <= bar.total
     assert dump.search([dump.bugcheck.parameters[1]], progress=False) == hits

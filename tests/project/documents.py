@@ -32,6 +32,21 @@ def blocks(text: str) -> list[Block]:
     return [Block(match[1], match[2], text.count("\n", 0, match.start()) + 1) for match in FENCE.finditer(text)]
 
 
+def module(text: str) -> str:
+    """The python and pycon blocks as one module, each line where it stands in the document."""
+    lines: list[str] = []
+    for block in blocks(text):
+        if block.language == "python":
+            pieces = [(0, block.text)]
+        elif block.language == "pycon":
+            pieces = [(example.lineno, example.source) for example in doctest.DocTestParser().get_examples(block.text)]
+        else:
+            continue
+        for line, source in pieces:
+            lines += [""] * (block.line + line - len(lines)) + source.splitlines()
+    return "\n".join(lines) + "\n"
+
+
 def run(text: str, folder: Path) -> Iterator[str]:
     """Runs the python, pycon, console and json blocks in their order; the python ones share their names. Yields what went wrong.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -27,6 +30,36 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_examples_run(root: Path, dump: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "MEMORY.DMP").write_bytes(dump.read_bytes())
     assert list(documents.run((root / name).read_text(), tmp_path)) == []
+
+
+def type_errors(root: Path, texts: dict[str, str], folder: Path) -> list[str]:
+    """What mypy --strict has to say about the examples of documents, with document and line."""
+    for name, text in texts.items():
+        (folder / f"{re.sub('[^a-z0-9]', '_', name.lower())}.py").write_text(documents.module(text))
+    # What an example says on a line of its own, to show its value, is for mypy an expression without effect, which it lets pass.
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--no-error-summary",
+        "--config-file",
+        root / ".mypy.ini",
+        folder,
+    ]
+    environment = {**os.environ, "MYPYPATH": str(root / "python")}
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout.splitlines()
+
+
+def test_examples_have_types(root: Path, tmp_path: Path) -> None:
+    texts = {name: (root / name).read_text() for name in DOCUMENTS}
+    wrong = "```python\nimport lockhound as lh\n\n\ncase = lh.analyze(5)\n```\n```pycon\n>>> case.verdict.drivr\n```\n"
+    found = type_errors(root, {**texts, "wrong": wrong}, tmp_path)
+    assert [re.sub("^.*/", "", line).split(" error")[0] for line in found if "error" in line] == ["wrong.py:5:", "wrong.py:8:"], found
 
 
 def test_there_are_examples(root: Path) -> None:
