@@ -59,7 +59,9 @@ typedef enum lhi_py_kind {
     LHI_PY_BOOL,
     LHI_PY_TEXT,    /* char array, UTF-8 */
     LHI_PY_ABSENCE, /* lh_absence -> its name, or None for LH_PRESENT */
-    LHI_PY_FORMAT   /* lh_format -> its name */
+    LHI_PY_FORMAT,  /* lh_format -> its name */
+    LHI_PY_FLOW,    /* lh_flow -> its name */
+    LHI_PY_PLACE    /* lh_place -> its name */
 } lhi_py_kind;
 typedef struct lhi_py_field {
     const char *name;
@@ -132,8 +134,12 @@ bool lhi_py_progress(void *user, uint64_t done, uint64_t total);
 /* ---- search.c and case.c: the long questions. */
 PyObject *lhi_py_search(lhi_py_dump *self, PyObject *arguments);
 PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments);
+PyObject *lhi_py_audit(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_json(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_text(lhi_py_kernel *self, PyObject *arguments);
+
+/* ---- code.c: what drivers' code shows. */
+PyObject *lhi_py_disassemble(lhi_py_kernel *self, PyObject *arguments);
 
 /* ---- arrow.c: a node (lockhound.arrow says what that is) as capsules of the Arrow C data interface. */
 PyObject *lhi_py_arrow_schema(PyObject *module, PyObject *node);

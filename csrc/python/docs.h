@@ -53,12 +53,18 @@
     "process($self, address, /)\n--\n\nThe fields of lh_process; None where unknown."
 #define LHI_PY_DOC_Kernel_processes \
     "processes($self, /)\n--\n\nAddresses of the process objects."
+#define LHI_PY_DOC_Kernel_identify \
+    "identify($self, address, /)\n--\n\nThe fields of lh_identity."
 #define LHI_PY_DOC_Kernel_modules \
     "modules($self, /)\n--\n\nThe fields of lh_module, one dict each."
 #define LHI_PY_DOC_Kernel_map_physical \
     "map_physical($self, addresses, /)\n--\n\nColumns of virtual addresses and states."
+#define LHI_PY_DOC_Kernel_audit \
+    "audit($self, path, process, threads, hits, mdls, chain_length, levels, timeout, cancel, progress, /)\n--\n\nThe audit, rendered in every way."
+#define LHI_PY_DOC_Kernel_disassemble \
+    "disassemble($self, address, size, /)\n--\n\ndisassemble(address, size) -> the fields of lh_instruction, one dict each."
 #define LHI_PY_DOC_Kernel_investigate \
-    "investigate($self, path, threads, hits, mdls, chain_length, levels, timeout, cancel, progress, /)\n--\n\nThe case, rendered in every way: the arguments of lockhound.Case."
+    "investigate($self, path, process, threads, hits, mdls, chain_length, levels, timeout, cancel, progress, /)\n--\n\nThe case, rendered in every way: the arguments of lockhound.Case."
 #define LHI_PY_DOC_Kernel_info_json \
     "info_json($self, path, redact, /)\n--\n\nThe objects of the case that need no scan, as JSON."
 #define LHI_PY_DOC_Kernel_info_text \

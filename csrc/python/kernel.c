@@ -21,6 +21,11 @@
 #name_, kind_, offsetof(lh_module, name_), LHI_PY_ALWAYS                                             \
     }
 
+#define IDENTITY(name_, kind_)                                                                               \
+    {                                                                                                        \
+#name_, kind_, offsetof(lh_identity, name_), LHI_PY_ALWAYS                                           \
+    }
+
 static const lhi_py_field walk_fields[] = {
     WALK(address, LHI_PY_U64), WALK(page_size, LHI_PY_U64),   WALK(absence, LHI_PY_ABSENCE),
     WALK(level, LHI_PY_I32),   WALK(transition, LHI_PY_BOOL),
@@ -40,6 +45,14 @@ static const lhi_py_field module_fields[] = {
     MODULE(name, LHI_PY_TEXT),    MODULE(base, LHI_PY_U64),      MODULE(size, LHI_PY_U64),
     MODULE(entry, LHI_PY_U64),    MODULE(timestamp, LHI_PY_U32), MODULE(unloaded, LHI_PY_BOOL),
     MODULE(version, LHI_PY_TEXT),
+};
+static const lhi_py_field identity_fields[] = {
+    IDENTITY(address, LHI_PY_U64),     IDENTITY(place, LHI_PY_PLACE),   IDENTITY(base, LHI_PY_U64),
+    IDENTITY(size, LHI_PY_U64),        IDENTITY(offset, LHI_PY_U64),    IDENTITY(owner, LHI_PY_U64),
+    IDENTITY(absence, LHI_PY_ABSENCE), IDENTITY(level, LHI_PY_I32),     IDENTITY(state, LHI_PY_U32),
+    IDENTITY(code, LHI_PY_BOOL),       IDENTITY(writable, LHI_PY_BOOL), IDENTITY(live, LHI_PY_BOOL),
+    IDENTITY(tag, LHI_PY_TEXT),        IDENTITY(section, LHI_PY_TEXT),  IDENTITY(name, LHI_PY_TEXT),
+    IDENTITY(owner_name, LHI_PY_TEXT), IDENTITY(text, LHI_PY_TEXT),
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
@@ -319,6 +332,26 @@ static PyObject *kernel_processes(lhi_py_kernel *self, PyObject *ignored)
     return result;
 }
 
+static PyObject *kernel_identify(lhi_py_kernel *self, PyObject *address_object)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    lh_identity identity = {.struct_size = sizeof identity};
+    PyObject *record = NULL;
+    uint64_t address = 0;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_kernel_enter(state, self) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_kernel_identify(self->handle, address, &identity, &err);
+    Py_END_ALLOW_THREADS
+    record = status == LH_OK ? lhi_py_record(identity_fields, COUNT_OF(identity_fields), &identity)
+                             : lhi_py_dump_raise(state, self->dump, status, &err);
+    lhi_py_kernel_leave(self);
+    return record;
+}
+
 static PyObject *module_at(lhi_py_state *state, lhi_py_kernel *self, size_t index)
 {
     lh_module module = {.struct_size = sizeof module};
@@ -411,8 +444,11 @@ static PyMethodDef kernel_methods[] = {
     {"walk", LHI_PY_METHOD(kernel_walk), METH_O, LHI_PY_DOC_Kernel_walk},
     {"process", LHI_PY_METHOD(kernel_process), METH_O, LHI_PY_DOC_Kernel_process},
     {"processes", LHI_PY_METHOD(kernel_processes), METH_NOARGS, LHI_PY_DOC_Kernel_processes},
+    {"identify", LHI_PY_METHOD(kernel_identify), METH_O, LHI_PY_DOC_Kernel_identify},
     {"modules", LHI_PY_METHOD(kernel_modules), METH_NOARGS, LHI_PY_DOC_Kernel_modules},
     {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, LHI_PY_DOC_Kernel_map_physical},
+    {"audit", LHI_PY_METHOD(lhi_py_audit), METH_VARARGS, LHI_PY_DOC_Kernel_audit},
+    {"disassemble", LHI_PY_METHOD(lhi_py_disassemble), METH_VARARGS, LHI_PY_DOC_Kernel_disassemble},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, LHI_PY_DOC_Kernel_investigate},
     {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, LHI_PY_DOC_Kernel_info_json},
     {"info_text", LHI_PY_METHOD(lhi_py_info_text), METH_VARARGS, LHI_PY_DOC_Kernel_info_text},

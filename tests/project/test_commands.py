@@ -39,6 +39,12 @@ def test_a_step_that_fails_fails_the_whole(root: Path, tmp_path: Path, script: s
     assert re.search(said, output, re.MULTILINE), output
 
 
+@pytest.mark.parametrize(("command", "times"), [("printf 'a row\\nthe end\\n'", 1), ("false", 0)])
+def test_a_table_is_shown_of_a_step_that_passed(root: Path, tmp_path: Path, command: str, times: int) -> None:
+    _, output = steps(root, tmp_path, f"table() {{ {command}; }}\nstep one table\nshow one\nshow other")
+    assert output.count("    a row\n") == times
+
+
 @pytest.mark.parametrize("listing", ["true", "printf ''", "false"])
 def test_a_linter_over_no_files_fails(root: Path, tmp_path: Path, listing: str) -> None:
     over = re.search(r"^over\(\) \{.*?^\}", (root / ".ci" / "test").read_text(), re.MULTILINE | re.DOTALL)
