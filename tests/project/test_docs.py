@@ -43,6 +43,8 @@ def type_errors(root: Path, texts: dict[str, str], folder: Path) -> list[str]:
         "mypy",
         "--strict",
         "--no-error-summary",
+        "--cache-dir",  # one of its own: the modules of another run have the same names
+        folder / ".cache",
         "--config-file",
         root / ".mypy.ini",
         folder,
@@ -90,6 +92,7 @@ def test_wrong_example_is_seen(tmp_path: Path, text: str, expected: str) -> None
 
 GOOD = [
     "```python\nx = 1\n```\n```python\nassert x == 1\n```\n",
+    "```pycon\n>>> y = 2\n```\n```python\nassert y == 2\n```\n```pycon\n>>> y\n2\n```\n",
     "```pycon\n>>> list(range(20))\n[0, 1, ..., 19]\n```\n",
     "```console\n$ echo a b c\na ... c\n$ sh -c 'echo x; exit 4'\nx\n$ echo $?\n4\n```\n",
     "```console\n$ echo a > file\n```\n```console\n$ cat file\na\n```\n",
