@@ -79,7 +79,8 @@ extension = Extension(
     py_limited_api=True,
 )
 
-tables = ["numpy", "pandas", "pyarrow"]
+tables = ["numpy", "pandas"]
+notebook = ["nbclient", "ipykernel", "tqdm"]
 options: dict[str, Any] = {
     "name": "lockhound",
     "version": version(),
@@ -108,8 +109,10 @@ options: dict[str, Any] = {
     "entry_points": {"console_scripts": ["lockhound = lockhound.cli:main"]},
     "extras_require": {
         "tables": tables,
+        "arrow": ["pyarrow"],
+        "notebook": [*tables, *notebook],
         "progress": ["tqdm"],
-        "test": [*tables, "tqdm", "pytest", "pytest-xdist", "hypothesis", "jsonschema", "mypy", "ruff"],
+        "test": [*tables, *notebook, "pyarrow", "pytest", "pytest-xdist", "hypothesis", "jsonschema", "mypy", "ruff"],
     },
     "options": {"bdist_wheel": {"py_limited_api": "cp311"}},
     "zip_safe": False,

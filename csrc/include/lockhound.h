@@ -582,8 +582,9 @@ LH_API void lh_audit_release(lh_audit *audit);
 
 /* Flags of the views below. */
 enum {
-    LH_RENDER_REDACT = 1, /* drop the path and the names of people's things (process names) */
-    LH_RENDER_COLOR = 2   /* ANSI colours in text */
+    LH_RENDER_REDACT = 1,  /* drop the path and the names of people's things (process names) */
+    LH_RENDER_COLOR = 2,   /* ANSI colours in text */
+    LH_RENDER_FRAGMENT = 4 /* HTML: one <div> with its style, for a place inside another page */
 };
 /* The case as JSON (schema lockhound.case/1). UTF-8, NUL-terminated; *length (may be NULL) is the size
  * without the NUL. flags: LH_RENDER_*. The string is the caller's: free it with lh_string_free. */
@@ -592,13 +593,16 @@ LH_API lh_status lh_case_json(const lh_case *lhcase, uint32_t flags, char **out,
 /* The same as text for people, of several lines. */
 LH_API lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t *length,
                               lh_error *err);
+/* The same as a page of HTML that has everything in itself: no script, nothing that is loaded, readable in
+ * light and dark. */
+LH_API lh_status lh_case_html(const lh_case *lhcase, uint32_t flags, char **out, size_t *length,
+                              lh_error *err);
 /* An audit as JSON (schema lockhound.audit/1); as lh_case_json. */
 LH_API lh_status lh_audit_json(const lh_audit *audit, uint32_t flags, char **out, size_t *length,
                                lh_error *err);
 /* The same as text for people, of several lines. */
 LH_API lh_status lh_audit_text(const lh_audit *audit, uint32_t flags, char **out, size_t *length,
                                lh_error *err);
-/* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan. */
 /* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan.
  * path is shown as dump.path and may be NULL; flags, out and length as for lh_case_json. */
 LH_API lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out,

@@ -144,6 +144,11 @@ PyObject *lhi_py_info_text(lhi_py_kernel *self, PyObject *arguments);
 /* ---- code.c: what drivers' code shows. */
 PyObject *lhi_py_disassemble(lhi_py_kernel *self, PyObject *arguments);
 
+/* ---- arrow.c: a node (lockhound.arrow says what that is) as capsules of the Arrow C data interface. */
+PyObject *lhi_py_arrow_schema(PyObject *module, PyObject *node);
+PyObject *lhi_py_arrow_array(PyObject *module, PyObject *node); /* (schema, array) */
+PyObject *lhi_py_arrow_stream(PyObject *module, PyObject *node);
+
 /* ---- open.c: sources. */
 /* What a Python reader raised, when `keeper` is one: whether there is something; and raises it. */
 bool lhi_py_reader_has_raised(PyObject *keeper);

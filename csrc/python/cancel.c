@@ -1,5 +1,6 @@
 /* lockhound.Cancel: an lh_cancel that any thread may set. */
 #include "python/binding.h"
+#include "python/docs.h"
 
 typedef struct cancel_object {
     PyObject_HEAD
@@ -78,17 +79,17 @@ int lhi_py_cancel_of(lhi_py_state *state, PyObject *object, lh_cancel **out)
 }
 
 static PyMethodDef cancel_methods[] = {
-    {"set", LHI_PY_METHOD(cancel_set), METH_NOARGS, "Stop every call that was given this object."},
+    {"set", LHI_PY_METHOD(cancel_set), METH_NOARGS, LHI_PY_DOC_Cancel_set},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef cancel_getset[] = {
-    {"is_set", (getter)cancel_is_set, NULL, "Whether set() was called.", NULL},
+    {"is_set", (getter)cancel_is_set, NULL, LHI_PY_DOC_Cancel_is_set, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot cancel_slots[] = {
-    {Py_tp_doc, "Stops calls from any thread: give it as cancel=, then call set()."},
+    {Py_tp_doc, LHI_PY_DOC_Cancel},
     {Py_tp_new, LHI_PY_SLOT(cancel_new)},
     {Py_tp_dealloc, LHI_PY_SLOT(cancel_dealloc)},
     {Py_tp_traverse, LHI_PY_SLOT(cancel_traverse)},

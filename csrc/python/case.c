@@ -3,17 +3,23 @@
  */
 #include "python/binding.h"
 
-/* What a Case or an Audit carries, in the order of the tuple that is returned. */
+typedef enum view_kind { AS_JSON, AS_TEXT, AS_HTML } view_kind;
+
+/* What a Case or an Audit carries, in the order of the tuple that is returned; an audit has no page. */
 static const struct {
-    bool json;
+    view_kind view;
     uint32_t flags;
 } renderings[] = {
-    {true, 0},
-    {true, LH_RENDER_REDACT},
-    {false, 0},
-    {false, LH_RENDER_COLOR},
-    {false, LH_RENDER_REDACT},
-    {false, LH_RENDER_REDACT | LH_RENDER_COLOR},
+    {AS_JSON, 0},
+    {AS_JSON, LH_RENDER_REDACT},
+    {AS_TEXT, 0},
+    {AS_TEXT, LH_RENDER_COLOR},
+    {AS_TEXT, LH_RENDER_REDACT},
+    {AS_TEXT, LH_RENDER_REDACT | LH_RENDER_COLOR},
+    {AS_HTML, 0},
+    {AS_HTML, LH_RENDER_FRAGMENT},
+    {AS_HTML, LH_RENDER_REDACT},
+    {AS_HTML, LH_RENDER_REDACT | LH_RENDER_FRAGMENT},
 };
 #define RENDERING_COUNT (sizeof renderings / sizeof *renderings)
 
@@ -22,19 +28,34 @@ typedef struct rendering {
     size_t length;
 } rendering;
 
-/* A case or an audit in one rendering. */
-typedef lh_status (*render_fn)(const void *what, bool json, uint32_t flags, rendering *to, lh_error *err);
+/* A case or an audit in one rendering; nothing where it has no such view. */
+typedef lh_status (*render_fn)(const void *what, view_kind view, uint32_t flags, rendering *to,
+                               lh_error *err);
 
-static lh_status render_case(const void *what, bool json, uint32_t flags, rendering *to, lh_error *err)
+static lh_status render_case(const void *what, view_kind view, uint32_t flags, rendering *to, lh_error *err)
 {
-    return json ? lh_case_json(what, flags, &to->text, &to->length, err)
-                : lh_case_text(what, flags, &to->text, &to->length, err);
+    switch (view) {
+    case AS_JSON:
+        return lh_case_json(what, flags, &to->text, &to->length, err);
+    case AS_TEXT:
+        return lh_case_text(what, flags, &to->text, &to->length, err);
+    case AS_HTML:
+        return lh_case_html(what, flags, &to->text, &to->length, err);
+    }
+    return LH_OK;
 }
 
-static lh_status render_audit(const void *what, bool json, uint32_t flags, rendering *to, lh_error *err)
+static lh_status render_audit(const void *what, view_kind view, uint32_t flags, rendering *to, lh_error *err)
 {
-    return json ? lh_audit_json(what, flags, &to->text, &to->length, err)
-                : lh_audit_text(what, flags, &to->text, &to->length, err);
+    switch (view) {
+    case AS_JSON:
+        return lh_audit_json(what, flags, &to->text, &to->length, err);
+    case AS_TEXT:
+        return lh_audit_text(what, flags, &to->text, &to->length, err);
+    case AS_HTML:
+        break;
+    }
+    return LH_OK;
 }
 
 static lh_status render_all(const void *what, render_fn render, rendering *to, lh_error *err)
@@ -42,7 +63,7 @@ static lh_status render_all(const void *what, render_fn render, rendering *to, l
     lh_status status = LH_OK;
 
     for (size_t i = 0; status == LH_OK && i < RENDERING_COUNT; i++)
-        status = render(what, renderings[i].json, renderings[i].flags, &to[i], err);
+        status = render(what, renderings[i].view, renderings[i].flags, &to[i], err);
     return status;
 }
 
@@ -76,9 +97,13 @@ static lh_status make_audit(lh_kernel *kernel, const lh_investigate_options *opt
 
 static PyObject *tuple_of(const rendering *from)
 {
-    PyObject *tuple = PyTuple_New((Py_ssize_t)RENDERING_COUNT);
+    PyObject *tuple = NULL;
+    size_t count = 0;
 
-    for (size_t i = 0; tuple && i < RENDERING_COUNT; i++) {
+    while (count < RENDERING_COUNT && from[count].text)
+        count++;
+    tuple = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; tuple && i < count; i++) {
         PyObject *text = PyUnicode_DecodeUTF8(from[i].text, (Py_ssize_t)from[i].length, "replace");
 
         if (!text || PyTuple_SetItem(tuple, (Py_ssize_t)i, text) < 0)

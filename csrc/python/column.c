@@ -1,5 +1,6 @@
 /* Column: an immutable array of unsigned integers that exports its memory and keeps its owner alive. */
 #include "python/binding.h"
+#include "python/docs.h"
 
 #include <string.h>
 
@@ -269,15 +270,53 @@ static PyObject *column_iter(PyObject *self)
     return PySeqIter_New(self);
 }
 
+/* The column as a node of Arrow, see arrow.c. */
+static PyObject *column_node(column_object *self)
+{
+    const char *format = self->item == 8 ? "L" : self->item == 4 ? "I" : "C";
+    PyObject *items = self->stride == self->item ? Py_NewRef((PyObject *)self) : column_tobytes(self, NULL);
+
+    return items ? Py_BuildValue("(ssOnn(ON)()O)", "", format, Py_False, self->count, (Py_ssize_t)0, Py_None,
+                                 items, Py_None)
+                 : NULL;
+}
+
+static PyObject *column_arrow_schema(column_object *self, PyObject *ignored)
+{
+    PyObject *node = column_node(self), *schema = node ? lhi_py_arrow_schema(NULL, node) : NULL;
+
+    (void)ignored;
+    Py_XDECREF(node);
+    return schema;
+}
+
+/* A wish for another type may be ignored: who made it compares what it got. */
+static PyObject *column_arrow_array(column_object *self, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"requested_schema", NULL};
+    PyObject *wish = NULL, *node = NULL, *pair = NULL;
+
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|O:__arrow_c_array__", names, &wish))
+        return NULL;
+    node = column_node(self);
+    pair = node ? lhi_py_arrow_array(NULL, node) : NULL;
+    Py_XDECREF(node);
+    return pair;
+}
+
 static PyMethodDef column_methods[] = {
-    {"tolist", LHI_PY_METHOD(column_tolist), METH_NOARGS, "The items as a list of int."},
-    {"tobytes", LHI_PY_METHOD(column_tobytes), METH_NOARGS, "A copy of the items in machine order."},
-    {"__reduce__", LHI_PY_METHOD(column_reduce), METH_NOARGS, "Pickles as a copy."},
+    {"tolist", LHI_PY_METHOD(column_tolist), METH_NOARGS, LHI_PY_DOC_Column_tolist},
+    {"tobytes", LHI_PY_METHOD(column_tobytes), METH_NOARGS, LHI_PY_DOC_Column_tobytes},
+    {"__reduce__", LHI_PY_METHOD(column_reduce), METH_NOARGS, LHI_PY_DOC_Column___reduce__},
+    {"__arrow_c_schema__", LHI_PY_METHOD(column_arrow_schema), METH_NOARGS,
+     LHI_PY_DOC_Column___arrow_c_schema__},
+    {"__arrow_c_array__", LHI_PY_METHOD(column_arrow_array), METH_VARARGS | METH_KEYWORDS,
+     LHI_PY_DOC_Column___arrow_c_array__},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot column_slots[] = {
-    {Py_tp_doc, "An immutable array of unsigned integers; memoryview() and numpy.asarray() do not copy it."},
+    {Py_tp_doc, LHI_PY_DOC_Column},
     {Py_tp_new, LHI_PY_SLOT(column_new)},
     {Py_tp_dealloc, LHI_PY_SLOT(column_dealloc)},
     {Py_tp_traverse, LHI_PY_SLOT(column_traverse)},

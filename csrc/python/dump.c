@@ -1,5 +1,6 @@
 /* The Dump handle: physical memory, its runs and overlays, and the count of calls that defers its end. */
 #include "python/binding.h"
+#include "python/docs.h"
 
 #define FIELD(name_, kind_)                                                                                  \
     {                                                                                                        \
@@ -315,24 +316,24 @@ done:
 }
 
 static PyMethodDef dump_methods[] = {
-    {"close", LHI_PY_METHOD(dump_close), METH_NOARGS, "Close for new questions."},
-    {"info", LHI_PY_METHOD(dump_info), METH_NOARGS, "The fields of lh_dump_info."},
-    {"read", LHI_PY_METHOD(dump_read), METH_VARARGS, "read(physical, size) -> bytes"},
-    {"runs", LHI_PY_METHOD(dump_runs), METH_NOARGS, "Columns of first PFN and count."},
-    {"without_pages", LHI_PY_METHOD(dump_without_pages), METH_O, "without_pages(pfns) -> Dump"},
-    {"with_pages", LHI_PY_METHOD(dump_with_pages), METH_VARARGS, "with_pages(pfns, bytes) -> Dump"},
-    {"search", LHI_PY_METHOD(lhi_py_search), METH_VARARGS, "Every needle in one pass; a tuple of columns."},
-    {"kernel", LHI_PY_METHOD(lhi_py_kernel_open), METH_NOARGS, "A new Kernel."},
+    {"close", LHI_PY_METHOD(dump_close), METH_NOARGS, LHI_PY_DOC_Dump_close},
+    {"info", LHI_PY_METHOD(dump_info), METH_NOARGS, LHI_PY_DOC_Dump_info},
+    {"read", LHI_PY_METHOD(dump_read), METH_VARARGS, LHI_PY_DOC_Dump_read},
+    {"runs", LHI_PY_METHOD(dump_runs), METH_NOARGS, LHI_PY_DOC_Dump_runs},
+    {"without_pages", LHI_PY_METHOD(dump_without_pages), METH_O, LHI_PY_DOC_Dump_without_pages},
+    {"with_pages", LHI_PY_METHOD(dump_with_pages), METH_VARARGS, LHI_PY_DOC_Dump_with_pages},
+    {"search", LHI_PY_METHOD(lhi_py_search), METH_VARARGS, LHI_PY_DOC_Dump_search},
+    {"kernel", LHI_PY_METHOD(lhi_py_kernel_open), METH_NOARGS, LHI_PY_DOC_Dump_kernel},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef dump_getset[] = {
-    {"closed", (getter)dump_closed, NULL, "Whether close() was called.", NULL},
+    {"closed", (getter)dump_closed, NULL, LHI_PY_DOC_Dump_closed, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot dump_slots[] = {
-    {Py_tp_doc, "A dump's handle; lockhound.Dump stands on it."},
+    {Py_tp_doc, LHI_PY_DOC_Dump},
     {Py_tp_dealloc, LHI_PY_SLOT(dump_dealloc)},
     {Py_tp_traverse, LHI_PY_SLOT(dump_traverse)},
     {Py_tp_clear, LHI_PY_SLOT(dump_clear)},

@@ -1,5 +1,6 @@
 /* The Kernel handle: virtual memory, walks, processes, modules and the reverse map. */
 #include "python/binding.h"
+#include "python/docs.h"
 
 #include <string.h>
 
@@ -449,28 +450,25 @@ done:
 }
 
 static PyMethodDef kernel_methods[] = {
-    {"read", LHI_PY_METHOD(kernel_read), METH_VARARGS, "read(address, size) -> bytes"},
-    {"read_many", LHI_PY_METHOD(kernel_read_many), METH_VARARGS,
-     "read_many(addresses, size) -> (bytes, column of absences)"},
-    {"walk", LHI_PY_METHOD(kernel_walk), METH_O, "The fields of lh_walk."},
-    {"process", LHI_PY_METHOD(kernel_process), METH_O, "The fields of lh_process; None where unknown."},
-    {"processes", LHI_PY_METHOD(kernel_processes), METH_NOARGS, "Addresses of the process objects."},
-    {"identify", LHI_PY_METHOD(kernel_identify), METH_O, "The fields of lh_identity."},
-    {"modules", LHI_PY_METHOD(kernel_modules), METH_NOARGS, "The fields of lh_module, one dict each."},
-    {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, "Columns of virtual addresses and states."},
-    {"audit", LHI_PY_METHOD(lhi_py_audit), METH_VARARGS, "The audit, rendered in every way."},
-    {"disassemble", LHI_PY_METHOD(lhi_py_disassemble), METH_VARARGS,
-     "disassemble(address, size) -> the fields of lh_instruction, one dict each."},
-    {"stack", LHI_PY_METHOD(lhi_py_kernel_stack), METH_O,
-     "Frames as the fields of lh_frame, and how it ends."},
-    {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, "The case, rendered in every way."},
-    {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, "info_json(path, redact) -> str"},
-    {"info_text", LHI_PY_METHOD(lhi_py_info_text), METH_VARARGS, "info_text(path, redact, color) -> str"},
+    {"read", LHI_PY_METHOD(kernel_read), METH_VARARGS, LHI_PY_DOC_Kernel_read},
+    {"read_many", LHI_PY_METHOD(kernel_read_many), METH_VARARGS, LHI_PY_DOC_Kernel_read_many},
+    {"walk", LHI_PY_METHOD(kernel_walk), METH_O, LHI_PY_DOC_Kernel_walk},
+    {"process", LHI_PY_METHOD(kernel_process), METH_O, LHI_PY_DOC_Kernel_process},
+    {"processes", LHI_PY_METHOD(kernel_processes), METH_NOARGS, LHI_PY_DOC_Kernel_processes},
+    {"identify", LHI_PY_METHOD(kernel_identify), METH_O, LHI_PY_DOC_Kernel_identify},
+    {"modules", LHI_PY_METHOD(kernel_modules), METH_NOARGS, LHI_PY_DOC_Kernel_modules},
+    {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, LHI_PY_DOC_Kernel_map_physical},
+    {"audit", LHI_PY_METHOD(lhi_py_audit), METH_VARARGS, LHI_PY_DOC_Kernel_audit},
+    {"disassemble", LHI_PY_METHOD(lhi_py_disassemble), METH_VARARGS, LHI_PY_DOC_Kernel_disassemble},
+    {"stack", LHI_PY_METHOD(lhi_py_kernel_stack), METH_O, LHI_PY_DOC_Kernel_stack},
+    {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, LHI_PY_DOC_Kernel_investigate},
+    {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, LHI_PY_DOC_Kernel_info_json},
+    {"info_text", LHI_PY_METHOD(lhi_py_info_text), METH_VARARGS, LHI_PY_DOC_Kernel_info_text},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot kernel_slots[] = {
-    {Py_tp_doc, "A kernel's handle; lockhound.Kernel stands on it."},
+    {Py_tp_doc, LHI_PY_DOC_Kernel},
     {Py_tp_dealloc, LHI_PY_SLOT(kernel_dealloc)},
     {Py_tp_traverse, LHI_PY_SLOT(kernel_traverse)},
     {Py_tp_clear, LHI_PY_SLOT(kernel_clear)},

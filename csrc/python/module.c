@@ -1,5 +1,6 @@
 /* The extension module lockhound._lockhound: its state, types and functions without a handle. */
 #include "python/binding.h"
+#include "python/docs.h"
 
 static PyObject *module_bugcheck(PyObject *module, PyObject *arguments)
 {
@@ -50,14 +51,15 @@ static PyObject *module_absence_name(PyObject *module, PyObject *number)
 }
 
 static PyMethodDef module_methods[] = {
-    {"open_file", LHI_PY_METHOD(lhi_py_open_file), METH_VARARGS, "open_file(path, positioned) -> Dump"},
-    {"open_buffer", LHI_PY_METHOD(lhi_py_open_buffer), METH_VARARGS, "open_buffer(object) -> Dump"},
-    {"open_reader", LHI_PY_METHOD(lhi_py_open_reader), METH_VARARGS,
-     "open_reader(read, size) -> Dump, with read(offset, size) -> bytes from any thread"},
-    {"bugcheck", LHI_PY_METHOD(module_bugcheck), METH_VARARGS,
-     "bugcheck(code, parameters) -> (name, subtype, meanings)"},
-    {"version", LHI_PY_METHOD(module_version), METH_NOARGS, "The library's version."},
-    {"absence_name", LHI_PY_METHOD(module_absence_name), METH_O, "The stable name of an lh_absence."},
+    {"open_file", LHI_PY_METHOD(lhi_py_open_file), METH_VARARGS, LHI_PY_DOC_open_file},
+    {"open_buffer", LHI_PY_METHOD(lhi_py_open_buffer), METH_VARARGS, LHI_PY_DOC_open_buffer},
+    {"open_reader", LHI_PY_METHOD(lhi_py_open_reader), METH_VARARGS, LHI_PY_DOC_open_reader},
+    {"bugcheck", LHI_PY_METHOD(module_bugcheck), METH_VARARGS, LHI_PY_DOC_bugcheck},
+    {"arrow_schema", LHI_PY_METHOD(lhi_py_arrow_schema), METH_O, LHI_PY_DOC_arrow_schema},
+    {"arrow_array", LHI_PY_METHOD(lhi_py_arrow_array), METH_O, LHI_PY_DOC_arrow_array},
+    {"arrow_stream", LHI_PY_METHOD(lhi_py_arrow_stream), METH_O, LHI_PY_DOC_arrow_stream},
+    {"version", LHI_PY_METHOD(module_version), METH_NOARGS, LHI_PY_DOC_version},
+    {"absence_name", LHI_PY_METHOD(module_absence_name), METH_O, LHI_PY_DOC_absence_name},
     {NULL, NULL, 0, NULL},
 };
 

@@ -182,6 +182,15 @@ lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t
     return lhi_report_give(&text, out, length, err);
 }
 
+lh_status lh_case_html(const lh_case *lhcase, uint32_t flags, char **out, size_t *length, lh_error *err)
+{
+    lhi_out text = {0};
+    if (!lhcase || !out)
+        return lhi_fail_argument(err, !lhcase ? "lhcase" : "out", "is NULL");
+    lhi_report_html(lhcase->root, flags, &text);
+    return lhi_report_give(&text, out, length, err);
+}
+
 static lh_status render_info(lh_kernel *kernel, const char *path, uint32_t flags,
                              void (*render)(const lhi_node *, uint32_t, lhi_out *), char **out,
                              size_t *length, lh_error *err)

@@ -98,21 +98,61 @@ void lhi_out_json_string(lhi_out *out, const char *text)
     lhi_out_raw(out, "\"");
 }
 
+/* One character that no reader of ours may act on: controls. False: it is harmless. */
+static bool escaped(lhi_out *out, const char *text)
+{
+    uint8_t byte = (uint8_t)*text;
+    if (byte < 0x20 || byte == 0x7f)
+        lhi_out_format(out, "\\x%02x", byte);
+    else if (byte == 0xc2 && (uint8_t)text[1] < 0xa0)
+        lhi_out_format(out, "\\x%02x", (uint8_t)text[1]);
+    else
+        return false;
+    return true;
+}
+
 void lhi_out_safe(lhi_out *out, const char *text)
 {
     while (*text) {
         size_t length = lhi_utf8_length(text);
-        uint8_t byte = (uint8_t)*text;
         if (length == 0) {
             lhi_out_raw(out, REPLACEMENT);
             text++;
             continue;
         }
-        if (byte < 0x20 || byte == 0x7f)
-            lhi_out_format(out, "\\x%02x", byte);
-        else if (byte == 0xc2 && (uint8_t)text[1] < 0xa0)
-            lhi_out_format(out, "\\x%02x", (uint8_t)text[1]);
-        else
+        if (!escaped(out, text))
+            lhi_out_bytes(out, text, length);
+        text += length;
+    }
+}
+
+/* Bidirectional controls (Unicode Standard Annex 9, section 2), in UTF-8; 0: another character. */
+static unsigned turns_direction(const char *text, size_t length)
+{
+    const uint8_t *p = (const uint8_t *)text;
+    unsigned code = length == 2   ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
+                    : length == 3 ? (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu)
+                                  : 0;
+    bool turns = code == 0x61c || code == 0x200e || code == 0x200f || (code >= 0x202a && code <= 0x202e) ||
+                 (code >= 0x2066 && code <= 0x2069);
+    return turns ? code : 0;
+}
+
+void lhi_out_html(lhi_out *out, const char *text)
+{
+    while (*text) {
+        size_t length = lhi_utf8_length(text);
+        unsigned turn = turns_direction(text, length);
+        if (length == 0) {
+            lhi_out_raw(out, REPLACEMENT);
+            text++;
+            continue;
+        }
+        if (*text == '&' || *text == '<' || *text == '>' || *text == '"' || *text == '\'')
+            lhi_out_format(out, "&#%d;", *text);
+        else if (turn)
+            lhi_out_format(out, "\\u%04x", turn);
+        else if (!escaped(out, text))
             lhi_out_bytes(out, text, length);
         text += length;
     }

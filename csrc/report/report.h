@@ -1,4 +1,4 @@
-/* From a case to its result tree, and from the tree to JSON and text. */
+/* From a case to its result tree, and from the tree to JSON, text and HTML. */
 #ifndef LHI_REPORT_REPORT_H
 #define LHI_REPORT_REPORT_H
 
@@ -46,5 +46,8 @@ size_t lhi_report_main_record(const lhi_case *c);
 
 void lhi_report_json(const lhi_node *root, uint32_t flags, lhi_out *out);
 void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out);
+void lhi_report_html(const lhi_node *root, uint32_t flags, lhi_out *out);
+/* style.c: the style sheet of the HTML view, "<style>...</style>". */
+void lhi_report_style(lhi_out *out, bool page);
 
 #endif

@@ -3,37 +3,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "report/report.h"
+#include "report/view.h"
 
 #define MOST_ROWS 40 /* of a list; the JSON has all */
-
-typedef struct lhi_page {
-    lhi_out *out;
-    bool redact, color;
-} lhi_page;
-
-static const char *text_of(const lhi_page *page, const lhi_node *object, const char *key)
-{
-    const lhi_node *node = lhi_tree_get(object, key);
-    if (!node || node->kind != LHI_NODE_TEXT || (page->redact && node->personal))
-        return NULL;
-    return page->redact && node->redacted ? node->redacted : node->value.text;
-}
-
-static uint64_t number_of(const lhi_node *object, const char *key)
-{
-    const lhi_node *node = lhi_tree_get(object, key);
-    return node && (node->kind == LHI_NODE_COUNT || node->kind == LHI_NODE_ADDRESS ||
-                    node->kind == LHI_NODE_BOOL)
-               ? node->value.number
-               : 0;
-}
-
-static bool is_null(const lhi_node *object, const char *key)
-{
-    const lhi_node *node = lhi_tree_get(object, key);
-    return !node || node->kind == LHI_NODE_NULL;
-}
 
 static void style(const lhi_page *page, const char *code)
 {

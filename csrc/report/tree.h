@@ -1,5 +1,5 @@
-/* The result tree: typed nodes built once from a case; JSON and text are views of it, so that they can't
- * disagree. */
+/* The result tree: typed nodes built once from a case; JSON, text and HTML are views of it, so that they
+ * can't disagree. */
 #ifndef LHI_REPORT_TREE_H
 #define LHI_REPORT_TREE_H
 

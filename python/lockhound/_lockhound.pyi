@@ -33,7 +33,12 @@ class Column:
         """The items as a list of int."""
     def tobytes(self) -> bytes:
         """A copy of the items in machine order."""
-    def __reduce__(self) -> tuple[type[Column], tuple[str, bytes]]: ...
+    def __reduce__(self) -> tuple[type[Column], tuple[str, bytes]]:
+        """Pickles as a copy."""
+    def __arrow_c_schema__(self) -> object:
+        """The Arrow type of the items, as a PyCapsule."""
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
+        """The items as an Arrow array, as PyCapsules of its schema and its content; no copy, unless it is a slice with a step."""
 
 @final
 class Dump:
@@ -46,11 +51,14 @@ class Dump:
         """Close for new questions."""
     def info(self) -> dict[str, Any]:
         """The fields of lh_dump_info."""
-    def read(self, physical: SupportsIndex, size: SupportsIndex, /) -> bytes: ...
+    def read(self, physical: SupportsIndex, size: SupportsIndex, /) -> bytes:
+        """Physical memory."""
     def runs(self) -> tuple[Column, Column]:
         """Columns of first PFN and count."""
-    def without_pages(self, pfns: Iterable[SupportsIndex], /) -> Dump: ...
-    def with_pages(self, pfns: Iterable[SupportsIndex], data: bytes, /) -> Dump: ...
+    def without_pages(self, pfns: Iterable[SupportsIndex], /) -> Dump:
+        """The same dump seen without some pages."""
+    def with_pages(self, pfns: Iterable[SupportsIndex], data: bytes, /) -> Dump:
+        """The same dump seen with other bytes in some pages, 4096 for each."""
     def search(
         self,
         kernel: Kernel | None,
@@ -73,8 +81,10 @@ class Dump:
 class Kernel:
     """A kernel's handle; lockhound.Kernel stands on it."""
 
-    def read(self, address: SupportsIndex, size: SupportsIndex, /) -> bytes: ...
-    def read_many(self, addresses: Iterable[SupportsIndex], size: SupportsIndex, /) -> tuple[bytes, Column]: ...
+    def read(self, address: SupportsIndex, size: SupportsIndex, /) -> bytes:
+        """Virtual memory."""
+    def read_many(self, addresses: Iterable[SupportsIndex], size: SupportsIndex, /) -> tuple[bytes, Column]:
+        """The bytes at all addresses, one after the other, and a column of absences."""
     def walk(self, address: SupportsIndex, /) -> dict[str, Any]:
         """The fields of lh_walk."""
     def process(self, address: SupportsIndex, /) -> dict[str, Any]:
@@ -119,20 +129,38 @@ class Kernel:
         cancel: Cancel | None,
         progress: _Progress | None,
         /,
-    ) -> tuple[str, str, str, str, str, str]:
-        """The case, rendered in every way."""
-    def info_json(self, path: str | None, redact: bool, /) -> str: ...
-    def info_text(self, path: str | None, redact: bool, color: bool, /) -> str: ...
+    ) -> tuple[str, ...]:
+        """The case, rendered in every way: the arguments of lockhound.Case."""
+    def info_json(self, path: str | None, redact: bool, /) -> str:
+        """The objects of the case that need no scan, as JSON."""
+    def info_text(self, path: str | None, redact: bool, color: bool, /) -> str:
+        """The same as text for people."""
 
-def open_file(path: str, positioned: bool, /) -> Dump: ...
-def open_buffer(data: object, /) -> Dump: ...
-def open_reader(read: Callable[[int, int], bytes], size: SupportsIndex, /) -> Dump: ...
+def open_file(path: str, positioned: bool, /) -> Dump:
+    """Open a dump by its path; positioned reads instead of a mapping when asked."""
+
+def open_buffer(data: object, /) -> Dump:
+    """Open a dump in an object with a contiguous buffer, which is read in place."""
+
+def open_reader(read: Callable[[int, int], bytes], size: SupportsIndex, /) -> Dump:
+    """Open a dump of `size` bytes behind read(offset, size), which any thread may call."""
+
 def bugcheck(
     code: SupportsIndex, parameters: tuple[int, int, int, int], /
 ) -> tuple[str | None, str | None, tuple[str | None, str | None, str | None, str | None]]:
-    """bugcheck(code, parameters) -> (name, subtype, meanings)"""
+    """Name, subtype and the meanings of the four parameters; None where this version does not know."""
+
+def arrow_schema(node: tuple[Any, ...], /) -> object:
+    """The schema of a node of lockhound.arrow, as a PyCapsule."""
+
+def arrow_array(node: tuple[Any, ...], /) -> tuple[object, object]:
+    """The schema and the array of a node, as PyCapsules."""
+
+def arrow_stream(node: tuple[Any, ...], /) -> object:
+    """A stream of one array, as a PyCapsule."""
 
 def version() -> str:
     """The library's version."""
 
-def absence_name(absence: SupportsIndex, /) -> str: ...
+def absence_name(absence: SupportsIndex, /) -> str:
+    """The stable name of an lh_absence."""

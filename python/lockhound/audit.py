@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from . import display
 from .document import Document, row_of
 from .rows import BugCheck, Row
 from .tables import frame
@@ -75,6 +76,16 @@ class Audit(Document):
         columns["mdls"] = [len(row.mdls) for row in rows]
         columns["holders"] = [", ".join(f"{each.driver} {each.pages}" for each in row.holders) for row in rows]
         return frame(columns)
+
+    def _repr_html_(self) -> str:
+        shown = self.processes[: display.MOST_ROWS]
+        rows = [
+            (f"{row.address:#x}", display.value(row.name), row.pid, display.value(row.state), row.charged, row.explained,
+             display.Text(", ".join(f"{each.driver} {each.pages}" for each in row.holders)))
+            for row in shown
+        ]  # fmt: skip
+        heads = ("address", "name", "pid", "state", "charged", "explained", "holders")
+        return display.html_table(heads, rows, more=len(self.processes) - len(shown))
 
     def __repr__(self) -> str:
         return f"<lockhound.Audit: {len(self.processes)} processes with locked pages>"

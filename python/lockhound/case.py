@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, cast
 
+from . import arrow, display
 from .document import Document, row_of
 from .records import Record
 from .rows import BugCheck, Row, when
-from .tables import frame, unsigned
+from .tables import frame_of_rows
 
 SCHEMA = "lockhound.case/1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Confidence:
     """How sure the verdict is: a score from 0 to 1, computed from the factors, and its level in a word."""
 
@@ -28,6 +30,13 @@ class Confidence:
 
     def __str__(self) -> str:
         return f"{self.score:.2f} ({self.level})"
+
+    def __repr__(self) -> str:
+        return f"<lockhound.Confidence: {self}, {len(self.factors)} factors>"
+
+    def _repr_html_(self) -> str:
+        rows = [(factor.name, f"{factor.value:.2f}", display.Text(factor.statement)) for factor in self.factors]
+        return display.html_table(("factor", "value", "why"), rows)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -45,7 +54,7 @@ class NamedDriver(Row):
     library: bool | None = None  # a library driver, whose client may be the one to look at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verdict:
     """What was decided: kind is driver, kernel, unattributed, insufficient or not_applicable."""
 
@@ -56,6 +65,16 @@ class Verdict:
     sentence: str
     advice: str | None
     reason: str | None = None
+
+    def __repr__(self) -> str:
+        named = f" {self.driver}" if self.driver else ""
+        return f"<lockhound.Verdict: {self.kind}{named}, confidence {self.confidence}>"
+
+    def _repr_html_(self) -> str:
+        facts = {name: getattr(self, name) for name in ("kind", "driver", "sentence", "advice", "reason")} | {
+            "confidence": str(self.confidence)
+        }
+        return display.html_table((), [(name, display.value(fact)) for name, fact in facts.items()])
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -95,8 +114,8 @@ class Mdl(Row):
     judgement: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
+@dataclass(frozen=True, slots=True, repr=False)
+class Ledger(arrow.Exported):
     """The account of locked pages: what the kernel charged against what the MDLs explain."""
 
     charged: int | None
@@ -105,10 +124,23 @@ class Ledger:
     explained_range: tuple[int, int] | None  # least and most, where copies can't be told apart
     mdls: tuple[Mdl, ...]
 
+    def __repr__(self) -> str:
+        charged = "?" if self.charged is None else self.charged
+        mdls = f"{len(self.mdls)} MDL{'' if len(self.mdls) == 1 else 's'}"
+        return f"<lockhound.Ledger: {self.explained} of {charged} pages explained by {mdls}>"
+
+    def _repr_html_(self) -> str:
+        shown = [mdl._displayed() for mdl in self.mdls[: display.MOST_ROWS]]
+        heads = [field.name for field in dataclasses.fields(Mdl)]
+        rows = [[value for _, value in row] for row in shown]
+        return display.html_table(heads, rows, more=len(self.mdls) - len(shown))
+
+    def _arrow(self) -> arrow.Node:
+        return arrow.of_rows(Mdl, self.mdls)
+
     def to_frame(self) -> Any:
-        """The MDLs as a pandas DataFrame."""
-        numbers = {name: unsigned(getattr(mdl, name) for mdl in self.mdls) for name in ("address", "pages")}
-        return frame({**numbers, "state": [mdl.state for mdl in self.mdls], "holder": [mdl.holder for mdl in self.mdls]})
+        """The MDLs as a pandas DataFrame, a column for each field of Mdl."""
+        return frame_of_rows(Mdl, self.mdls)
 
 
 def _verdict(fields: Mapping[str, Any]) -> Verdict:
@@ -136,7 +168,7 @@ def _ledger(fields: Mapping[str, Any]) -> Ledger:
 class Case(Document):
     """A finished case. It holds no handle: it survives its dump, pickles, and compares by content."""
 
-    __slots__ = ("bugcheck", "current_process", "ledger", "process", "verdict")
+    __slots__ = ("_pages", "bugcheck", "current_process", "ledger", "process", "verdict")
     SCHEMA = SCHEMA
 
     verdict: Verdict
@@ -145,10 +177,14 @@ class Case(Document):
     bugcheck: BugCheck
     ledger: Ledger
 
-    def __init__(self, json_text: str, redacted: str, *texts: str) -> None:
-        """What the library rendered: JSON, the same redacted, and text plain, in colour, redacted, redacted in colour."""
-        super().__init__(json_text, redacted, *texts)
+    def __init__(self, json_text: str, redacted: str, *views: str) -> None:
+        """What the library rendered: JSON, the same redacted; text plain, in colour, redacted, redacted in colour; a page of HTML,
+        a fragment of it, and both redacted."""
+        super().__init__(json_text, redacted, *views[:4])
+        if len(views) != 8:
+            raise ValueError("there are four pages")
         record, fill = self.document, object.__setattr__
+        fill(self, "_pages", views[4:])
         fill(self, "verdict", _verdict(record["verdict"]))
         fill(self, "process", _process(record["process"]))
         fill(self, "current_process", _process(record["current_process"]))
@@ -189,6 +225,18 @@ class Case(Document):
     def signature(self) -> Record:
         """What makes two cases the same cause."""
         return cast(Record, self._document["signature"])
+
+    def html(self, *, redact: bool = False) -> str:
+        """The case as a page that has everything in itself: no script, nothing that is loaded."""
+        return self._pages[2 * int(redact)]
+
+    def _repr_html_(self) -> str:
+        return self._pages[1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Case, (self._json, self._redacted, *self._texts, *self._pages)
+
+    _pages: tuple[str, ...]
 
     def __repr__(self) -> str:
         verdict, ledger = self.verdict, self.ledger

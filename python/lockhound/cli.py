@@ -85,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("analyze", help="name the driver", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     one.add_argument("dumps", nargs="+", metavar="DUMP")
     one.add_argument("--json", action="store_true", help="the case as JSON; one line each for several dumps")
+    one.add_argument("--html", type=Path, metavar="FILE", help="write the case as a page, too; one dump only")
     one.add_argument("--process", type=process, metavar="P", help="ask about this process: its address, PID or name")
     one.add_argument("--redact", action="store_true", help="leave out the path and the names of people's things")
     one.add_argument("--threads", type=positive, metavar="N", help="default: one for each processor")
@@ -195,6 +196,8 @@ def run_analyze(options: argparse.Namespace) -> int:
             statuses.append(ERROR)
         else:
             statuses.append(status_of(case, options.process is not None))
+            if options.html:
+                options.html.write_text(case.html(redact=options.redact), encoding="utf-8")
             if options.json:
                 write_line(sys.stdout, compact(case.to_dict(redact=options.redact)))
             else:
@@ -419,5 +422,8 @@ def guarded_run(run: Callable[[argparse.Namespace], int], options: argparse.Name
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. argparse ends usage errors with status 2 by itself."""
-    options = parser().parse_args(arguments)
+    top = parser()
+    options = top.parse_args(arguments)
+    if options.command == "analyze" and options.html and len(options.dumps) > 1:
+        top.error("--html is for one dump: a page is one case")
     return guarded_run(options.run, options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, cast
@@ -91,9 +90,6 @@ class Document:
 
     def __str__(self) -> str:
         return self.text()
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.text())}</pre>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, type(self)):

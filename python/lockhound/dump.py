@@ -7,10 +7,11 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 from . import _lockhound
-from .errors import IOFailure, LockhoundError
+from .display import Text, html_table
+from .errors import ClosedError, FormatError, IOFailure, LockhoundError
 from .kernel import Kernel
 from .progress import Progress, watched
 from .records import Record, frozen
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
 
 
 class Dump:
-    """An open dump, made by lockhound.open(). Any number of threads may use it; leaving `with` closes it for new questions."""
+    """An open dump, made by lockhound.open(). Any number of threads may use it; leaving `with` closes it for new questions.
 
-    __slots__ = ("__weakref__", "_bugcheck", "_info", "_kernel", "_lock", "_path", "_raw", "_raw_kernel")
+    One that was opened by a path pickles: the process that gets it opens the file again, so that it works in a pool.
+    """
 
-    def __init__(self, raw: _lockhound.Dump, path: str | None = None) -> None:
-        self._raw, self._path = raw, path
+    __slots__ = ("__weakref__", "_again", "_bugcheck", "_info", "_kernel", "_lock", "_path", "_raw", "_raw_kernel")
+
+    def __init__(self, raw: _lockhound.Dump, path: str | None = None, again: tuple[str, bool] | None = None) -> None:
+        """again: where another process finds it, as an absolute path, and whether to read it by positioned reads."""
+        self._raw, self._path, self._again = raw, path, again
         self._info = DumpInfo(**raw.info())
         self._bugcheck = BugCheck.of(self._info.bugcheck_code, self._info.parameters)
         self._raw_kernel: _lockhound.Kernel | None = None
@@ -166,8 +171,34 @@ class Dump:
         closed = ", closed" if self.closed else ""
         return f"<lockhound.Dump: {info.format} {info.machine_name}, build {info.build}, {self._bugcheck}, {share}{closed}>"
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Dump is a handle and can't be pickled; open the path where it is needed, or use lockhound.analyze")
+    def _repr_html_(self) -> str:
+        info = self._info
+        share = "unknown" if info.share is None else f"{info.share:.1%}"
+        facts = {
+            "bug check": str(self._bugcheck),
+            "meaning": self._bugcheck.subtype or "unknown",
+            "format": info.format,
+            "machine": f"{info.machine_name}, build {info.build}",
+            "stopped": "unknown" if info.time is None else f"{info.time:%Y-%m-%d %H:%M:%S} UTC",
+            "pages present": f"{info.pages_present}, {share} of RAM",
+        }
+        return html_table((), [(name, Text(fact)) for name, fact in facts.items()])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._again is None:
+            what = "seen through an overlay" if self._path is not None else "opened from memory or a file object"
+            raise TypeError(f"a dump {what} can't be pickled; open a path where it is needed, or use lockhound.analyze")
+        if self.closed:
+            raise ClosedError("a closed dump can't be pickled; pickle it while it is open")
+        return _reopened, (self._path, *self._again, self._info)
+
+
+def _reopened(path: str, absolute: str, positioned: bool, info: DumpInfo) -> Dump:
+    """The dump that another process pickled; it must still be the same one."""
+    dump = Dump(_lockhound.open_file(absolute, positioned), path, (absolute, positioned))
+    if dump.info != info:
+        raise FormatError(f"{absolute}: this is not the dump that was pickled: its header is another one", code="format")
+    return dump
 
 
 def _open_file_object(file: Any) -> _lockhound.Dump:
@@ -198,7 +229,7 @@ def open(source: Any, *, positioned: bool = False) -> Dump:  # noqa: A001
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         text = path if isinstance(path, str) else os.fsdecode(path)
-        return Dump(_lockhound.open_file(text, positioned), text)
+        return Dump(_lockhound.open_file(text, positioned), text, (os.path.abspath(text), positioned))  # noqa: PTH100
     try:
         view = memoryview(source)
     except TypeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _lockhound
 from .errors import AbsentError, AmbiguousError, ArgumentError
@@ -185,5 +185,10 @@ class Kernel:
     def __repr__(self) -> str:
         return f"<lockhound.Kernel of {self._dump!r}>"
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Kernel is a handle and can't be pickled; open the dump where it is needed")
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _of_dump, (self._dump,)
+
+
+def _of_dump(dump: Dump) -> Kernel:
+    """The kernel that another process pickled, by way of its dump."""
+    return dump.kernel()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 Progress = Callable[[int, int], object]
+UNWATCHED = 0.5  # seconds that need no bar
 
 
 def in_notebook() -> bool:
@@ -17,19 +19,18 @@ def in_notebook() -> bool:
 
 
 def _bar_class() -> Any:
-    """tqdm's class of bars for where we are, or None."""
+    """tqdm's class of bars for where we are; None where nobody watches, and where tqdm is not installed."""
+    notebook = in_notebook()
+    if not notebook and (sys.stderr is None or not sys.stderr.isatty()):
+        return None
     try:
-        if in_notebook():
-            from tqdm.notebook import tqdm as notebook_bar  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        from tqdm import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-            return notebook_bar
-        if sys.stderr is not None and sys.stderr.isatty():
-            from tqdm import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]
-
-            return tqdm
+        if notebook and importlib.util.find_spec("ipywidgets"):
+            from tqdm.notebook import tqdm  # type: ignore[import-untyped,import-not-found,no-redef,unused-ignore]
     except ImportError:
         return None
-    return None
+    return tqdm
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def watched(progress: Progress | bool | None, what: str) -> Iterator[Progress | 
     if bar_class is None:
         yield None
         return
-    with bar_class(total=None, desc=what, unit="B", unit_scale=True, unit_divisor=1024, leave=False) as bar:
+    with bar_class(total=None, desc=what, unit="B", unit_scale=True, unit_divisor=1024, leave=False, delay=UNWATCHED) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total or None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from . import display
+
 
 class Record(Mapping[str, Any]):
     """A JSON object: record["name"], record.name, and no way to change it."""
@@ -53,6 +55,9 @@ class Record(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"Record({self._fields!r})"
+
+    def _repr_html_(self) -> str:
+        return display.html_table((), [(name, display.value(value)) for name, value in self._fields.items()])
 
 
 def frozen(value: Any) -> Any:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, ClassVar, cast
 
-from . import _lockhound
+from . import _lockhound, display
 
 PAGE_SIZE = 4096
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)  # of FILETIME, in units of 100 ns
@@ -53,6 +53,14 @@ class Row:
         shown = (f"{name}={_shown(getattr(self, name), name in self._hex)}" for name in names)
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def _displayed(self) -> list[tuple[str, Any]]:
+        """The fields as a table shows them."""
+        names = [field.name for field in dataclasses.fields(cast("Any", self))]
+        return [(name, display.value(getattr(self, name), _shown(getattr(self, name), name in self._hex))) for name in names]
+
+    def _repr_html_(self) -> str:
+        return display.html_table((), self._displayed())
+
 
 def _shown(value: Any, in_hex: bool) -> str:
     if in_hex and isinstance(value, tuple):
@@ -87,6 +95,12 @@ class BugCheck(Row):
     def __str__(self) -> str:
         numbers = ", ".join(f"{value:#x}" for value in self.parameters)
         return f"{self.code:#x} {self.name or 'unknown'} ({numbers})"
+
+    def _repr_html_(self) -> str:
+        shown = [("code", f"{self.code:#x}", display.value(self.name))]
+        for position, (number, meaning) in enumerate(zip(self.parameters, self.meanings, strict=True), 1):
+            shown.append((f"parameter {position}", f"{number:#x}", display.value(meaning)))
+        return display.html_table((), [*shown, ("variant", None, display.value(self.subtype))])
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -147,9 +161,11 @@ class DumpInfo(Row):
         return min(1.0, self.pages_present / self.pages_ram) if self.pages_ram else None
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(frozen=True, slots=True, repr=False)
+class Run(Row):
     """Pages that are present one after the other."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"pfn"})
 
     pfn: int
     count: int

@@ -1,11 +1,12 @@
-"""Tables: sequences of rows over immutable columns, and their way into pandas."""
+"""Tables: sequences of rows over immutable columns, and their way into Arrow and pandas."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
+from . import arrow, display, rows
 from ._lockhound import Column
 from .rows import Hit, Run
 
@@ -18,22 +19,39 @@ Sequence.register(Column)
 _STATES = ("mapped", "unmapped", "unknown")
 
 
-def frame(columns: Mapping[str, Any]) -> Any:
-    """A pandas DataFrame; a Column becomes an unsigned array without a copy on the way. pandas is optional, and imported here."""
+def _pandas() -> tuple[Any, Any]:
+    """numpy and pandas, which are optional."""
     try:
         import numpy
         import pandas
     except ImportError as missing:
         raise ImportError("to_frame() needs pandas: pip install lockhound[tables]") from missing
+    return numpy, pandas
+
+
+def frame(columns: Mapping[str, Any]) -> Any:
+    """A pandas DataFrame; a Column becomes an unsigned array without a copy on the way."""
+    numpy, pandas = _pandas()
     return pandas.DataFrame({name: numpy.asarray(values) if isinstance(values, Column) else values for name, values in columns.items()})
 
 
-def unsigned(values: Iterable[int]) -> Column:
-    """A column of 64-bit numbers."""
-    return Column("Q", array("Q", values).tobytes())
+def frame_of_rows(kind: type, rows: Sequence[Any]) -> Any:
+    """A pandas DataFrame of rows of a dataclass; numbers that may be None become UInt64, whose missing value is pandas.NA."""
+    numpy, pandas = _pandas()
+    columns: dict[str, Any] = {}
+    for field in dataclasses.fields(cast("Any", kind)):
+        values = [getattr(row, field.name) for row in rows]
+        if "str" in str(field.type):
+            columns[field.name] = pandas.Series(values, dtype="str")
+        elif "None" in str(field.type):
+            known = numpy.array([value or 0 for value in values], dtype="uint64")
+            columns[field.name] = pandas.arrays.IntegerArray(known, numpy.array([value is None for value in values], dtype="bool"))
+        else:
+            columns[field.name] = numpy.array(values, dtype="uint64")
+    return pandas.DataFrame(columns)
 
 
-class Table(Generic[Row]):
+class Table(arrow.Exported, Generic[Row]):
     """An immutable sequence of rows that stand in columns. A slice is a table too and shares them."""
 
     __slots__ = ()
@@ -84,9 +102,26 @@ class Table(Generic[Row]):
     def __hash__(self) -> int:
         return hash(tuple(self._columns().values()))
 
+    def _arrow(self) -> arrow.Node:
+        return arrow.table([arrow.numbers(name, column) for name, column in self._columns().items()], len(self))
+
     def to_frame(self) -> Any:
         """The columns as a pandas DataFrame."""
         return frame(self._columns())
+
+    def _repr_html_(self) -> str:
+        shown = [_displayed(row) for row in self[: display.MOST_ROWS]]
+        heads = [name for name, _ in shown[0]] if shown else list(self._names)
+        cells = [[value for _, value in row] for row in shown]
+        return display.html_table(heads, cells, more=len(self) - len(shown))
+
+
+def _displayed(row: Any) -> list[tuple[str, Any]]:
+    """A row's cells by name; an address, or bytes, are a row of one cell."""
+    if isinstance(row, rows.Row):
+        return row._displayed()
+    shown = f"{row:#x}" if isinstance(row, int) else row.hex(" ") if isinstance(row, bytes) else None
+    return [("address" if isinstance(row, int) else "bytes", shown)]
 
 
 Sequence.register(Table)
@@ -128,6 +163,22 @@ class Hits(Table[Hit]):
         virtual = None if self.virtual is None else self.virtual[part]
         states = None if self.virtual_state is None else self.virtual_state[part]
         return Hits(self.physical[part], virtual, states, self.value[part], self.needle[part], self.truncated)
+
+    def _arrow(self) -> arrow.Node:
+        unknown = self.virtual is None or self.virtual_state is None
+        nothing = b"\1" * len(self)
+        virtual = Column("Q", bytes(8 * len(self))) if self.virtual is None or unknown else self.virtual
+        states = Column("B", b"\2" * len(self)) if self.virtual_state is None or unknown else self.virtual_state
+        lost = nothing if unknown else states.tobytes()
+        placed = bytes(value == NO_PHYSICAL for value in self.physical) if NO_PHYSICAL in self.physical[:1] else bytes(len(self))
+        columns = (
+            arrow.numbers("physical", self.physical, placed),
+            arrow.numbers("virtual", virtual, lost),
+            arrow.words("virtual_state", states, _STATES),
+            arrow.numbers("value", self.value),
+            arrow.numbers("needle", self.needle),
+        )
+        return arrow.table(columns, len(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Hits, (*self._columns().values(), self.truncated)
@@ -179,6 +230,10 @@ class Addresses(Table["int | None"]):
     def _sliced(self, part: slice) -> Addresses:
         return Addresses(self.virtual[part], self.state[part])
 
+    def _arrow(self) -> arrow.Node:
+        columns = arrow.numbers("virtual", self.virtual, self.state.tobytes()), arrow.words("state", self.state, _STATES)
+        return arrow.table(columns, len(self))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Addresses, (self.virtual, self.state)
 
@@ -214,6 +269,10 @@ class Reads(Table["bytes | None"]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Reads, (self.data, self.absences, self.size)
+
+    def _arrow(self) -> arrow.Node:
+        columns = arrow.pieces("data", self.data, self.size, self.absences.tobytes()), arrow.numbers("absence", self.absences)
+        return arrow.table(columns, len(self))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Reads):

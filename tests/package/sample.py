@@ -77,6 +77,7 @@ DOCUMENT: dict[str, Any] = {
     },
     "considered": [{"kind": "mdl", "class": "partial", "address": "0xffffe00012341110", **NO_PLACE, "reason": "describes a part"}],
     "considered_total": 1,
+    "trackers": None,
     "cleared": [{"driver": "disk.sys", "address": "0xffffe00012341110", **NO_PLACE, "reason": "its part was completed"}],
     "chain": [{"kind": "process", "statement": "parameter 2 of the bug check", "address": f"{PROCESS:#x}", **PLACE}],
     "coverage": {
@@ -111,14 +112,15 @@ def redacted(made: dict[str, Any]) -> dict[str, Any]:
 
 
 TEXT = "leaky.sys holds 37 of 37 locked pages of capture.exe.\n"
+PAGES = ("<html>capture.exe</html>", "<div>capture.exe</div>", "<html></html>", "<div></div>")
 REDACTED_TEXT = "leaky.sys holds 37 of 37 locked pages.\n"
 
 
 def case(made: dict[str, Any] | None = None, text: str = TEXT) -> lh.Case:
     """A case as the library would hand it over."""
     made = document() if made is None else made
-    colored = f"\x1b[1m{text}\x1b[0m"
-    return lh.Case(json.dumps(made), json.dumps(redacted(made)), text, colored, REDACTED_TEXT, f"\x1b[1m{REDACTED_TEXT}\x1b[0m")
+    texts = (text, f"\x1b[1m{text}\x1b[0m", REDACTED_TEXT, f"\x1b[1m{REDACTED_TEXT}\x1b[0m")
+    return lh.Case(json.dumps(made), json.dumps(redacted(made)), *texts, *PAGES)
 
 
 def case_of_kind(kind: str) -> lh.Case:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_it_renders_itself() -> None:
     assert case.text(color=True) == "\x1b[1ma <b>\n\x1b[0m"
     assert case.text(redact=True) == sample.REDACTED_TEXT
     assert case.text(redact=True, color=True) == f"\x1b[1m{sample.REDACTED_TEXT}\x1b[0m"
-    assert case._repr_html_() == "<pre>a &lt;b&gt;\n</pre>"
+    assert (case.html(), case._repr_html_(), case.html(redact=True)) == sample.PAGES[:3]
     assert repr(case) == "<lockhound.Case: driver leaky.sys, confidence 0.95 (high), 37 of 37 pages explained>"
     assert json.loads(case.to_json()) == sample.DOCUMENT
     assert json.loads(case.to_json(indent=2)) == sample.DOCUMENT
@@ -115,6 +116,7 @@ def test_it_is_a_value() -> None:
     assert again == case
     assert again.text(color=True) == case.text(color=True)
     assert again.to_json(redact=True) == case.to_json(redact=True)
+    assert (again.html(), again.html(redact=True), again._repr_html_()) == (case.html(), case.html(redact=True), case._repr_html_())
     with pytest.raises(AttributeError):
         case.verdict = other.verdict
     with pytest.raises(AttributeError):
@@ -126,19 +128,25 @@ def test_it_is_a_value() -> None:
 
 
 def test_a_ledger_is_a_frame() -> None:
-    pytest.importorskip("pandas")
-    frame = sample.case().ledger.to_frame()
-    assert list(frame.columns) == ["address", "pages", "state", "holder"]
-    assert frame["address"].tolist() == [0xFFFFE00012347770]
+    pandas = pytest.importorskip("pandas")
+    made = sample.document()
+    made["ledger"]["mdls"].append({"address": "0xffffffffffffffff", "pages": 1, "state": "unknown", "holder": None})
+    frame = sample.case(made).ledger.to_frame()
+    assert list(frame.columns) == [field.name for field in dataclasses.fields(lh.Mdl)]
+    assert frame["address"].tolist() == [0xFFFFE00012347770, 0xFFFFFFFFFFFFFFFF]
+    assert frame["irp"].tolist() == [0xFFFFE00012349010, pandas.NA]
+    assert frame["holder"].tolist()[0] == "leaky.sys"
+    assert frame["holder"].isna().tolist() == [False, True]
     empty = lh.Ledger(None, 0, None, None, ()).to_frame()
-    assert empty.dtypes[:2].tolist() == frame.dtypes[:2].tolist() == ["uint64", "uint64"]
     assert list(empty.columns) == list(frame.columns)
+    assert empty.dtypes.tolist() == frame.dtypes.tolist()
+    assert [str(kind) for kind in frame.dtypes[:5]] == ["uint64", "uint64", "str", "str", "UInt64"]
 
 
 def test_another_schema_is_refused() -> None:
     with pytest.raises(ValueError, match=r"lockhound\.case/2"):
         sample.case(sample.document() | {"schema": "lockhound.case/2"})
-    with pytest.raises(ValueError, match="four texts"):
+    with pytest.raises(ValueError, match="four"):
         lh.Case(json.dumps(sample.DOCUMENT), "{}", "")
 
 

@@ -148,6 +148,7 @@ def test_the_guard_lets_colors_through_and_nothing_else(text: str) -> None:
     "arguments",
     [
         "", "analyze", "nonsense", "analyze x --color pink", "analyze x --threads 0", "analyze x --timeout -1", "analyze x --timeout no",
+        "analyze x y --html z", "analyze x --html",
         "search x", "search x -1", "search x 0x10000000000000000", "search x zz", "search x 1 --align 3", "search x 1 --limit 0",
     ],
 )  # fmt: skip
@@ -264,6 +265,20 @@ def test_the_whole_way(path: Path, dump: lh.Dump) -> None:
     assert (text.returncode, text.stderr) == (0, "")
     assert case["verdict"]["driver"] in text.stdout
     assert "\x1b" not in text.stdout
+
+
+def test_a_page(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "case.html"
+    assert cli.main(["analyze", "--html", str(page), str(path)]) == 0
+    plain = capsys.readouterr().out
+    case = lh.analyze(path)
+    assert page.read_text("utf-8") == case.html()
+    assert plain == case.text()
+    assert cli.main(["analyze", "--redact", "--json", "--html", str(page), str(path)]) == 0
+    assert page.read_text("utf-8") == case.html(redact=True)
+    assert json.loads(capsys.readouterr().out)["dump"]["path"] is None
+    assert cli.main(["analyze", "--html", str(tmp_path / "no" / "folder.html"), str(path)]) == 1
+    assert "folder.html" in capsys.readouterr().err
 
 
 def test_a_broken_pipe_is_quiet(path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import mmap
 import multiprocessing
+import os
 import pickle
 import threading
 import weakref
@@ -16,6 +17,7 @@ import pytest
 
 import lockhound as lh
 from lockhound import rows
+from lockhound_synth import scenarios
 from lockhound_synth.forge import Forged
 
 PAGE = 4096
@@ -159,10 +161,49 @@ def test_answers_survive_close_and_pickle(path: Path) -> None:
         assert "0x" in repr(answer) or repr(answer).startswith("<lockhound.")
 
 
-def test_handles_do_not_pickle(dump: lh.Dump) -> None:
-    for handle in (dump, dump.kernel(), lh.Cancel()):
-        with pytest.raises(TypeError):
-            pickle.dumps(handle)
+def test_a_dump_pickles_by_its_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    with lh.open(path.name) as dump, lh.open(path, positioned=True) as other:
+        value = dump.bugcheck.parameters[1]
+        expected = dump.search([value])
+        kept = pickle.dumps((dump, dump.kernel(), other))
+        monkeypatch.chdir("/")
+        again, kernel, positioned = pickle.loads(kept)
+        assert (again.path, again.info, again.closed) == (path.name, dump.info, False)
+        assert again.search([value]) == positioned.search([value]) == expected
+        assert kernel is again.kernel()
+        assert kernel.process(value) == dump.kernel().process(value)
+        assert (positioned.path, positioned._again) == (str(path), (str(path), True))
+    assert pickle.loads(kept)[0].info == dump.info
+    again.close()
+    with pytest.raises(lh.ClosedError, match="closed"):
+        pickle.dumps(again)
+
+
+def test_what_can_not_be_found_again_does_not_pickle(dump: lh.Dump, path: Path) -> None:
+    with path.open("rb") as file:
+        for handle, why in (
+            (lh.open(path.read_bytes()), "opened from memory or a file object"),
+            (lh.open(file), "opened from memory or a file object"),
+            (dump.without_pages([1]), "seen through an overlay"),
+            (dump.with_pages({1: bytes(4096)}).kernel(), "seen through an overlay"),
+            (lh.Cancel(), "Cancel"),
+        ):
+            with pytest.raises(TypeError, match=why):
+                pickle.dumps(handle)
+
+
+def test_another_file_in_its_place_is_seen(forged: Forged, tmp_path: Path) -> None:
+    path = tmp_path / "a.dmp"
+    forged.write(path, 6)
+    with lh.open(path) as dump:
+        kept = pickle.dumps(dump)
+    scenarios.build("pending_irp", build=22000, seed=2).write(path, 6)
+    with pytest.raises(lh.FormatError, match="not the dump that was pickled"):
+        pickle.loads(kept)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(kept)
 
 
 def test_a_closed_dump_takes_no_question(path: Path) -> None:
@@ -434,6 +475,32 @@ def test_the_last_running_call_frees_the_handle(path: Path) -> None:
 def _count_hits(path: str) -> int:
     with lh.open(path) as dump:
         return len(dump.search([dump.bugcheck.parameters[1]]))
+
+
+def _hits_in(dump: lh.Dump) -> int:
+    return len(dump.search([dump.bugcheck.parameters[1]], threads=2))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_dump_in_a_pool(path: Path, method: str) -> None:
+    with lh.open(path) as dump:
+        expected = _hits_in(dump)
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            assert pool.map(_hits_in, [dump] * 3) == [expected] * 3
+
+
+def test_a_child_goes_on_with_the_handles(path: Path) -> None:
+    """They were open, and used by several threads, before the fork; both sides go on."""
+    with lh.open(path) as dump:
+        kernel, value = dump.kernel(), dump.bugcheck.parameters[1]
+        expected = dump.search([value], threads=2), kernel.process(value), dump.investigate(threads=2)
+        child = os.fork()
+        if child == 0:
+            same = (dump.search([value], threads=2), kernel.process(value), dump.investigate(threads=2)) == expected
+            dump.close()
+            os._exit(0 if same and dump.closed else 1)
+        assert (dump.search([value], threads=2), kernel.process(value), dump.investigate(threads=2)) == expected
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_fork_between_calls(path: Path) -> None:

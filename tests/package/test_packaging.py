@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import lockhound as lh
+from lockhound import _lockhound
 
 
 def test_a_source_distribution_holds_all_that_its_build_reads(root: Path, tmp_path: Path) -> None:
@@ -52,8 +56,41 @@ def test_the_stub_is_true(root: Path, tmp_path: Path) -> None:
         missing,
         "--mypy-config-file",
         root / ".mypy.ini",
-        "lockhound._lockhound",
+        "lockhound",
     ]
     env = {**os.environ, "PYTHONPATH": package, "MYPYPATH": package}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_the_docstrings_are_the_stubs(root: Path) -> None:
+    generator = runpy.run_path(str(root / "csrc" / "python" / "generate_docs.py"))
+    assert (root / "csrc" / "python" / "docs.h").read_text() == generator["header"](), "run csrc/python/generate_docs.py"
+    found = dict(generator["documented"](ast.parse((root / "python" / "lockhound" / "_lockhound.pyi").read_text())))
+    seen = set()
+    for owner in (_lockhound, _lockhound.Cancel, _lockhound.Column, _lockhound.Dump, _lockhound.Kernel):
+        prefix = "" if owner is _lockhound else f"{owner.__name__}_"
+        if prefix:
+            assert owner.__doc__ == found[owner.__name__].split("\n--\n\n")[-1]
+            seen.add(owner.__name__)
+        for name, member in vars(owner).items():
+            if prefix + name in found and not inspect.isclass(member):
+                head, _, said = found[prefix + name].rpartition("\n--\n\n")
+                assert member.__doc__ == said
+                assert not head or head == name + member.__text_signature__
+                seen.add(prefix + name)
+    assert seen == set(found)
+
+
+def test_everything_public_says_what_it_is() -> None:
+    silent = []
+    for name in lh.__all__:
+        value = getattr(lh, name)
+        if isinstance(value, str):
+            continue
+        members = {} if not inspect.isclass(value) or not value.__module__.startswith("lockhound") else vars(value)
+        for member, each in {"": value, **members}.items():
+            said = inspect.getdoc(each.fget if isinstance(each, property) else each)
+            if not member.startswith("_") and (callable(each) or isinstance(each, property)) and not said:
+                silent.append(f"{name}.{member}")
+    assert silent == []

@@ -13,6 +13,7 @@ import pytest
 
 import lockhound as lh
 from lockhound import progress
+from lockhound_synth.forge import Forged
 
 QUESTIONS: dict[str, Callable[..., Any]] = {
     "search": lambda dump, **options: dump.search([dump.bugcheck.parameters[1]], **options),
@@ -116,6 +117,16 @@ def test_control_c(full_path: Path, threads: str, question: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted 3 times, usable each time\n", "")
 
 
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_control_c_in_time(forged: Forged, tmp_path: Path, threads: str) -> None:
+    """Twenty times in the middle of a search that lasts five seconds; within 200 ms each time."""
+    path = tmp_path / "full.dmp"
+    forged.write(path, 1, filler_mib=48)  # reads enough that one of them does not take long
+    script = Path(__file__).parent / "isolated" / "interrupted_in_time.py"
+    done = subprocess.run([sys.executable, script, path, threads, "20"], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted 20 times in mid-search, usable each time\n", "")
+
+
 class Bar:
     """Stands for tqdm."""
 
@@ -142,6 +153,7 @@ def test_a_bar_where_somebody_watches(dump: lh.Dump, monkeypatch: pytest.MonkeyP
     hits = dump.search([dump.bugcheck.parameters[1]])
     (bar,) = Bar.made
     assert not bar.open
+    assert bar.options["delay"] == progress.UNWATCHED > 0  # a short wait needs no bar
     assert bar.total is not None
     assert 0 < bar.n <= bar.total
     assert dump.search([dump.bugcheck.parameters[1]], progress=False) == hits

@@ -32,8 +32,23 @@ def blocks(text: str) -> list[Block]:
     return [Block(match[1], match[2], text.count("\n", 0, match.start()) + 1) for match in FENCE.finditer(text)]
 
 
+def module(text: str) -> str:
+    """The python and pycon blocks as one module, each line where it stands in the document."""
+    lines: list[str] = []
+    for block in blocks(text):
+        if block.language == "python":
+            pieces = [(0, block.text)]
+        elif block.language == "pycon":
+            pieces = [(example.lineno, example.source) for example in doctest.DocTestParser().get_examples(block.text)]
+        else:
+            continue
+        for line, source in pieces:
+            lines += [""] * (block.line + line - len(lines)) + source.splitlines()
+    return "\n".join(lines) + "\n"
+
+
 def run(text: str, folder: Path) -> Iterator[str]:
-    """Runs the python, pycon, console and json blocks in their order; the python ones share their names. Yields what went wrong.
+    """Runs the python, pycon, console and json blocks in their order; the python and pycon ones share their names. Yields what went wrong.
 
     A block in another language is an error, so that nothing escapes: `sh` is for the README's two commands, `text` for what is no example,
     and `c` has a test of its own.
@@ -71,6 +86,7 @@ def _python(block: Block, names: dict[str, Any]) -> Iterator[str]:
 
 def _pycon(block: Block, names: dict[str, Any]) -> Iterator[str]:
     example = doctest.DocTestParser().get_doctest(block.text, names, "example", "<document>", block.line)
+    example.globs = names  # not a copy of them: what an example names, the blocks below know
     said = io.StringIO()
     if doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=said.write, clear_globs=False).failed:
         yield f"line {block.line}: {said.getvalue()}"

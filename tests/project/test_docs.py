@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -27,6 +30,38 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_examples_run(root: Path, dump: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "MEMORY.DMP").write_bytes(dump.read_bytes())
     assert list(documents.run((root / name).read_text(), tmp_path)) == []
+
+
+def type_errors(root: Path, texts: dict[str, str], folder: Path) -> list[str]:
+    """What mypy --strict has to say about the examples of documents, with document and line."""
+    for name, text in texts.items():
+        (folder / f"{re.sub('[^a-z0-9]', '_', name.lower())}.py").write_text(documents.module(text))
+    # What an example says on a line of its own, to show its value, is for mypy an expression without effect, which it lets pass.
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--no-error-summary",
+        "--cache-dir",  # one of its own: the modules of another run have the same names
+        folder / ".cache",
+        "--config-file",
+        root / ".mypy.ini",
+        folder,
+    ]
+    environment = {**os.environ, "MYPYPATH": str(root / "python")}
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout.splitlines()
+
+
+def test_examples_have_types(root: Path, tmp_path: Path) -> None:
+    texts = {name: (root / name).read_text() for name in DOCUMENTS}
+    wrong = "```python\nimport lockhound as lh\n\n\ncase = lh.analyze(5)\n```\n```pycon\n>>> case.verdict.drivr\n```\n"
+    found = type_errors(root, {**texts, "wrong": wrong}, tmp_path)
+    assert [re.sub("^.*/", "", line).split(" error")[0] for line in found if "error" in line] == ["wrong.py:5:", "wrong.py:8:"], found
 
 
 def test_there_are_examples(root: Path) -> None:
@@ -57,6 +92,7 @@ def test_wrong_example_is_seen(tmp_path: Path, text: str, expected: str) -> None
 
 GOOD = [
     "```python\nx = 1\n```\n```python\nassert x == 1\n```\n",
+    "```pycon\n>>> y = 2\n```\n```python\nassert y == 2\n```\n```pycon\n>>> y\n2\n```\n",
     "```pycon\n>>> list(range(20))\n[0, 1, ..., 19]\n```\n",
     "```console\n$ echo a b c\na ... c\n$ sh -c 'echo x; exit 4'\nx\n$ echo $?\n4\n```\n",
     "```console\n$ echo a > file\n```\n```console\n$ cat file\na\n```\n",

@@ -1,0 +1,36 @@
+/* What the views for people share: reading the result tree as redacted as the reader may see it. */
+#ifndef LHI_REPORT_VIEW_H
+#define LHI_REPORT_VIEW_H
+
+#include "report/report.h"
+
+typedef struct lhi_page {
+    lhi_out *out;
+    bool redact, color;
+} lhi_page;
+
+/* NULL: no text, or one that is not to be seen. */
+static inline const char *text_of(const lhi_page *page, const lhi_node *object, const char *key)
+{
+    const lhi_node *node = lhi_tree_get(object, key);
+    if (!node || node->kind != LHI_NODE_TEXT || (page->redact && node->personal))
+        return NULL;
+    return page->redact && node->redacted ? node->redacted : node->value.text;
+}
+
+static inline uint64_t number_of(const lhi_node *object, const char *key)
+{
+    const lhi_node *node = lhi_tree_get(object, key);
+    return node && (node->kind == LHI_NODE_COUNT || node->kind == LHI_NODE_ADDRESS ||
+                    node->kind == LHI_NODE_BOOL)
+               ? node->value.number
+               : 0;
+}
+
+static inline bool is_null(const lhi_node *object, const char *key)
+{
+    const lhi_node *node = lhi_tree_get(object, key);
+    return !node || node->kind == LHI_NODE_NULL;
+}
+
+#endif
