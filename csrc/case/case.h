@@ -51,7 +51,8 @@ typedef struct lhi_packet {
     bool kept; /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
     lhi_file file;
-    const char *doubt;         /* a witness that could contradict it is not in the dump; NULL */
+    lhi_answer queued; /* a pending one of the I/O manager stands on its thread's or its file's list */
+    const char *doubt; /* a witness that could contradict it is not in the dump; NULL */
     const char *contradiction; /* why it convicts nobody though its arithmetic holds; NULL */
 } lhi_packet;
 
@@ -222,8 +223,12 @@ bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
+/* The machine had something there, and this dump does not have it: a better dump could tell. */
+bool lhi_case_is_missing(lh_absence absence);
 bool lhi_case_could_hide(const lhi_case *c);      /* anything at all could lie in pages that are not there */
 bool lhi_case_pool_could_hide(const lhi_case *c); /* a pool block could */
+/* queues.c: fills in `queued`, and what follows from it. After gather. */
+lh_status lhi_case_queues(lhi_case *c, lh_error *err);
 /* liveness.c: which locks stand, and the ledger. */
 lh_status lhi_case_liveness(lhi_case *c, lh_error *err);
 /* split.c: follows an I/O manager's packet down to the piece that is still pending. */

@@ -13,11 +13,6 @@ static void settle(lhi_record *record, lhi_outcome outcome, const char *why)
     record->why = why;
 }
 
-static bool absent(lh_absence absence)
-{
-    return absence != LH_PRESENT && absence != LH_ABSENT_LAYOUT;
-}
-
 static bool is_managers(const lhi_packet *packet)
 {
     return packet->irp->state == LHI_IRP_PENDING && !packet->contradiction &&
@@ -218,13 +213,15 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
         return LH_OK;
     }
     if (packet->maker == LHI_NONE) {
-        bool missing = absent(packet->maker_absence) || lhi_case_could_hide(c);
+        bool missing = lhi_case_is_missing(packet->maker_absence) || lhi_case_could_hide(c);
         settle(r, missing ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED, packet->maker_reason);
         return LH_OK;
     }
     const lhi_party *maker = &c->parties[packet->maker];
     if (maker->driver.absence != LH_PRESENT) {
-        settle(r, absent(maker->driver.absence) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+        settle(r,
+               lhi_case_is_missing(maker->driver.absence) ? LHI_OUTCOME_INSUFFICIENT
+                                                          : LHI_OUTCOME_UNATTRIBUTED,
                maker->driver.doubt ? maker->driver.doubt
                                    : "the file name of the driver that made the packet is not known");
         return LH_OK;

@@ -122,7 +122,8 @@ static bool has(const lhi_vec *list, size_t value)
 /* A request of a user, seen by all its marks, is nobody's piece. */
 static bool may_be_piece(const lhi_packet *packet)
 {
-    return !(packet->irp->origin == LHI_ORIGIN_MANAGER && packet->irp->user_mode && !packet->irp->odd);
+    return !(packet->irp->origin == LHI_ORIGIN_MANAGER && packet->irp->user_mode && !packet->irp->odd &&
+             packet->queued != LHI_NO);
 }
 
 static bool add_piece(lhi_case *c, lhi_pieces *pieces, size_t packet)
@@ -198,7 +199,7 @@ static bool is_child(const lhi_case *c, size_t q, size_t current, size_t holder)
 /* A driver that nothing names: not there, or nothing in the dump says. */
 static void end_unknown(lhi_piece_end *out, lh_absence absence, const char *missing, const char *nothing)
 {
-    bool gone = absence != LH_ABSENT_LAYOUT && absence != LH_PRESENT;
+    bool gone = lhi_case_is_missing(absence);
     out->outcome = gone ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED;
     out->why = gone ? missing : nothing;
 }
@@ -234,8 +235,8 @@ static lh_status look_at_rest(const lhi_case *c, size_t range, const lhi_pieces 
         if (q == at->packet || has(&pieces->visited, q))
             continue;
         if (piece->irp->state == LHI_IRP_PENDING) {
-            /* Whoever made it: while it waits, another than the driver at the end may owe. */
-            rest->elsewhere++;
+            /* Whoever made it: while it waits in another than the driver at the end, that one may owe. */
+            rest->elsewhere += !lhi_case_same_driver(c, piece->at, at->party);
         } else if (piece->irp->state == LHI_IRP_UNREADABLE) {
             rest->lost++;
         } else if (is_child(c, q, at->packet, at->party)) {

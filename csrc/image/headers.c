@@ -98,17 +98,17 @@ lh_absence lhi_image_open(const lhi_space *space, uint64_t base, uint64_t span, 
     return LH_PRESENT;
 }
 
-bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out)
+/* The section that an address lies in; LHI_UNKNOWN: a header is not there. */
+static lhi_answer find_section(const lhi_image *image, uint64_t va, lhi_section *out)
 {
     uint64_t rva = va - image->base;
-
     if (va < image->base || rva >= image->span)
-        return false;
+        return LHI_NO;
     for (uint32_t i = 0; i < image->section_count && i < MOST_SECTIONS; i++) {
         uint8_t header[SECTION_SIZE] = {0};
         if (lhi_rva_get(image, (uint64_t)image->sections + (uint64_t)i * SECTION_SIZE, header,
                         sizeof header) != LH_PRESENT)
-            return false;
+            return LHI_UNKNOWN;
         uint32_t begin = lhi_u32(header + SECTION_ADDRESS);
         uint32_t size = lhi_u32(header + SECTION_VIRTUAL_SIZE);
         if (size == 0)
@@ -119,10 +119,22 @@ bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out)
             out->rva = begin;
             out->size = size;
             out->flags = lhi_u32(header + SECTION_FLAGS);
-            return true;
+            return LHI_YES;
         }
     }
-    return false;
+    return LHI_NO;
+}
+
+bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out)
+{
+    return find_section(image, va, out) == LHI_YES;
+}
+
+lhi_answer lhi_image_is_code(const lhi_image *image, uint64_t va)
+{
+    lhi_section section = {0};
+    lhi_answer found = find_section(image, va, &section);
+    return found == LHI_YES && !(section.flags & LHI_SECTION_EXECUTE) ? LHI_NO : found;
 }
 
 bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16])

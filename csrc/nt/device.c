@@ -127,6 +127,12 @@ static bool dispatch_module(const lh_kernel *kernel, uint64_t address, lhi_drive
     return only != NULL;
 }
 
+/* DriverSize is the length of the range; a driver object that has none says nothing. */
+static bool other_size(const lhi_driver *driver, const lhi_module *module)
+{
+    return driver->size != 0 && ((driver->size + 0xfff) & ~0xfffull) != module->size;
+}
+
 void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out)
 {
     lhi_driver driver = {.address = address};
@@ -201,7 +207,10 @@ void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out)
     if (driver.has_module)
         goto done;
     module = lhi_module_unloaded_at(&kernel->modules, driver.start);
-    if (module && module->base == driver.start) {
+    if (module && module->base == driver.start &&
+        (lhi_module_range_shared(&kernel->modules, module) || other_size(&driver, module))) {
+        driver.doubt = "another driver was loaded where its image was";
+    } else if (module && module->base == driver.start) {
         uint64_t ignored_physical = 0;
         lh_absence mapped = lhi_space_translate(&kernel->space, driver.start, &ignored_physical);
         if (mapped == LH_ABSENT_NOT_MAPPED) {
@@ -246,7 +255,10 @@ void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *ou
         if (!kernel->modules.complete) {
             driver.absence = kernel->modules.absence;
             driver.absent_at = kernel->modules.absent_at;
-        } else if ((module = lhi_module_unloaded_at(&kernel->modules, code)) != NULL) {
+        } else if ((module = lhi_module_unloaded_at(&kernel->modules, code)) != NULL &&
+                   lhi_module_range_shared(&kernel->modules, module)) {
+            driver.doubt = "it lies where more than one driver was loaded in turn";
+        } else if (module != NULL) {
             lh_absence mapped = lhi_space_translate(&kernel->space, code, &(uint64_t){0});
             if (mapped == LH_ABSENT_NOT_MAPPED)
                 take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
@@ -255,6 +267,25 @@ void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *ou
         }
     }
     *out = driver;
+}
+
+void lhi_driver_from_routine(const lh_kernel *kernel, uint64_t routine, lhi_driver *out)
+{
+    lhi_image image = {0};
+    lhi_driver_from_code(kernel, routine, out);
+    if (!out->has_module || out->module.unloaded)
+        return;
+    lh_absence absence = lhi_image_open(&kernel->space, out->module.base, out->module.size, &image);
+    lhi_answer code = absence == LH_PRESENT ? lhi_image_is_code(&image, routine) : LHI_UNKNOWN;
+    if (code == LHI_YES)
+        return;
+    out->has_module = false;
+    out->absence = LH_ABSENT_LAYOUT;
+    out->absent_at = routine;
+    if (code == LHI_NO)
+        out->doubt = "it lies in a module's data";
+    else
+        out->absence = absence == LH_PRESENT ? LH_ABSENT_NOT_CAPTURED : absence;
 }
 
 static lhi_answer in_device_list(const lh_kernel *kernel, uint64_t driver, uint64_t device,

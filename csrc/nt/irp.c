@@ -144,6 +144,11 @@ static void tell_origin(lhi_irp *irp)
             set_origin(irp, LHI_ORIGIN_UNKNOWN,
                        "OriginalFileObject and user mode, but no UserIosb, thread or cancel: the marks "
                        "contradict each other");
+        if (irp->orphan && irp->slot_count != 0 && irp->slots[irp->slot_count - 1].file != irp->file)
+            set_origin(
+                irp, LHI_ORIGIN_UNKNOWN,
+                "the marks of a request that was cut off from its thread, but its topmost location has "
+                "another file: a copy of them");
     } else if (irp->file != 0 && irp->thread != 0 && on_list) {
         set_origin(irp, LHI_ORIGIN_MANAGER,
                    "OriginalFileObject, and queued to its thread: made by the I/O manager");
