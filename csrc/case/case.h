@@ -40,6 +40,9 @@ typedef struct lhi_packet {
     uint64_t process;      /* whose lock it was found by */
     size_t mdl;            /* the record that MdlAddress names, LHI_NONE */
     size_t master;         /* for an associated packet: its master, LHI_NONE */
+    size_t request;        /* a packet that its parameters or a context name, LHI_NONE */
+    bool remote;           /* they name memory that names that packet */
+    unsigned contexts;     /* places that point to it and are no packet's */
     lhi_device device;     /* at the current location of a pending packet */
     size_t at;             /* party at the current location, LHI_NONE */
     lh_absence at_absence; /* why `at` is LHI_NONE */
@@ -66,12 +69,14 @@ typedef enum lhi_outcome {
 
 typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     lhi_mdl mdl;
-    uint64_t physical;       /* of its Process field: its identity */
-    lhi_vec addresses;       /* all virtual addresses, ascending */
-    uint64_t process;        /* the one of the case's processes that it is about */
-    bool names_process;      /* false: found as the predecessor of one that does */
-    lhi_vec packets;         /* indices of packets whose MdlAddress names it */
-    lhi_vec predecessors;    /* indices of live MDLs whose Next names it */
+    uint64_t physical;    /* of its Process field: its identity */
+    lhi_vec addresses;    /* all virtual addresses, ascending */
+    uint64_t process;     /* the one of the case's processes that it is about */
+    bool names_process;   /* false: found as the predecessor of one that does */
+    lhi_vec packets;      /* indices of packets whose MdlAddress names it */
+    lhi_vec predecessors; /* indices of live MDLs whose Next names it */
+    lhi_vec overlays;     /* indices of MDLs that are not charged and repeat its frames */
+    bool frames_searched;
     uint64_t other_pointers; /* places that point to it and are neither packet nor MDL */
     uint64_t others[8];      /* addresses of the first of them */
     bool freed;

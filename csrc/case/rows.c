@@ -103,6 +103,7 @@ lhi_packet *lhi_case_new_packet(lhi_case *c)
     if (row) {
         row->mdl = LHI_NONE;
         row->master = LHI_NONE;
+        row->request = LHI_NONE;
         row->at = LHI_NONE;
         row->maker = LHI_NONE;
         row->queued = LHI_UNKNOWN;
