@@ -8,6 +8,22 @@ static bool takes(const lhi_case *c)
     return c->code == 0x76 && c->parameters[0] == 0;
 }
 
+#define PROCESS_OBJECT 3u /* DISPATCHER_HEADER.Type, first byte of a process */
+#define SIGNAL_STATE   4u /* its offset, WDK wdm.h */
+
+/* What did not exit has not been deleted: then parameter 2 names another than the process that left the
+ * pages. Where no layout tells, the object does: it is signalled when the process ends, and stays so. */
+static bool lives(const lhi_case *c)
+{
+    uint16_t type = 0;
+    uint32_t signal = 0;
+    if (c->process_known && c->process.exit_time_known && c->process.flags_known)
+        return lhi_process_exited(&c->process) == LHI_NO;
+    return c->target != 0 && lhi_space_u16(&c->kernel->space, c->target, &type) == LH_PRESENT &&
+           (type & 0xff) == PROCESS_OBJECT &&
+           lhi_space_u32(&c->kernel->space, c->target + SIGNAL_STATE, &signal) == LH_PRESENT && signal == 0;
+}
+
 static bool is_object(uint64_t address)
 {
     return lhi_is_kernel(address) && address % 8 == 0 && address <= UINT64_MAX - 0x1000;
@@ -19,8 +35,7 @@ static void subject(lhi_case *c)
     c->charged = c->parameters[2];
     c->charged_known = true;
     c->unexplained = c->charged;
-    /* What did not exit has not been deleted: parameter 2 names another than the one that left the pages. */
-    c->lives = c->process_known && c->process.exit_time_known && lhi_process_exited(&c->process) == LHI_NO;
+    c->lives = lives(c);
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)

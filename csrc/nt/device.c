@@ -57,9 +57,13 @@ static const char *contradiction(const lh_kernel *kernel, const lhi_module *modu
     if (lhi_text_unicode_string(&kernel->space, full, true, path, sizeof path, &ignored) == LH_PRESENT &&
         path[0] && strlen(path) + 8 < sizeof path && strcmp(lhi_text_base_name(path), module->name) != 0)
         return "the two names of its module record differ";
-    if (module->timestamp != 0 &&
-        lhi_image_open(&kernel->space, module->base, module->size, &image) == LH_PRESENT &&
-        image.timestamp != 0 && image.timestamp != module->timestamp)
+    if (lhi_image_open(&kernel->space, module->base, module->size, &image) != LH_PRESENT)
+        return NULL;
+    uint64_t entry = 0, at = module->entry + kernel->layout->offsets[LHI_F_KLDR_DATA_TABLE_ENTRY_EntryPoint];
+    bool other_entry = image.entry != 0 && lhi_space_u64(&kernel->space, at, &entry) == LH_PRESENT &&
+                       entry != 0 && entry != module->base + image.entry;
+    bool other_stamp = module->timestamp != 0 && image.timestamp != 0 && image.timestamp != module->timestamp;
+    if (other_entry || other_stamp)
         return "its module record and the image at its base are of different files";
     return NULL;
 }
