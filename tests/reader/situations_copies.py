@@ -95,7 +95,7 @@ class Imitation:
 
 
 def copied_with_own_location(scene: Scene) -> Cast:
-    """A driver's own packet has every mark of a request copied in, and a location of its own on top, without a routine: it is on no
+    """A driver's own packet has every mark of a request copied in, and a location of the driver's own on top, without a routine: on no
     list. It waits in the bus, which is innocent. Without the trap nothing is copied."""
     story = Imitation(scene)
     if not scene.trap:
