@@ -19,8 +19,11 @@ static void subject(lhi_case *c)
     c->charged = c->parameters[2];
     c->charged_known = true;
     c->unexplained = c->charged;
-    /* What did not exit has not been deleted: parameter 2 names another than the one that left the pages. */
-    c->lives = c->process_known && c->process.exit_time_known && lhi_process_exited(&c->process) == LHI_NO;
+    /* What did not exit, or still has a thread, has not been deleted: parameter 2 names another than the one
+     * that left the pages. */
+    c->lives =
+        c->process_known && ((c->process.exit_time_known && lhi_process_exited(&c->process) == LHI_NO) ||
+                             lhi_process_has_threads(c->kernel, c->target));
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)

@@ -2,6 +2,7 @@
 #include "nt/device.h"
 
 #include "base/bytes.h"
+#include "nt/read.h"
 #include "nt/text.h"
 
 #include <string.h>
@@ -41,7 +42,23 @@ static bool claimed_twice(const lh_kernel *kernel, const lhi_module *module)
     return false;
 }
 
-/* What a module's record says of itself must agree: the two names, and the time stamp of the image. */
+/* The entry point that a module's record has is elsewhere than the image at its base: outside of it, or not
+ * where its header says. 0: the record has none. Records before Windows 10 have no time stamp, and still
+ * this. */
+static bool enters_elsewhere(const lh_kernel *kernel, const lhi_module *module, const lhi_image *image)
+{
+    uint64_t entry = 0, at = 0;
+    if (lhi_read_field(&kernel->space, kernel->layout, module->entry, LHI_F_KLDR_DATA_TABLE_ENTRY_EntryPoint,
+                       8, &entry, &at) != LH_PRESENT ||
+        entry == 0)
+        return false;
+    if (entry < module->base || entry - module->base >= module->size)
+        return true;
+    return image && image->entry != 0 && entry - module->base != image->entry;
+}
+
+/* What a module's record says of itself must agree: the two names, the entry point, and the time stamp of the
+ * image. */
 static const char *contradiction(const lh_kernel *kernel, const lhi_module *module)
 {
     char path[512];
@@ -57,9 +74,9 @@ static const char *contradiction(const lh_kernel *kernel, const lhi_module *modu
     if (lhi_text_unicode_string(&kernel->space, full, true, path, sizeof path, &ignored) == LH_PRESENT &&
         path[0] && strlen(path) + 8 < sizeof path && strcmp(lhi_text_base_name(path), module->name) != 0)
         return "the two names of its module record differ";
-    if (module->timestamp != 0 &&
-        lhi_image_open(&kernel->space, module->base, module->size, &image) == LH_PRESENT &&
-        image.timestamp != 0 && image.timestamp != module->timestamp)
+    bool open = lhi_image_open(&kernel->space, module->base, module->size, &image) == LH_PRESENT;
+    if (enters_elsewhere(kernel, module, open ? &image : NULL) ||
+        (open && module->timestamp != 0 && image.timestamp != 0 && image.timestamp != module->timestamp))
         return "its module record and the image at its base are of different files";
     return NULL;
 }
