@@ -18,14 +18,28 @@ Sequence.register(Column)
 _STATES = ("mapped", "unmapped", "unknown")
 
 
+FORMULA = frozenset("=+-@")
+
+
 def frame(columns: Mapping[str, Any]) -> Any:
-    """A pandas DataFrame; a Column becomes an unsigned array without a copy on the way. pandas is optional, and imported here."""
+    """A pandas DataFrame; a Column becomes an unsigned array without a copy on the way. pandas is optional, and imported here.
+
+    A name that a spreadsheet would take for a formula has its first character spelt out, as a frame often ends as a CSV file.
+    """
     try:
         import numpy
         import pandas
     except ImportError as missing:
         raise ImportError("to_frame() needs pandas: pip install lockhound[tables]") from missing
-    return pandas.DataFrame({name: numpy.asarray(values) if isinstance(values, Column) else values for name, values in columns.items()})
+    made = {name: numpy.asarray(values) if isinstance(values, Column) else cells(values) for name, values in columns.items()}
+    return pandas.DataFrame(made)
+
+
+def cells(values: Any) -> Any:
+    """Values for the cells of a table; of a list none is a formula (it would begin with one of = + - @)."""
+    if not isinstance(values, list):
+        return values
+    return [f"\\x{ord(value[0]):02x}{value[1:]}" if isinstance(value, str) and value[:1] in FORMULA else value for value in values]
 
 
 def unsigned(values: Iterable[int]) -> Column:
