@@ -101,7 +101,7 @@ static lh_status fail_short(lh_error *err, uint64_t size)
         {BUGCHECK_PARAMETER, 32, "BugCheckParameter"},
         {DEBUGGER_DATA_BLOCK, 8, "KdDebuggerDataBlock"},
         {LHI_HEADER_RUNS, 700, "PhysicalMemoryBlock"},
-        {0x348, 3000, "ContextRecord"},
+        {LHI_HEADER_CONTEXT, 3000, "ContextRecord"},
         {0xf00, 0x98, "Exception"},
         {DUMP_TYPE, 4, "DumpType"},
         {0xfa0, 8, "RequiredDumpSpace"},

@@ -5,8 +5,9 @@
 #include "dump/notes.h"
 
 /* Offsets of DUMP_HEADER64 (Windows SDK mindumpdef.h; facts 1.2). */
-#define LHI_HEADER_SIZE 0x2000u
-#define LHI_HEADER_RUNS 0x88u /* PhysicalMemoryBlockBuffer */
+#define LHI_HEADER_SIZE    0x2000u
+#define LHI_HEADER_RUNS    0x88u  /* PhysicalMemoryBlockBuffer */
+#define LHI_HEADER_CONTEXT 0x348u /* ContextRecord, of the processor that stopped the machine */
 
 /* Fields that Windows never set hold the text PAGE (facts 1.9). */
 #define LHI_UNSET32 0x45474150u

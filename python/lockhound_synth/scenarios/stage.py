@@ -4,9 +4,10 @@ writes the truth down and closes the machine."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from lockhound_synth import cpu, debugger_block, decoys, frames, io, processes
+from lockhound_synth import cpu, debugger_block, decoys, frames, io, processes, stacks
 from lockhound_synth.containers import HeaderFields
 from lockhound_synth.cpu import Crash
 from lockhound_synth.driver_image import plain_image
@@ -92,6 +93,7 @@ class Stage:
         self.explained_range: tuple[int, int] | None = None  # where copies can't be told from locks
         self.afterwards: list[Callable[[], None]] = []  # what a story spoils in finished structures
         self.aliases: dict[str, str] = {}
+        self.waiting: dict[int, list[tuple[int, int]]] = {}  # threads that are switched out, with their frames
         self.blamed: Driver | None = None  # whose name the kernel puts on the blue screen
         if self.rng.random() < 0.3:
             self.current = self.system  # the last reference went in a worker thread
@@ -191,6 +193,9 @@ class Stage:
         crash = Crash(self.code, self.parameters, thread, callers=self.callers)
         if self.seed % 3 == 0:
             machine.unloaded.append(("gonedrv.sys", machine.next_image + 0x200000, machine.next_image + 0x20A000))
+        for waiter in machine.threads:
+            if waiter.alive and waiter is not thread and waiter.address not in self.waiting:
+                self.waiting[waiter.address] = stacks.switch_out(machine, waiter).frames
         frames.reserve(machine)
         decoys.plant(machine, subject or self.others[1])
         io.fill_in(machine)
@@ -225,6 +230,7 @@ class Stage:
             uptime=machine.rng.randrange(10**10, 10**12),
         )
         forged = Forged(machine, self._truth(crash), header, {p: bytes(d) for p, d in machine.physical.frames.items()}, evidence)
+        forged = replace(forged, stack=crash.frames, waiting=self.waiting)
         forged.check()
         gone = {evidence[label] for label in self.missing}
         return forged.without(gone) if gone else forged
