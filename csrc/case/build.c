@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "case/method.h"
+#include "case/unlocker.h"
 #include "source/os.h"
 
 /* Defaults of lh_limits, as the public header states them. */
@@ -89,6 +90,8 @@ void lhi_case_free(lhi_case *c)
         lhi_vec_free(&c->records[i].packets);
         lhi_vec_free(&c->records[i].predecessors);
     }
+    if (c->unlocker)
+        lhi_stack_free(&c->unlocker->stack);
     lhi_free_lists_free(&c->freed);
     lhi_vec_free(&c->targets);
     lhi_free(c->stamps);

@@ -17,8 +17,8 @@
 /* A driver that plays a part. */
 typedef struct lhi_party {
     lhi_driver driver;
-    lhi_answer can_lock, can_split; /* by its imports; computed when asked for */
-    bool asked_lock, asked_split;
+    lhi_answer can_lock, can_split, can_unlock; /* by its imports; computed when asked for */
+    bool asked_lock, asked_split, asked_unlock;
     bool library;
     bool framework; /* imports routines of other modules than nt and hal, which may lock or split for it */
     bool version_known, image_known;
@@ -139,7 +139,8 @@ typedef struct lhi_owned {
     size_t party;
 } lhi_owned;
 
-typedef struct lhi_method lhi_method; /* case/method.h */
+typedef struct lhi_method lhi_method;     /* case/method.h */
+typedef struct lhi_unlocker lhi_unlocker; /* case/unlocker.h */
 
 typedef struct lhi_case {
     lh_kernel *kernel; /* retained by the owner */
@@ -154,6 +155,9 @@ typedef struct lhi_case {
     uint64_t target;          /* the EPROCESS charged, 0 none */
     lhi_vec targets;          /* all processes that the search is for, ascending; empty: `target` alone */
     const char *target_basis; /* how it is known */
+    uint64_t subject_mdl; /* the MDL that the bug check names, 0 none: looked for also where no process leads
+                             to it */
+    lhi_unlocker *unlocker; /* who had it unlocked; NULL where that is not the question */
     bool process_known;
     lh_process process;
     lh_error process_error;
@@ -217,6 +221,7 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err);
 size_t lhi_case_party(lhi_case *c, const lhi_driver *driver, lh_error *err); /* LHI_NONE: no memory */
 lhi_answer lhi_case_can_lock(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_split(lhi_case *c, size_t party);
+lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 /* packet.c: device, driver, maker, thread and file of a packet just found. */
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);

@@ -11,6 +11,7 @@ from .pe.assemble import (
     Branch,
     Call,
     CallLocal,
+    CallRegister,
     Compare,
     Function,
     Immediate,
@@ -48,7 +49,7 @@ NOTHING_FAILS = {"RtlInitUnicodeString", "KeInitializeEvent", "KeSetEvent", "Iof
 RESULT = {"Dispatch": 0, "DispatchIo": STATUS_PENDING, "Complete": MORE_PROCESSING}
 
 
-def _routine(name: str, calls: Sequence[str], rng: random.Random) -> Function:
+def _routine(name: str, calls: Sequence[str], rng: random.Random, *, pointers: bool = False) -> Function:
     """Keeps its second argument, makes the calls one after the other and gives up where one fails."""
     saves = [Reg.RBX, *rng.sample((Reg.RDI, Reg.RSI, Reg.R12, Reg.R14), rng.randrange(3))]
     ops: list[Op] = [Move(Reg.RBX, Reg.RDX)]
@@ -63,6 +64,8 @@ def _routine(name: str, calls: Sequence[str], rng: random.Random) -> Function:
             ops.append(StoreData("data", Reg.RAX))
     if name == "Worker":
         ops.append(CallLocal("Complete"))
+        if pointers:
+            ops += [Load(Reg.RAX, Reg.RBX, 0x20), CallRegister(Reg.RAX)]
     ops += [Immediate(Reg.RAX, RESULT.get(name, 0)), Return()]
     if any(isinstance(op, Branch) for op in ops):
         ops += [Label("failed"), Immediate(Reg.RAX, STATUS_UNSUCCESSFUL), Return()]
@@ -70,7 +73,13 @@ def _routine(name: str, calls: Sequence[str], rng: random.Random) -> Function:
 
 
 def plain_file(
-    name: str, rng: random.Random, *, imports: Sequence[str], file_version: tuple[int, int, int, int], company: str = ""
+    name: str,
+    rng: random.Random,
+    *,
+    imports: Sequence[str],
+    file_version: tuple[int, int, int, int],
+    company: str = "",
+    pointers: bool = False,
 ) -> tuple[bytes, dict[str, int]]:
     """A driver file and the RVAs of its symbols."""
     told = {callee for calls in CALLS.values() for callee in calls}
@@ -79,7 +88,7 @@ def plain_file(
         calls = [c for c in CALLS[routine] if c in imports]
         if routine == "Worker":
             calls = [c for c in imports if c not in told]
-        functions.append(_routine(routine, calls, rng))
+        functions.append(_routine(routine, calls, rng, pointers=pointers))
     blueprint = Blueprint(
         functions=functions,
         imports={NT: list(imports)},
@@ -99,8 +108,14 @@ def plain_file(
 
 
 def plain_image(
-    name: str, rng: random.Random, *, imports: Sequence[str], file_version: tuple[int, int, int, int], company: str = ""
+    name: str,
+    rng: random.Random,
+    *,
+    imports: Sequence[str],
+    file_version: tuple[int, int, int, int],
+    company: str = "",
+    pointers: bool = False,
 ) -> LoadedImage:
-    """A driver of a handful of pages, loaded."""
-    data, symbols = plain_file(name, rng, imports=imports, file_version=file_version, company=company)
+    """A driver of a handful of pages, loaded; one that calls through pointers too, if wanted."""
+    data, symbols = plain_file(name, rng, imports=imports, file_version=file_version, company=company, pointers=pointers)
     return load(data, name, symbols)
