@@ -101,15 +101,35 @@ static size_t find_record(const lhi_case *c)
     return LHI_NONE;
 }
 
-static bool same(const lhi_case *c, size_t a, size_t b)
+/* Drivers that may have unlocked the MDL before. */
+typedef struct lhi_sharers {
+    size_t who;   /* the one that is asked about, and is none of them; LHI_NONE */
+    size_t count; /* drivers that have the MDL in a packet and can unlock pages themselves */
+    bool missing; /* there may be more: something of a packet or of a driver is not in the dump */
+} lhi_sharers;
+
+/* Libraries of Windows unlock what they locked. */
+static bool take_sharer(lhi_unlock *u, const lhi_packet *packet, size_t party, lhi_sharers *out)
 {
-    return b != LHI_NONE && lhi_case_same_driver(c, a, b);
+    lhi_case *c = u->c;
+    const lhi_party *p = &c->parties[party];
+    if (p->library || p->driver.is_kernel ||
+        (out->who != LHI_NONE && lhi_case_same_driver(c, party, out->who)))
+        return true;
+    const lhi_answer can = lhi_case_can_unlock(c, party);
+    const bool unloaded = p->driver.has_module && p->driver.module.unloaded;
+    if (can == LHI_UNKNOWN && !p->framework && !unloaded)
+        out->missing = true; /* its imports are not there */
+    if (can == LHI_NO || (can == LHI_UNKNOWN && !p->framework && !unloaded))
+        return true;
+    out->count++;
+    const char *text = lhi_arena_printf(
+        &c->arena, "the packet at 0x%" PRIx64 " names the MDL and went through it, and it can unlock pages",
+        packet->irp->address);
+    return lhi_case_note(c, "unlock_import", party, packet->irp->address, text);
 }
 
-/* Drivers that have the MDL in a packet and may unlock pages themselves: any of them may have done it before.
- * Libraries of Windows unlock what they locked. *found counts those that are not `who`. */
-static lh_status note_sharers(lhi_unlock *u, const lhi_packet *packet, size_t who, size_t *found,
-                              lh_error *err)
+static lh_status ask_packet(lhi_unlock *u, const lhi_packet *packet, lhi_sharers *out, lh_error *err)
 {
     lhi_case *c = u->c;
     for (size_t i = 0; i < packet->irp->slot_count; i++) {
@@ -118,44 +138,38 @@ static lh_status note_sharers(lhi_unlock *u, const lhi_packet *packet, size_t wh
         if (packet->irp->slots[i].device == 0)
             continue;
         lhi_device_read(c->kernel, packet->irp->slots[i].device, &device);
-        if (device.absence != LH_PRESENT)
+        if (device.absence == LH_PRESENT)
+            lhi_driver_read(c->kernel, device.driver, &driver);
+        if (device.absence != LH_PRESENT || !driver.object_known) {
+            lh_absence absence = device.absence != LH_PRESENT ? device.absence : driver.absence;
+            out->missing = out->missing || absence != LH_ABSENT_LAYOUT;
             continue;
-        lhi_driver_read(c->kernel, device.driver, &driver);
-        if (!driver.object_known)
-            continue;
+        }
         size_t party = lhi_case_party(c, &driver, err);
         if (party == LHI_NONE)
             return LH_ERR_NO_MEMORY;
-        if (c->parties[party].library || c->parties[party].driver.is_kernel || same(c, party, who) ||
-            lhi_case_can_unlock(c, party) == LHI_NO)
-            continue;
-        (*found)++;
-        const char *text = lhi_arena_printf(&c->arena,
-                                            "the packet at 0x%" PRIx64
-                                            " names the MDL and went through it, and it can unlock pages",
-                                            packet->irp->address);
-        if (!lhi_case_note(c, "unlock_import", party, packet->irp->address, text))
+        if (!take_sharer(u, packet, party, out))
             return lhi_fail_memory(err);
     }
     return LH_OK;
 }
 
 /* Over all packets that name the MDL; completed ones too while the I/O manager is at it. */
-static lh_status ask_sharers(lhi_unlock *u, size_t who, bool completed, size_t *found, bool *unreadable,
-                             lh_error *err)
+static lh_status ask_sharers(lhi_unlock *u, bool completed, lhi_sharers *out, lh_error *err)
 {
     const lhi_case *c = u->c;
     lh_status status = LH_OK;
+    out->missing = lhi_case_pool_could_hide(c);
     if (u->record == LHI_NONE)
         return LH_OK;
     const lhi_vec *packets = &c->records[u->record].packets;
     for (size_t i = 0; status == LH_OK && i < packets->count; i++) {
         const lhi_packet *packet = &c->packets[packets->data[i]];
-        lhi_irp_state state = packet->irp->state;
-        *unreadable = *unreadable || state == LHI_IRP_UNREADABLE;
+        const lhi_irp_state state = packet->irp->state;
+        out->missing = out->missing || state == LHI_IRP_UNREADABLE;
         if (state == LHI_IRP_PENDING || state == LHI_IRP_RETURNED ||
             (completed && state == LHI_IRP_COMPLETED))
-            status = note_sharers(u, packet, who, found, err);
+            status = ask_packet(u, packet, out, err);
     }
     return status;
 }
@@ -205,13 +219,13 @@ static lh_status note_words(lhi_unlock *u, lh_error *err)
     size_t shown = 0;
     for (uint64_t at = 0; at < STACK_BYTES && shown < MOST_WORDS && begin <= UINT64_MAX - STACK_BYTES;
          at += 8) {
-        uint64_t word = 0, target = 0, missing = 0;
-        lh_absence absence = LH_PRESENT;
+        uint64_t word = 0;
+        lhi_call call = {0};
         lhi_driver driver = {0};
         if (lhi_space_u64(&c->kernel->space, begin + at, &word) != LH_PRESENT)
             continue;
         const lhi_module *module = lhi_is_kernel(word) ? lhi_module_at(&c->kernel->modules, word) : NULL;
-        if (!module || lhi_call_target(c->kernel, word, &target, &absence, &missing) == LHI_NO)
+        if (!module || lhi_call_target(c->kernel, word, &call) == LHI_NO)
             continue;
         lhi_driver_from_code(c->kernel, word, &driver);
         if (driver.absence != LH_PRESENT || driver.is_kernel)
@@ -325,15 +339,21 @@ static lh_status judge_direct(lhi_unlock *u, lh_error *err)
     }
     const size_t party = who->client == LHI_NONE ? who->party : who->client;
     const lhi_driver *driver = &c->parties[party].driver;
-    size_t found = 0;
-    bool unreadable = false;
-    lh_status status = ask_sharers(u, party, false, &found, &unreadable, err);
+    lhi_sharers others = {.who = party};
+    lh_status status = ask_sharers(u, false, &others, err);
     if (status != LH_OK)
         return status;
     if (driver->absence != LH_PRESENT)
         conclude_absent(
             u, driver->doubt ? driver->doubt : "the file name of the driver that unlocked is not known",
             driver->absence, driver->absent_at);
+    else if (c->parties[party].library && who->client_absence != LH_PRESENT)
+        conclude_absent(
+            u,
+            lhi_arena_printf(&c->arena,
+                             "%s unlocked it, a library of Windows, and who called it is not in this dump",
+                             driver->name),
+            who->client_absence, who->client_absent_at);
     else if (c->parties[party].library)
         conclude(u, LH_VERDICT_UNATTRIBUTED,
                  lhi_arena_printf(
@@ -344,12 +364,12 @@ static lh_status judge_direct(lhi_unlock *u, lh_error *err)
     else if (!u->violates)
         conclude(u, LH_VERDICT_UNATTRIBUTED,
                  lhi_arena_printf(&c->arena, "%s unlocked the MDL, but %s", driver->name, u->state));
-    else if (!u->certain && found)
+    else if (!u->certain && others.count)
         conclude(u, LH_VERDICT_UNATTRIBUTED,
                  lhi_arena_printf(
                      &c->arena, "%s unlocked the MDL, and another driver that has it may have done so before",
                      driver->name));
-    else if (!u->certain && (unreadable || lhi_case_pool_could_hide(c)))
+    else if (!u->certain && others.missing)
         conclude(u, LH_VERDICT_INSUFFICIENT,
                  lhi_arena_printf(&c->arena,
                                   "%s unlocked the MDL, and a packet through which another driver had it may "
@@ -364,20 +384,19 @@ static lh_status judge_direct(lhi_unlock *u, lh_error *err)
 static lh_status judge_completion(lhi_unlock *u, lh_error *err)
 {
     lhi_case *c = u->c;
-    size_t found = 0;
-    bool unreadable = false;
-    lh_status status = ask_sharers(u, LHI_NONE, true, &found, &unreadable, err);
+    lhi_sharers others = {.who = LHI_NONE};
+    lh_status status = ask_sharers(u, true, &others, err);
     if (status != LH_OK)
         return status;
     if (u->who->party != LHI_NONE &&
         !lhi_case_clear(c, u->who->party, u->who->stack.frames[u->who->frame].address,
                         "it only completed the packet: the I/O manager unlocked the packet's MDL"))
         return lhi_fail_memory(err);
-    if (found)
+    if (others.count)
         conclude(u, LH_VERDICT_UNATTRIBUTED,
                  "the I/O manager unlocked it when its packet was completed; drivers that had the packet can "
                  "unlock pages, and which of them did before is not recorded");
-    else if (unreadable || lhi_case_pool_could_hide(c))
+    else if (others.missing)
         conclude(
             u, LH_VERDICT_INSUFFICIENT,
             "the I/O manager unlocked it when its packet was completed, and the packet may lie in a page "

@@ -71,36 +71,65 @@ static void take_way(lhi_unlocker *u, lhi_unlock_way way, bool seen, const char 
     u->absent_at = 0;
 }
 
-static void find_way(const lh_kernel *kernel, lhi_unlocker *u)
+/* The name of what a call goes to: nt's export at the target, else the import that its slot was bound to
+ * (Driver Verifier puts stand-ins into the slots, which no table names). NULL: none; call->why and call->at
+ * then tell what of the import table is not in the dump. */
+static const char *routine_of(lhi_case *c, const lhi_frame *frame, lhi_call *call)
+{
+    char name[LHI_IMPORT_NAME] = "";
+    lhi_image image = {0};
+    const char *exported = lhi_exports_name(&c->kernel->exports, call->target);
+    if (exported || !call->slot || !frame->module || call->slot < frame->module->base ||
+        call->slot - frame->module->base >= frame->module->size)
+        return exported;
+    call->at = frame->module->base;
+    call->why = lhi_image_open(&c->kernel->space, frame->module->base, frame->module->size, &image);
+    if (call->why != LH_PRESENT)
+        return NULL;
+    if (lhi_image_import_name(&image, (uint32_t)(call->slot - frame->module->base), name))
+        return lhi_arena_strdup(&c->arena, name);
+    call->at = image.base + image.directories[1].rva; /* IMAGE_DIRECTORY_ENTRY_IMPORT */
+    call->why = lhi_space_translate(&c->kernel->space, call->at, &(uint64_t){0});
+    return NULL;
+}
+
+static void find_way(lhi_case *c, lhi_unlocker *u)
 {
     static const char unlock_name[] = "MmUnlockPages", complete_name[] = "IofCompleteRequest";
+    const lh_kernel *kernel = c->kernel;
     const uint64_t unlock = lhi_exports_address(&kernel->exports, unlock_name);
     const uint64_t complete = lhi_exports_address(&kernel->exports, complete_name);
     const lhi_frame *frame = &u->stack.frames[u->frame];
-    uint64_t target = 0, at = 0;
-    lh_absence absence = LH_PRESENT;
+    lhi_call call = {0};
     if (unlock == 0 || complete == 0) {
         unknown(u, "nt's export table does not tell where its routines lie",
                 kernel->exports.complete ? LH_PRESENT : LH_ABSENT_NOT_CAPTURED,
                 kernel->nt_known ? kernel->nt.base + kernel->nt.directories[0].rva : 0);
         return;
     }
-    const lhi_answer call = lhi_call_target(kernel, frame->address, &target, &absence, &at);
-    u->code_there = call == LHI_YES || (call == LHI_UNKNOWN && absence == LH_PRESENT);
-    const bool direct = is_direct(kernel, u, unlock);
-    const char *name = call == LHI_YES ? lhi_exports_name(&kernel->exports, target) : NULL;
-    if (call == LHI_NO)
+    const lhi_answer answer = lhi_call_target(kernel, frame->address, &call);
+    const char *name = answer == LHI_YES ? routine_of(c, frame, &call) : NULL;
+    if (answer == LHI_NO)
         unknown(u, "no call stands in front of the return address: the stack is damaged", LH_PRESENT, 0);
-    else if (completes(kernel, u, complete) || (call == LHI_YES && target == complete))
-        take_way(u, LHI_UNLOCK_COMPLETION, call == LHI_YES && target == complete, complete_name);
-    else if (call == LHI_YES && target == unlock)
+    else if (completes(kernel, u, complete) || (name && strcmp(name, complete_name) == 0))
+        take_way(u, LHI_UNLOCK_COMPLETION, name && strcmp(name, complete_name) == 0, complete_name);
+    else if (name && strcmp(name, unlock_name) == 0)
         take_way(u, LHI_UNLOCK_DIRECT, true, unlock_name);
     else if (name)
         take_way(u, LHI_UNLOCK_OTHER, true, name);
-    else if (direct)
+    else if (is_direct(kernel, u, unlock) && (frame->module || answer == LHI_YES || call.why == LH_PRESENT))
         take_way(u, LHI_UNLOCK_DIRECT, false, unlock_name);
-    else if (absence != LH_PRESENT)
-        unknown(u, "the code that made the call is not in this dump", absence, at);
+    else if (is_direct(kernel, u, unlock) && lhi_module_unloaded_at(&kernel->modules, frame->address))
+        take_way(u, LHI_UNLOCK_DIRECT, false, unlock_name);
+    else if (call.why == LH_ABSENT_NOT_MAPPED && !frame->module)
+        unknown(u, "the stack leads to an address where no code is",
+                kernel->modules.unloaded_known ? LH_PRESENT : LH_ABSENT_NOT_CAPTURED,
+                kernel->kdbg.unloaded_drivers ? kernel->kdbg.unloaded_drivers : kernel->kdbg.address);
+    else if (call.why != LH_PRESENT)
+        unknown(u,
+                answer == LHI_YES ? "the import table that names what it called of nt is not in this dump"
+                                  : "the code that made the call is not in this dump",
+                call.why, call.at);
     else
         unknown(u, "what it called of nt has no name that the dump tells", LH_PRESENT, 0);
 }
@@ -120,17 +149,16 @@ static bool party_of(lhi_case *c, const lhi_frame *frame, size_t *party, lhi_dri
  */
 static bool calls_into(const lh_kernel *kernel, const lhi_frame *caller, const lhi_frame *callee)
 {
-    uint64_t target = 0, at = 0;
-    lh_absence absence = LH_PRESENT;
-    const lhi_answer call = lhi_call_target(kernel, caller->address, &target, &absence, &at);
-    return call == LHI_YES ? lhi_module_at(&kernel->modules, target) == callee->module : call == LHI_UNKNOWN;
+    lhi_call call = {0};
+    const lhi_answer answer = lhi_call_target(kernel, caller->address, &call);
+    return answer == LHI_YES ? lhi_module_at(&kernel->modules, call.target) == callee->module
+                             : answer == LHI_UNKNOWN;
 }
 
 /* A library works for whoever called it. What nt calls works for nobody that the stack shows: a driver
  * further out has only sent a packet. */
 static bool find_client(lhi_case *c, lhi_unlocker *u, lh_error *err)
 {
-    u->client = u->client_frame = LHI_NONE;
     if (u->party == LHI_NONE || !c->parties[u->party].library)
         return true;
     for (size_t i = u->frame + 1; i < u->stack.count; i++) {
@@ -142,13 +170,20 @@ static bool find_client(lhi_case *c, lhi_unlocker *u, lh_error *err)
             return true;
         if (!party_of(c, frame, &party, &driver, err))
             return false;
-        if (party == LHI_NONE)
+        if (party == LHI_NONE) {
+            u->client_absence = driver.absence == LH_ABSENT_LAYOUT ? LH_PRESENT : driver.absence;
+            u->client_absent_at = driver.absent_at;
             return true;
+        }
         if (c->parties[party].library)
             continue;
         u->client_frame = i;
         u->client = party;
         return true;
+    }
+    if (u->stack.end == LHI_STACK_ABSENT) {
+        u->client_absence = u->stack.absence;
+        u->client_absent_at = u->stack.absent_at;
     }
     return true;
 }
@@ -162,14 +197,12 @@ lh_status lhi_case_unlocker(lhi_case *c, lhi_unlocker *out, lh_error *err)
         return status;
     find_frame(c->kernel, &u);
     if (u.frame != LHI_NONE) {
-        find_way(c->kernel, &u);
+        find_way(c, &u);
         if (!party_of(c, &u.stack.frames[u.frame], &u.party, &driver, err) || !find_client(c, &u, err))
             status = LH_ERR_NO_MEMORY;
         if (u.party == LHI_NONE && driver.absence != LH_PRESENT && driver.absence != LH_ABSENT_LAYOUT)
             unknown(&u, "the module that the stack leads to is not in this dump", driver.absence,
                     driver.absent_at);
-        else if (u.party == LHI_NONE && !u.code_there)
-            unknown(&u, "the stack leads to an address where no code is", LH_PRESENT, 0);
     }
     if (status != LH_OK)
         lhi_stack_free(&u.stack);

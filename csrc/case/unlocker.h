@@ -18,7 +18,6 @@ struct lhi_unlocker {
     size_t frame; /* the first one outside nt, hal and the verifier; LHI_NONE: the stack has none, or is not
                      there so far */
     size_t party; /* its driver; LHI_NONE: code outside any module, or of a module that is not known */
-    bool code_there; /* the code in front of its return address is, and makes a call */
     lhi_unlock_way way;
     bool seen;           /* the call in its code says so; else the stack alone does */
     const char *routine; /* nt's name for what it called; NULL where that has none */
@@ -26,7 +25,9 @@ struct lhi_unlocker {
     lh_absence absence;  /* what is missing; LH_PRESENT: nothing, the dump itself can't tell */
     uint64_t absent_at;
     /* Where that driver is a library of Windows: the driver that called it, which it works for. */
-    size_t client_frame, client; /* LHI_NONE: nt called it */
+    size_t client_frame, client; /* LHI_NONE: nt called it, or */
+    lh_absence client_absence;   /* that can't be told, and why */
+    uint64_t client_absent_at;
 };
 
 /* Fills *out; its stack is the caller's to free. Only LH_ERR_NO_MEMORY fails. */

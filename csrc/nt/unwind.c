@@ -269,6 +269,9 @@ static bool step(lhi_walker *w)
     lhi_function function = {0};
     lh_absence absence = LH_PRESENT;
     uint64_t at = 0;
+    if (!w->module && !w->kernel->modules.complete)
+        return stop_absent(w, w->kernel->modules.absence, w->kernel->modules.absent_at,
+                           "the list of loaded modules is not wholly in this dump");
     if (!w->module)
         return stop(w, LHI_STACK_NO_MODULE, "the code lies in no loaded module");
     if (!w->image_known)

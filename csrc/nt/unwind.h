@@ -48,10 +48,15 @@ lh_status lhi_stack_of_crash(const lh_kernel *kernel, lhi_stack *out, lh_error *
 lh_status lhi_stack_of_thread(const lh_kernel *kernel, uint64_t thread, lhi_stack *out, lh_error *err);
 void lhi_stack_free(lhi_stack *stack);
 
+typedef struct lhi_call {
+    uint64_t target; /* where it goes */
+    uint64_t slot;   /* the import slot that it goes through, 0: none */
+    lh_absence why;  /* of LHI_UNKNOWN */
+    uint64_t at;
+} lhi_call;
 /* What the call in front of a return address goes to, through import slots, retpolines and import thunks.
- * LHI_UNKNOWN: the code is not in the dump (*why, *at), or another kind of call (*why LH_PRESENT). LHI_NO: no
- * call stands there. */
-lhi_answer lhi_call_target(const lh_kernel *kernel, uint64_t return_address, uint64_t *target,
-                           lh_absence *why, uint64_t *at);
+ * LHI_UNKNOWN: the code is not in the dump (`why`, `at`), or another kind of call (`why` is LH_PRESENT).
+ * LHI_NO: no call stands there. */
+lhi_answer lhi_call_target(const lh_kernel *kernel, uint64_t return_address, lhi_call *out);
 
 #endif

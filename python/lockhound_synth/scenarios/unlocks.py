@@ -13,7 +13,7 @@ from lockhound_synth.machine import Machine
 from lockhound_synth.packets import CONTROL, ON_ALL, PENDING_RETURNED, READ, Mdl, Slot
 from lockhound_synth.processes import Process
 
-from .pending import guilty_device
+from .pending import guilty_device, send
 from .stage import Stage
 from .tracked import track
 
@@ -310,7 +310,8 @@ def unlock_locked(stage: Stage) -> None:
     machine = stage.machine
     process = stage.others[0]
     mdl = packets.make_mdl(machine, process, stage.rng.randrange(1, 10))
-    culprit, _ = culprit_with(stage, mdl)
+    culprit, device = guilty_device(stage)
+    send(stage, process, device, mdl, linked="thread")
     begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)], third=process.locked)
 
 
@@ -326,8 +327,8 @@ def unlock_verifier(stage: Stage) -> None:
 
 
 def unlock_verifier_in_nt(stage: Stage) -> None:
-    """The verifier's stand-in is one of nt's own routines, which has no export: what the driver called has no name."""
-    stage.description = "the driver's import leads to a routine of nt that no table names"
+    """The verifier's stand-in is one of nt's own routines, which has no export: the import's name tells what the driver called."""
+    stage.description = "the driver's import leads to the verifier's routine in nt; by its name it is MmUnlockPages"
     machine = stage.machine
     mdl = stale(stage)
     culprit, _ = culprit_with(stage, mdl)
@@ -337,6 +338,7 @@ def unlock_verifier_in_nt(stage: Stage) -> None:
             if name == "MmUnlockPages":
                 machine.space.write_u64(culprit.module.base + rva, machine.nt_base + machine.kernel.private["VerifierMmUnlockPages"])
     begin(stage, mdl, [*inner(machine), *in_nt(machine, "VerifierMmUnlockPages"), unlocking(culprit), *from_program(machine)])
+    blame(stage, culprit)
 
 
 def unlock_by_nt(stage: Stage) -> None:
@@ -353,15 +355,14 @@ def _edited(stage: Stage, kind: int) -> None:
     machine, rng = stage.machine, stage.rng
     process = stage.others[0]
     mdl = packets.make_mdl(machine, process, rng.randrange(2, 10))
-    culprit, device = culprit_with(stage, mdl)
-    stage.hold(mdl, culprit)
+    culprit, device = guilty_device(stage)
+    send(stage, process, device, mdl, linked="thread")
     code = culprit.module.return_from("MmProbeAndLockPages", "DispatchIo")
     trace = [*in_nt(machine, "MmProbeAndLockPages"), code, *in_nt(machine, "IofCallDriver")]
     (tracker,) = track(machine, process, [(mdl, trace)])
     before, now = {5: (mdl.pages + 3, mdl.pages), 6: (mdl.frames[0] + 1, mdl.frames[0]), 7: (mdl.frames[0], rng.getrandbits(32))}[kind]
     fourth = (before & 0xFFFF_FFFF) << 32 | now & 0xFFFF_FFFF
     begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)], kind=kind, third=tracker, fourth=fourth)
-    del device
 
 
 def unlock_length_changed(stage: Stage) -> None:
