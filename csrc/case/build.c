@@ -91,7 +91,7 @@ void lhi_case_free(lhi_case *c)
         lhi_vec_free(&c->records[i].predecessors);
     }
     if (c->unlocker)
-        lhi_stack_free(&c->unlocker->stack);
+        lhi_call_stack_free(&c->unlocker->stack);
     lhi_free_lists_free(&c->freed);
     lhi_vec_free(&c->targets);
     lhi_free(c->stamps);

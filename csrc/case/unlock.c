@@ -189,7 +189,7 @@ static bool note_caller(lhi_unlock *u)
 {
     lhi_case *c = u->c;
     const lhi_unlocker *who = u->who;
-    const lhi_frame *frame = &who->stack.frames[who->frame];
+    const lhi_call_frame *frame = &who->stack.frames[who->frame];
     const char *did = who->way == LHI_UNLOCK_UNKNOWN
                           ? "called a routine of nt that led to the unlock"
                           : lhi_arena_printf(&c->arena, "called nt!%s", who->routine);
@@ -201,7 +201,7 @@ static bool note_caller(lhi_unlock *u)
         return false;
     if (who->client == LHI_NONE)
         return true;
-    const lhi_frame *client = &who->stack.frames[who->client_frame];
+    const lhi_call_frame *client = &who->stack.frames[who->client_frame];
     text = lhi_arena_printf(&c->arena, "frame %zu of the crashing thread: returns to %s, which called %s",
                             who->client_frame, place(c, client->address), c->parties[who->party].driver.name);
     return lhi_case_note(c, "stack_frame", who->client, client->address, text);
@@ -212,7 +212,7 @@ static bool note_caller(lhi_unlock *u)
 static lh_status note_words(lhi_unlock *u, lh_error *err)
 {
     lhi_case *c = u->c;
-    const lhi_stack *stack = &u->who->stack;
+    const lhi_call_stack *stack = &u->who->stack;
     if (stack->count == 0)
         return LH_OK;
     const uint64_t begin = stack->frames[stack->count - 1].stack_pointer;

@@ -7,7 +7,7 @@
 
 /* Modules whose frames only pass a call on: the processor layer, and Driver Verifier's stand-ins for nt's
  * routines (facts C.2). */
-static bool passes_on(const lh_kernel *kernel, const lhi_frame *frame)
+static bool passes_on(const lh_kernel *kernel, const lhi_call_frame *frame)
 {
     static const char *const names[] = {"hal.dll", "verifierext.sys"};
     if (!frame->module)
@@ -20,7 +20,7 @@ static bool passes_on(const lh_kernel *kernel, const lhi_frame *frame)
     return false;
 }
 
-static bool in_nt(const lh_kernel *kernel, const lhi_frame *frame)
+static bool in_nt(const lh_kernel *kernel, const lhi_call_frame *frame)
 {
     return frame->module && kernel->nt_known && frame->module->base == kernel->nt.base;
 }
@@ -74,7 +74,7 @@ static void take_way(lhi_unlocker *u, lhi_unlock_way way, bool seen, const char 
 /* The name of what a call goes to: nt's export at the target, else the import that its slot was bound to
  * (Driver Verifier puts stand-ins into the slots, which no table names). NULL: none; call->why and call->at
  * then tell what of the import table is not in the dump. */
-static const char *routine_of(lhi_case *c, const lhi_frame *frame, lhi_call *call)
+static const char *routine_of(lhi_case *c, const lhi_call_frame *frame, lhi_call *call)
 {
     char name[LHI_IMPORT_NAME] = "";
     lhi_image image = {0};
@@ -99,7 +99,7 @@ static void find_way(lhi_case *c, lhi_unlocker *u)
     const lh_kernel *kernel = c->kernel;
     const uint64_t unlock = lhi_exports_address(&kernel->exports, unlock_name);
     const uint64_t complete = lhi_exports_address(&kernel->exports, complete_name);
-    const lhi_frame *frame = &u->stack.frames[u->frame];
+    const lhi_call_frame *frame = &u->stack.frames[u->frame];
     lhi_call call = {0};
     if (unlock == 0 || complete == 0) {
         unknown(u, "nt's export table does not tell where its routines lie",
@@ -135,7 +135,8 @@ static void find_way(lhi_case *c, lhi_unlocker *u)
 }
 
 /* The driver of a frame. LHI_NONE: of none that is known; false: no memory. */
-static bool party_of(lhi_case *c, const lhi_frame *frame, size_t *party, lhi_driver *driver, lh_error *err)
+static bool party_of(lhi_case *c, const lhi_call_frame *frame, size_t *party, lhi_driver *driver,
+                     lh_error *err)
 {
     *party = LHI_NONE;
     lhi_driver_from_code(c->kernel, frame->address, driver);
@@ -147,7 +148,7 @@ static bool party_of(lhi_case *c, const lhi_frame *frame, size_t *party, lhi_dri
 
 /* A call of the frame further in: what it goes to lies in the module of that frame, or is not known any more.
  */
-static bool calls_into(const lh_kernel *kernel, const lhi_frame *caller, const lhi_frame *callee)
+static bool calls_into(const lh_kernel *kernel, const lhi_call_frame *caller, const lhi_call_frame *callee)
 {
     lhi_call call = {0};
     const lhi_answer answer = lhi_call_target(kernel, caller->address, &call);
@@ -162,7 +163,7 @@ static bool find_client(lhi_case *c, lhi_unlocker *u, lh_error *err)
     if (u->party == LHI_NONE || !c->parties[u->party].library)
         return true;
     for (size_t i = u->frame + 1; i < u->stack.count; i++) {
-        const lhi_frame *frame = &u->stack.frames[i];
+        const lhi_call_frame *frame = &u->stack.frames[i];
         lhi_driver driver = {0};
         size_t party = LHI_NONE;
         if (passes_on(c->kernel, frame) || !frame->called ||
@@ -192,7 +193,7 @@ lh_status lhi_case_unlocker(lhi_case *c, lhi_unlocker *out, lh_error *err)
 {
     lhi_unlocker u = {.frame = LHI_NONE, .party = LHI_NONE, .client = LHI_NONE, .client_frame = LHI_NONE};
     lhi_driver driver = {0};
-    lh_status status = lhi_stack_of_crash(c->kernel, &u.stack, err);
+    lh_status status = lhi_call_stack_of_crash(c->kernel, &u.stack, err);
     if (status != LH_OK)
         return status;
     find_frame(c->kernel, &u);
@@ -205,7 +206,7 @@ lh_status lhi_case_unlocker(lhi_case *c, lhi_unlocker *out, lh_error *err)
                     driver.absent_at);
     }
     if (status != LH_OK)
-        lhi_stack_free(&u.stack);
+        lhi_call_stack_free(&u.stack);
     *out = u;
     return status;
 }

@@ -14,7 +14,7 @@ typedef enum lhi_unlock_way {
 } lhi_unlock_way;
 
 struct lhi_unlocker {
-    lhi_stack stack;
+    lhi_call_stack stack;
     size_t frame; /* the first one outside nt, hal and the verifier; LHI_NONE: the stack has none, or is not
                      there so far */
     size_t party; /* its driver; LHI_NONE: code outside any module, or of a module that is not known */

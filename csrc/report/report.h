@@ -33,7 +33,7 @@ void lhi_report_reproduce(lhi_case *c, lhi_node *root);
 /* stack.c */
 void lhi_report_stack(lhi_case *c, lhi_node *root, lhi_node *absent);
 /* A frame's code as "nt!MmUnlockPages+0x4a" or "leaky.sys+0x10f1". */
-const char *lhi_report_code(lhi_case *c, const lhi_frame *frame);
+const char *lhi_report_code(lhi_case *c, const lhi_call_frame *frame);
 
 /* address, physical and file_offset of a virtual address; the latter two null where the page is not there. */
 void lhi_report_place(lhi_case *c, lhi_node *object, uint64_t va);

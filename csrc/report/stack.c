@@ -5,17 +5,17 @@
 #include "report/report.h"
 
 /* The module that a frame's code lies in, loaded or not any more; NULL: none. */
-static const lhi_module *module_of(const lhi_case *c, const lhi_frame *frame)
+static const lhi_module *module_of(const lhi_case *c, const lhi_call_frame *frame)
 {
     return frame->module ? frame->module : lhi_module_unloaded_at(&c->kernel->modules, frame->address);
 }
 
-static const char *symbol_of(const lhi_case *c, const lhi_frame *frame)
+static const char *symbol_of(const lhi_case *c, const lhi_call_frame *frame)
 {
     return frame->function ? lhi_exports_name(&c->kernel->exports, frame->function) : NULL;
 }
 
-const char *lhi_report_code(lhi_case *c, const lhi_frame *frame)
+const char *lhi_report_code(lhi_case *c, const lhi_call_frame *frame)
 {
     const lhi_module *module = module_of(c, frame);
     const char *symbol = symbol_of(c, frame);
@@ -27,7 +27,7 @@ const char *lhi_report_code(lhi_case *c, const lhi_frame *frame)
                             frame->address - module->base, module->unloaded ? " (unloaded)" : "");
 }
 
-static void frame_object(lhi_case *c, lhi_node *list, const lhi_frame *frame)
+static void frame_object(lhi_case *c, lhi_node *list, const lhi_call_frame *frame)
 {
     lhi_arena *arena = &c->arena;
     const lhi_module *module = module_of(c, frame);
@@ -50,7 +50,7 @@ void lhi_report_stack(lhi_case *c, lhi_node *root, lhi_node *absent)
         lhi_tree_null(arena, root, "stack");
         return;
     }
-    const lhi_stack *stack = &c->unlocker->stack;
+    const lhi_call_stack *stack = &c->unlocker->stack;
     lhi_node *object = lhi_tree_object(arena, root, "stack");
     lhi_node *list = lhi_tree_list(arena, object, "frames");
     for (size_t i = 0; i < stack->count; i++)
