@@ -48,6 +48,9 @@ typedef struct lhi_packet {
     lh_absence maker_absence;
     uint64_t maker_missing;
     const char *maker_reason;
+    size_t library;            /* the library of Windows that made it for `maker`, its client; LHI_NONE */
+    lh_absence client_absence; /* of a library's packet without a client: what of the way to one is missing */
+    uint64_t client_missing;
     bool kept; /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
     lhi_file file;

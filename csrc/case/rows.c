@@ -105,6 +105,7 @@ lhi_packet *lhi_case_new_packet(lhi_case *c)
         row->master = LHI_NONE;
         row->at = LHI_NONE;
         row->maker = LHI_NONE;
+        row->library = LHI_NONE;
     }
     return row;
 }

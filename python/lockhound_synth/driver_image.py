@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .pe.assemble import (
     Address,
@@ -118,4 +118,28 @@ def plain_image(
 ) -> LoadedImage:
     """A driver of a handful of pages, loaded; one that calls through pointers too, if wanted."""
     data, symbols = plain_file(name, rng, imports=imports, file_version=file_version, company=company, pointers=pointers)
+    return load(data, name, symbols)
+
+
+def bound_image(name: str, rng: random.Random, imports: Mapping[str, Sequence[str]]) -> LoadedImage:
+    """A driver that imports from other modules than nt too, and calls all of it in its worker."""
+    names = [routine for routines in imports.values() for routine in routines]
+    functions = [_routine(routine, names if routine == "Worker" else (), rng) for routine in rng.sample(ROUTINES, len(ROUTINES))]
+    version = (1, rng.randrange(16), rng.randrange(5000), 0)
+    blueprint = Blueprint(
+        functions=functions,
+        imports=imports,
+        timestamp=rng.randrange(0x5800_0000, 0x6300_0000),
+        file_version=version,
+        strings={
+            "CompanyName": "Forged Systems",
+            "FileDescription": f"{name} driver",
+            "FileVersion": "{}.{}.{}.{}".format(*version),
+            "OriginalFilename": name,
+        },
+        pdb=(uuid.UUID(int=rng.getrandbits(128), version=4), 1, name.rpartition(".")[0] + ".pdb"),
+        data={"data": rng.randrange(1, 0x180) * 16},
+        pointers=("Dispatch", "DispatchIo", "Unload"),
+    )
+    data, symbols = build(blueprint)
     return load(data, name, symbols)

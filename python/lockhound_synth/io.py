@@ -98,6 +98,12 @@ def make_driver(
         image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=file_version, pointers=pointers)
     if shown:
         name, image = shown, image.renamed(f"{shown}.sys")
+    return adopt_driver(machine, image, folder=folder)
+
+
+def adopt_driver(machine: Machine, image: LoadedImage, *, folder: str = "Driver") -> Driver:
+    """Loads an image and makes its driver object."""
+    name = image.name.removesuffix(".sys")
     module = machine.load(image)
     shape = machine.layouts["DRIVER_OBJECT"]
     extension = machine.layouts["DRIVER_EXTENSION"].size

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe.load import LoadedImage
 
-from . import absent, hostile, leftovers, made, mdls, origins, pending, splits, tracked, unlocks
+from . import absent, hostile, leftovers, libraries, made, mdls, origins, pending, splits, tracked, unlocks
 from .stage import Stage
 
 Story = Callable[[Stage], None]
@@ -76,6 +76,7 @@ MORE_STORIES: dict[str, Story] = {
     "looping_lists": hostile.looping_lists,
     "lying_counts": hostile.lying_counts,
     **unlocks.STORIES,
+    **libraries.STORIES,
 }
 # Stories that only some kernels can tell: (first build, last build). Pool headers tell free blocks up to 17763.
 EVER = 1 << 31
