@@ -26,6 +26,8 @@ static const char *const splitting[] = {
 
 /* The one routine that makes a packet of memory which the caller brings, such as its own stack (WDK). */
 static const char *const placing[] = {"IoInitializeIrp"};
+/* Routines that unlock pages (WDK). */
+static const char *const unlocking[] = {"MmUnlockPages", "MmGetSystemRoutineAddress"};
 
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b)
 {
@@ -150,4 +152,14 @@ bool lhi_case_places_packets(lhi_case *c, size_t party)
         p->asked_place = true;
     }
     return p->places;
+}
+
+lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party)
+{
+    lhi_party *p = &c->parties[party];
+    if (!p->asked_unlock) {
+        p->can_unlock = ask(c, p, unlocking, sizeof unlocking / sizeof unlocking[0]);
+        p->asked_unlock = true;
+    }
+    return p->can_unlock;
 }

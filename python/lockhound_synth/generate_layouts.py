@@ -471,11 +471,8 @@ def write_kernels(folder: Path) -> None:
         with lzma.open(folder / f"{stem}.json.xz") as stream:
             isf = json.load(stream)
         pdb = isf["metadata"]["windows"]["pdb"]
-        symbols = {
-            name: isf["symbols"][name]["address"]
-            for name in dict.fromkeys(SYMBOLS + FURTHER + ROUTINES + PRIVATE)
-            if name in isf["symbols"]
-        }
+        known = dict.fromkeys(SYMBOLS + FURTHER + ROUTINES + PRIVATE)
+        symbols = {name: isf["symbols"][name]["address"] for name in known if name in isf["symbols"]}
         lines.append(f"    {build}: ({pdb['GUID']!r}, {pdb['age']}, {symbols!r}),")
     lines += ["}", ""]
     (HERE / "kernels.py").write_text("\n".join(lines))
