@@ -140,6 +140,7 @@ PyObject *lhi_py_info_text(lhi_py_kernel *self, PyObject *arguments);
 
 /* ---- code.c: what drivers' code shows. */
 PyObject *lhi_py_disassemble(lhi_py_kernel *self, PyObject *arguments);
+PyObject *lhi_py_locks(lhi_py_kernel *self, PyObject *arguments);
 
 /* ---- open.c: sources. */
 /* What a Python reader raised, when `keeper` is one: whether there is something; and raises it. */

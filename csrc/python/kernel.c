@@ -450,6 +450,7 @@ static PyMethodDef kernel_methods[] = {
     {"audit", LHI_PY_METHOD(lhi_py_audit), METH_VARARGS, "The audit, rendered in every way."},
     {"disassemble", LHI_PY_METHOD(lhi_py_disassemble), METH_VARARGS,
      "disassemble(address, size) -> the fields of lh_instruction, one dict each."},
+    {"locks", LHI_PY_METHOD(lhi_py_locks), METH_VARARGS, "lockhound.locks/1, or the same for people."},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, "The case, rendered in every way."},
     {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, "info_json(path, redact) -> str"},
     {"info_text", LHI_PY_METHOD(lhi_py_info_text), METH_VARARGS, "info_text(path, redact, color) -> str"},
