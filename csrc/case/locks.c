@@ -43,9 +43,6 @@ static lh_status decide(lhi_case *c, lh_error *err)
         !lhi_case_skip_rule(c, "lock tracker",
                             "a version that walks the process's lock trackers and their stack traces"))
         status = lhi_fail_memory(err);
-    if (status == LH_OK &&
-        !lhi_case_skip_rule(c, "code as witness", "a version that decodes the drivers' code"))
-        status = lhi_fail_memory(err);
     return status;
 }
 
