@@ -51,19 +51,19 @@ static void undo_allocation(lhi_code *code, const lhi_unwind_info *info, lhi_reg
 {
     const uint8_t rex = byte(code, 0), op = byte(code, 1), modrm = byte(code, 2);
     if (rex == 0x48 && op == 0x83 && modrm == 0xc4 && has(code, 4)) {
-        r->general[LHI_RSP] += (uint64_t)(int64_t)(int8_t)byte(code, 3);
+        r->general[LHI_STACK_REGISTER] += (uint64_t)(int64_t)(int8_t)byte(code, 3);
         code->at += 4;
     } else if (rex == 0x48 && op == 0x81 && modrm == 0xc4 && has(code, 7)) {
-        r->general[LHI_RSP] += signed_dword(code, 3);
+        r->general[LHI_STACK_REGISTER] += signed_dword(code, 3);
         code->at += 7;
     } else if ((rex & 0xfe) == 0x48 && op == 0x8d && (modrm & 0x38) == 0x20 && info->frame_register &&
                ((modrm & 7) | (rex & 1) << 3) == info->frame_register && (modrm & 7) != 4) {
         const uint64_t base = r->general[info->frame_register];
         if (modrm >> 6 == 1 && has(code, 4)) {
-            r->general[LHI_RSP] = base + (uint64_t)(int64_t)(int8_t)byte(code, 3);
+            r->general[LHI_STACK_REGISTER] = base + (uint64_t)(int64_t)(int8_t)byte(code, 3);
             code->at += 4;
         } else if (modrm >> 6 == 2 && has(code, 7)) {
-            r->general[LHI_RSP] = base + signed_dword(code, 3);
+            r->general[LHI_STACK_REGISTER] = base + signed_dword(code, 3);
             code->at += 7;
         }
     }
@@ -78,11 +78,11 @@ static lh_absence undo_pops(lhi_code *code, lhi_registers *r, uint64_t *at)
             return LH_PRESENT;
         const unsigned reg = (op & 7u) | (unsigned)high << 3;
         uint64_t value = 0;
-        lh_absence absence = lhi_read_u64(code->image->space, r->general[LHI_RSP], &value, at);
+        lh_absence absence = lhi_read_u64(code->image->space, r->general[LHI_STACK_REGISTER], &value, at);
         if (absence != LH_PRESENT)
             return absence;
-        r->general[LHI_RSP] += 8;
-        if (reg != LHI_RSP) {
+        r->general[LHI_STACK_REGISTER] += 8;
+        if (reg != LHI_STACK_REGISTER) {
             r->general[reg] = value;
             r->known |= 1u << reg;
         }

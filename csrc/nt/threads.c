@@ -30,7 +30,7 @@ lh_status lhi_call_stack_of_crash(const lh_kernel *kernel, lhi_call_stack *out, 
 {
     lhi_registers start = {0};
     from_context(lhi_dump_header_bytes(kernel->dump) + LHI_HEADER_CONTEXT, &start);
-    if (!lhi_is_kernel(start.general[LHI_RSP]) ||
+    if (!lhi_is_kernel(start.general[LHI_STACK_REGISTER]) ||
         lhi_dump_header(kernel->dump)->machine == LHI_MACHINE_ARM64) {
         nothing(out, LH_ABSENT_LAYOUT, 0, "the dump's header has no x64 context of the kernel");
         return LH_OK;
@@ -85,9 +85,9 @@ static lh_absence switched_out(const lh_kernel *kernel, uint64_t thread, lhi_reg
         return absence;
     *at = rsp;
     out->rip = lhi_u64(frame + SWITCH_RETURN);
-    out->general[LHI_RSP] = rsp + SWITCH_SIZE;
-    out->general[LHI_RBP] = lhi_u64(frame + SWITCH_RBP);
-    out->known = 1u << LHI_RSP | 1u << LHI_RBP;
+    out->general[LHI_STACK_REGISTER] = rsp + SWITCH_SIZE;
+    out->general[LHI_FRAME_REGISTER] = lhi_u64(frame + SWITCH_RBP);
+    out->known = 1u << LHI_STACK_REGISTER | 1u << LHI_FRAME_REGISTER;
     /* Only nt switches threads: what does not lead there is another kind of frame. */
     const lhi_module *module = lhi_module_at(&kernel->modules, out->rip);
     return module && kernel->nt_known && module->base == kernel->nt.base ? LH_PRESENT : LH_ABSENT_LAYOUT;

@@ -73,7 +73,7 @@ static bool push_frame(lhi_walker *w, lh_error *err, lh_status *status)
         stack->frames = larger;
         w->room = wanted;
     }
-    stack->frames[stack->count++] = (lhi_call_frame){.stack_pointer = w->r.general[LHI_RSP],
+    stack->frames[stack->count++] = (lhi_call_frame){.stack_pointer = w->r.general[LHI_STACK_REGISTER],
                                                      .address = w->r.rip,
                                                      .called = w->called,
                                                      .module = w->module};
@@ -108,7 +108,7 @@ static void restore(lhi_walker *w, unsigned reg, uint64_t place)
 {
     uint64_t value = 0, at = 0;
     lh_absence absence = lhi_read_u64(&w->kernel->space, place, &value, &at);
-    if (reg == LHI_RSP)
+    if (reg == LHI_STACK_REGISTER)
         return;
     if (absence != LH_PRESENT) {
         forget(w, reg, absence, at);
@@ -122,12 +122,12 @@ static bool take_machine_frame(lhi_walker *w, bool error_code)
 {
     uint8_t bytes[MACHINE_SIZE] = {0};
     uint64_t at = 0;
-    const uint64_t place = w->r.general[LHI_RSP] + (error_code ? 8u : 0u);
+    const uint64_t place = w->r.general[LHI_STACK_REGISTER] + (error_code ? 8u : 0u);
     lh_absence absence = lhi_read(&w->kernel->space, place, bytes, sizeof bytes, &at);
     if (absence != LH_PRESENT)
         return stop_absent(w, absence, at, "a page of the stack is not in this dump");
     w->r.rip = lhi_u64(bytes + MACHINE_RIP);
-    w->r.general[LHI_RSP] = lhi_u64(bytes + MACHINE_RSP);
+    w->r.general[LHI_STACK_REGISTER] = lhi_u64(bytes + MACHINE_RSP);
     w->called = false;
     if ((lhi_u16(bytes + MACHINE_CS) & RPL_MASK) != 0 || !lhi_is_kernel(w->r.rip))
         return stop(w, LHI_STACK_USER, "reached user mode");
@@ -137,10 +137,10 @@ static bool take_machine_frame(lhi_walker *w, bool error_code)
 static bool take_return(lhi_walker *w)
 {
     uint64_t at = 0;
-    lh_absence absence = lhi_read_u64(&w->kernel->space, w->r.general[LHI_RSP], &w->r.rip, &at);
+    lh_absence absence = lhi_read_u64(&w->kernel->space, w->r.general[LHI_STACK_REGISTER], &w->r.rip, &at);
     if (absence != LH_PRESENT)
         return stop_absent(w, absence, at, "a page of the stack is not in this dump");
-    w->r.general[LHI_RSP] += 8;
+    w->r.general[LHI_STACK_REGISTER] += 8;
     w->called = true;
     if (w->r.rip == 0)
         return stop(w, LHI_STACK_BOTTOM, "reached the first frame of the thread");
@@ -172,16 +172,16 @@ static bool undo_block(lhi_walker *w, const lhi_unwind_info *info, uint32_t offs
             continue;
         switch (op->kind) {
         case LHI_UNWIND_PUSH:
-            restore(w, op->reg, w->r.general[LHI_RSP]);
-            w->r.general[LHI_RSP] += 8;
+            restore(w, op->reg, w->r.general[LHI_STACK_REGISTER]);
+            w->r.general[LHI_STACK_REGISTER] += 8;
             break;
         case LHI_UNWIND_ALLOC:
-            w->r.general[LHI_RSP] += op->value;
+            w->r.general[LHI_STACK_REGISTER] += op->value;
             break;
         case LHI_UNWIND_SET_FRAME:
             if (!know_frame_register(w, op->reg))
                 return false;
-            w->r.general[LHI_RSP] = w->r.general[op->reg] - info->frame_offset;
+            w->r.general[LHI_STACK_REGISTER] = w->r.general[op->reg] - info->frame_offset;
             break;
         case LHI_UNWIND_SAVE:
             restore(w, op->reg, base + op->value);
@@ -201,7 +201,7 @@ static bool undo_block(lhi_walker *w, const lhi_unwind_info *info, uint32_t offs
 /* What saved registers are counted from: the frame register once it is set, else the stack pointer. */
 static bool frame_base(lhi_walker *w, const lhi_unwind_info *info, uint32_t offset, uint64_t *base)
 {
-    *base = w->r.general[LHI_RSP];
+    *base = w->r.general[LHI_STACK_REGISTER];
     for (size_t i = 0; i < info->op_count; i++) {
         if (info->ops[i].kind != LHI_UNWIND_SET_FRAME || !is_done(&info->ops[i], offset))
             continue;
@@ -298,7 +298,7 @@ static bool step(lhi_walker *w)
  * its stack, or the data lead round in a circle. */
 static bool progresses(lhi_walker *w)
 {
-    const uint64_t rsp = w->r.general[LHI_RSP];
+    const uint64_t rsp = w->r.general[LHI_STACK_REGISTER];
     if (!lhi_is_kernel(rsp) || rsp % 8 != 0)
         return stop(w, LHI_STACK_DAMAGED, "a stack pointer is none");
     if (rsp <= w->highest && ++w->switches > MOST_SWITCHES)

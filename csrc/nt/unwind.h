@@ -4,8 +4,8 @@
 
 #include "nt/kernel.h"
 
-/* General registers by their encoding; [LHI_RSP] is the stack pointer. */
-enum { LHI_RSP = 4, LHI_RBP = 5, LHI_GENERAL = 16 };
+/* General registers by their encoding; [LHI_STACK_REGISTER] is the stack pointer. */
+enum { LHI_STACK_REGISTER = 4, LHI_FRAME_REGISTER = 5, LHI_GENERAL = 16 };
 typedef struct lhi_registers {
     uint64_t rip;
     uint64_t general[LHI_GENERAL];
