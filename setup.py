@@ -64,6 +64,9 @@ def text(name: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+# What reads the drivers' code. Without it those rules are "not evaluated", and the core needs nothing but C.
+zydis = os.environ.get("LOCKHOUND_ZYDIS") != "0"
+
 extension = Extension(
     "lockhound._lockhound",
     sources=beside([*library(), *(CSRC / "python").glob("*.c")]),
@@ -71,7 +74,8 @@ extension = Extension(
     include_dirs=["csrc", "csrc/include"],
     extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden", "-pthread"],
     extra_link_args=["-pthread", "-Wl,-Bsymbolic-functions"],  # a liblockhound.so beside it in the process stays another one
-    libraries=["m"],
+    define_macros=[("LHI_ZYDIS", "1")] if zydis else [],
+    libraries=["Zydis", "m"] if zydis else ["m"],
     py_limited_api=True,
 )
 

@@ -333,6 +333,38 @@ LH_API size_t lh_kernel_module_count(const lh_kernel *kernel);
 /* Module `index`, from 0 to lh_kernel_module_count - 1; another index is an LH_ERR_INVALID_ARGUMENT. */
 LH_API lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module *out, lh_error *err);
 
+typedef enum lh_flow {
+    LH_FLOW_NEXT = 0, /* goes on with the next instruction */
+    LH_FLOW_CALL = 1,
+    LH_FLOW_JUMP = 2,
+    LH_FLOW_BRANCH = 3, /* jumps or goes on */
+    LH_FLOW_RETURN = 4,
+    LH_FLOW_STOP = 5,   /* breakpoint, fast fail, undefined on purpose */
+    LH_FLOW_INVALID = 6 /* a byte that begins no instruction: data, or the end of what is there */
+} lh_flow;
+/* "next", "call" ...; static strings. */
+LH_API const char *lh_flow_name(lh_flow flow);
+
+typedef struct lh_instruction {
+    size_t struct_size;
+    uint64_t address;
+    uint64_t
+        target; /* where a call, jump or branch goes, through its slot too; 0: the code alone does not tell */
+    uint64_t slot; /* the memory it goes through or refers to, where that is at a fixed place; 0 */
+    lh_flow flow;
+    uint8_t size; /* bytes used of `bytes` */
+    uint8_t bytes[15];
+    char text[96];  /* Intel syntax, numbers in hexadecimal; "" for LH_FLOW_INVALID */
+    char name[192]; /* of target, else of slot: "nt!MmUnlockPages", "leaky.sys+0x1a2c"; "" where no module has
+                       it */
+} lh_instruction;
+/* The instructions that begin in [address, address + size), `room` at most: go on behind the last for more.
+ * Set rows[0].struct_size, which is the distance from one row to the next. *count tells how many were
+ * written, also on failure; LH_ERR_ABSENT tells why the next byte is not there. LH_ERR_UNSUPPORTED: code of
+ * another processor than x64, or a library that was built without a decoder. */
+LH_API lh_status lh_kernel_disassemble(const lh_kernel *kernel, uint64_t address, size_t size,
+                                       lh_instruction *rows, size_t room, size_t *count, lh_error *err);
+
 /* ------------------------------------------------------------------ search */
 
 /* A needle that matches many values. */

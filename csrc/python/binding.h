@@ -59,7 +59,8 @@ typedef enum lhi_py_kind {
     LHI_PY_BOOL,
     LHI_PY_TEXT,    /* char array, UTF-8 */
     LHI_PY_ABSENCE, /* lh_absence -> its name, or None for LH_PRESENT */
-    LHI_PY_FORMAT   /* lh_format -> its name */
+    LHI_PY_FORMAT,  /* lh_format -> its name */
+    LHI_PY_FLOW     /* lh_flow -> its name */
 } lhi_py_kind;
 typedef struct lhi_py_field {
     const char *name;
@@ -134,6 +135,9 @@ PyObject *lhi_py_search(lhi_py_dump *self, PyObject *arguments);
 PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_json(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_text(lhi_py_kernel *self, PyObject *arguments);
+
+/* ---- code.c: what drivers' code shows. */
+PyObject *lhi_py_disassemble(lhi_py_kernel *self, PyObject *arguments);
 
 /* ---- open.c: sources. */
 /* What a Python reader raised, when `keeper` is one: whether there is something; and raises it. */

@@ -311,7 +311,8 @@ static PyObject *kernel_processes(lhi_py_kernel *self, PyObject *ignored)
                 status = LH_ERR_NO_MEMORY;
         }
     }
-    result = status == LH_OK ? tuple_of(addresses, count) : lhi_py_dump_raise(state, self->dump, status, &err);
+    result =
+        status == LH_OK ? tuple_of(addresses, count) : lhi_py_dump_raise(state, self->dump, status, &err);
     PyMem_Free(addresses);
     lhi_py_kernel_leave(self);
     return result;
@@ -412,6 +413,8 @@ static PyMethodDef kernel_methods[] = {
     {"processes", LHI_PY_METHOD(kernel_processes), METH_NOARGS, "Addresses of the process objects."},
     {"modules", LHI_PY_METHOD(kernel_modules), METH_NOARGS, "The fields of lh_module, one dict each."},
     {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, "Columns of virtual addresses and states."},
+    {"disassemble", LHI_PY_METHOD(lhi_py_disassemble), METH_VARARGS,
+     "disassemble(address, size) -> the fields of lh_instruction, one dict each."},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, "The case, rendered in every way."},
     {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, "info_json(path, redact) -> str"},
     {"info_text", LHI_PY_METHOD(lhi_py_info_text), METH_VARARGS, "info_text(path, redact, color) -> str"},

@@ -17,6 +17,7 @@ static PyObject *value_of(lhi_py_kind kind, const char *at)
     int32_t number = 0;
     lh_absence absence = LH_PRESENT;
     lh_format format = LH_FORMAT_FULL;
+    lh_flow flow = LH_FLOW_NEXT;
     bool flag = false;
 
     switch (kind) {
@@ -40,6 +41,9 @@ static PyObject *value_of(lhi_py_kind kind, const char *at)
     case LHI_PY_FORMAT:
         memcpy(&format, at, sizeof format);
         return lhi_py_text(lh_format_name(format));
+    case LHI_PY_FLOW:
+        memcpy(&flow, at, sizeof flow);
+        return lhi_py_text(lh_flow_name(flow));
     }
     return Py_NewRef(Py_None);
 }

@@ -22,7 +22,7 @@ from .errors import (
 )
 from .kernel import Kernel
 from .records import Record
-from .rows import Absence, Absent, BugCheck, DumpInfo, Hit, Module, Process, Run, Walk
+from .rows import Absence, Absent, BugCheck, DumpInfo, Hit, Instruction, Module, Process, Run, Walk
 from .tables import Addresses, Hits, Reads, Runs
 
 __version__ = version()
@@ -48,6 +48,7 @@ __all__ = [
     "Hit",
     "Hits",
     "IOFailure",
+    "Instruction",
     "InternalError",
     "Kernel",
     "Ledger",

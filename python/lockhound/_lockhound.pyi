@@ -85,6 +85,8 @@ class Kernel:
         """The fields of lh_module, one dict each."""
     def map_physical(self, addresses: Iterable[SupportsIndex], /) -> tuple[Column, Column]:
         """Columns of virtual addresses and states."""
+    def disassemble(self, address: SupportsIndex, size: SupportsIndex, /) -> list[dict[str, Any]]:
+        """disassemble(address, size) -> the fields of lh_instruction, one dict each."""
     def investigate(
         self,
         path: str | None,

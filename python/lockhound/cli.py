@@ -13,7 +13,7 @@ from typing import Any
 from . import __version__, analyze, open  # noqa: A004
 from .dump import Dump
 from .errors import AbsentError, FormatError, IOFailure, LockhoundError, UnsupportedError
-from .rows import Hit
+from .rows import Hit, Instruction
 from .terminal import one_line, wants_color, write_line
 
 NAMED, ERROR, USAGE, NOT_APPLICABLE, NOT_NAMED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -98,6 +98,13 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("--timeout", type=seconds, metavar="SECONDS")
     search.add_argument("--json", action="store_true")
     search.set_defaults(run=run_search)
+
+    code = commands.add_parser("disassemble", help="drivers' code, with what it leads to")
+    code.add_argument("dump", metavar="DUMP")
+    code.add_argument("address", type=number, metavar="ADDRESS")
+    code.add_argument("--size", type=positive, default=64, metavar="BYTES", help="of code [64]")
+    code.add_argument("--json", action="store_true")
+    code.set_defaults(run=run_disassemble)
     return top
 
 
@@ -280,6 +287,35 @@ def run_search(options: argparse.Namespace) -> int:
         write_line(sys.stdout, hit_line(hit))
     more = ", and there may be more (--limit)" if hits.truncated else ""
     write_line(sys.stderr, f"{len(hits)} hits{more}")
+    return NAMED
+
+
+# ---- disassemble
+
+
+def instruction_json(row: Instruction) -> dict[str, Any]:
+    """An instruction, with addresses as in a case."""
+    return {
+        "address": f"{row.address:#x}",
+        "bytes": row.bytes.hex(),
+        "text": row.text,
+        "flow": row.flow,
+        "target": None if row.target is None else f"{row.target:#x}",
+        "slot": None if row.slot is None else f"{row.slot:#x}",
+        "name": row.name or None,
+    }
+
+
+def run_disassemble(options: argparse.Namespace) -> int:
+    """Code as a debugger shows it."""
+    with open(options.dump) as dump:
+        rows = dump.kernel().disassemble(options.address, options.size)
+    if options.json:
+        found = {"schema": "lockhound.disassembly/1", "path": options.dump, "address": f"{options.address:#x}"}
+        write_line(sys.stdout, compact({**found, "instructions": [instruction_json(row) for row in rows]}))
+        return NAMED
+    for row in rows:
+        write_line(sys.stdout, one_line(str(row)))
     return NAMED
 
 

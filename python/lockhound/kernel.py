@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 from . import _lockhound
 from .errors import AbsentError, ArgumentError
 from .progress import Progress, watched
-from .rows import Module, Process, Walk
+from .rows import Instruction, Module, Process, Walk
 from .tables import Addresses, Reads
 
 if TYPE_CHECKING:
@@ -70,6 +70,13 @@ class Kernel:
     def map_physical(self, addresses: Iterable[SupportsIndex]) -> Addresses:
         """The kernel addresses that map physical ones, by one sweep of the page tables."""
         return Addresses(*self._raw.map_physical(addresses))
+
+    def disassemble(self, address: SupportsIndex, size: SupportsIndex) -> tuple[Instruction, ...]:
+        """The instructions that begin in a range, with what each leads to. They end at the first byte that is not there.
+
+        AbsentError when that is the first of all; UnsupportedError when lockhound was built without Zydis.
+        """
+        return tuple(Instruction.of(record) for record in self._raw.disassemble(address, size))
 
     def investigate(
         self,

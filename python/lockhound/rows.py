@@ -235,6 +235,35 @@ class Module(Row):
         return self.base <= address < self.base + self.size
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Instruction(Row):
+    """An instruction of x64 code; str() shows it as a debugger does.
+
+    flow is "next", "call", "jump", "branch", "return", "stop", or "invalid" for a byte that begins no instruction. target is where
+    a call, jump or branch goes, also through memory; slot is the memory that it goes through or refers to. Both are None where
+    the code alone does not tell. name is that of target, else of slot: "nt!MmUnlockPages", "leaky.sys+0x1a2c", or "".
+    """
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address", "slot", "target"})
+
+    address: int
+    bytes: bytes
+    text: str
+    flow: str
+    target: int | None
+    slot: int | None
+    name: str
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Instruction:
+        """From the record of the library, where 0 means that the code does not tell."""
+        return cls(**(record | {"target": record["target"] or None, "slot": record["slot"] or None}))
+
+    def __str__(self) -> str:
+        shown = f"{self.address:016x}  {self.bytes.hex():<20}  {self.text or '??'}"
+        return f"{shown:<76}  ; {self.name}" if self.name else shown
+
+
 def as_dict(row: Any) -> dict[str, Any]:
     """A row's fields by name, not deep."""
     return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}

@@ -15,6 +15,7 @@ PORTABLE = frozenset(
     " stddef stdint stdio stdlib stdnoreturn string tgmath time uchar wchar wctype cpuid immintrin".split()
 )
 LINUX_ONLY = "source/os_linux.c"
+DECODER_ONLY = "code/decode.c"
 TOP_LEVEL = frozenset({"README.md", "LICENSE", "setup.py", "csrc", "python", "tests", "notebooks", "docs"})
 LONGEST = 800
 
@@ -54,6 +55,9 @@ def wrong_includes(root: Path) -> Iterator[str]:
             elif system == "Python.h" or (system == "structmember.h"):
                 if place != "python":
                     yield f"{name}: only the binding includes <{system}>"
+            elif system.startswith("Zydis/"):
+                if str(name) != DECODER_ONLY:
+                    yield f"{name}: only {DECODER_ONLY} includes <{system}>"
             elif system.removesuffix(".h") not in PORTABLE and str(name) != LINUX_ONLY:
                 yield f"{name}: <{system}> is not portable; what needs it belongs in {LINUX_ONLY}"
 

@@ -61,6 +61,7 @@ FIRST = "/* A planted file for this test. */\n"
         ("python/planted.c", '#include "base/error.h"\n', "knows only the public header"),
         ("include/planted.h", '#include "base/error.h"\n', "knows only the public header"),
         ("scan/planted.c", "#include <Python.h>\n", "only the binding"),
+        ("code/planted.c", "#include <Zydis/Zydis.h>\n", "only code/decode.c"),
         ("scan/planted.c", "#include <sys/mman.h>\n", "not portable"),
         ("source/planted.c", "#include <unistd.h>\n", "not portable"),
         ("base/planted.c", "#include <pthread.h>\n", "not portable"),

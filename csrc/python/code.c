@@ -1,0 +1,73 @@
+/* Kernel.disassemble: instructions as dicts, asked for in portions so that memory follows what is there. */
+#include "python/binding.h"
+
+#include <string.h>
+
+#define PORTION 64u
+
+#define INSTRUCTION(name_, kind_)                                                                            \
+    {                                                                                                        \
+#name_, kind_, offsetof(lh_instruction, name_), LHI_PY_ALWAYS                                        \
+    }
+
+static const lhi_py_field fields[] = {
+    INSTRUCTION(address, LHI_PY_U64), INSTRUCTION(flow, LHI_PY_FLOW), INSTRUCTION(text, LHI_PY_TEXT),
+    INSTRUCTION(target, LHI_PY_U64),  INSTRUCTION(slot, LHI_PY_U64),  INSTRUCTION(name, LHI_PY_TEXT),
+};
+
+static int append(PyObject *list, const lh_instruction *row)
+{
+    PyObject *record = lhi_py_record(fields, sizeof fields / sizeof *fields, row);
+    PyObject *bytes = record ? PyBytes_FromStringAndSize((const char *)row->bytes, row->size) : NULL;
+    int result =
+        bytes && PyDict_SetItemString(record, "bytes", bytes) == 0 ? PyList_Append(list, record) : -1;
+
+    Py_XDECREF(bytes);
+    Py_XDECREF(record);
+    return result;
+}
+
+/* Ends at the first byte that is not there; an error only where that is the first of all. */
+PyObject *lhi_py_disassemble(lhi_py_kernel *self, PyObject *arguments)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    PyObject *address_object = NULL, *size_object = NULL, *list = NULL;
+    lh_instruction rows[PORTION];
+    uint64_t address = 0;
+    size_t size = 0, count = 0;
+    bool more = true;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    if (!PyArg_ParseTuple(arguments, "OO:disassemble", &address_object, &size_object) ||
+        lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_size(size_object, "size", &size) < 0 ||
+        lhi_py_kernel_enter(state, self) < 0)
+        return NULL;
+    list = PyList_New(0);
+    while (list && more && size > 0) {
+        count = 0;
+        rows[0].struct_size = sizeof rows[0];
+        Py_BEGIN_ALLOW_THREADS
+        status = lh_kernel_disassemble(self->handle, address, size, rows, PORTION, &count, &err);
+        Py_END_ALLOW_THREADS
+        if (status != LH_OK && (status != LH_ERR_ABSENT || (count == 0 && PyList_Size(list) == 0))) {
+            lhi_py_dump_raise(state, self->dump, status, &err);
+            Py_CLEAR(list);
+        }
+        for (size_t i = 0; list && i < count; i++) {
+            if (append(list, &rows[i]) < 0)
+                Py_CLEAR(list);
+        }
+        more = status == LH_OK && count == PORTION;
+        if (more) {
+            const lh_instruction *last = &rows[count - 1];
+            uint64_t done = last->address + last->size - address;
+            size = done < size ? size - (size_t)done : 0;
+            address += done;
+        }
+        if (list && PyErr_CheckSignals() < 0)
+            Py_CLEAR(list);
+    }
+    lhi_py_kernel_leave(self);
+    return list;
+}
