@@ -333,6 +333,7 @@ LH_API size_t lh_kernel_module_count(const lh_kernel *kernel);
 /* Module `index`, from 0 to lh_kernel_module_count - 1; another index is an LH_ERR_INVALID_ARGUMENT. */
 LH_API lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module *out, lh_error *err);
 
+/* How an instruction goes on. Numbers are pinned for ever; new ones are added at the end. */
 typedef enum lh_flow {
     LH_FLOW_NEXT = 0, /* goes on with the next instruction */
     LH_FLOW_CALL = 1,
@@ -345,18 +346,20 @@ typedef enum lh_flow {
 /* "next", "call" ...; static strings. */
 LH_API const char *lh_flow_name(lh_flow flow);
 
+/* One instruction of a driver's code. */
 typedef struct lh_instruction {
     size_t struct_size;
-    uint64_t address;
-    uint64_t
-        target; /* where a call, jump or branch goes, through its slot too; 0: the code alone does not tell */
-    uint64_t slot; /* the memory it goes through or refers to, where that is at a fixed place; 0 */
+    uint64_t address; /* of its first byte */
+    /* Where a call, jump or branch goes, through its slot too; 0: the code alone does not tell. */
+    uint64_t target;
+    /* The memory it goes through or refers to, where that is at a fixed place; else 0. */
+    uint64_t slot;
     lh_flow flow;
     uint8_t size; /* bytes used of `bytes` */
     uint8_t bytes[15];
-    char text[96];  /* Intel syntax, numbers in hexadecimal; "" for LH_FLOW_INVALID */
-    char name[192]; /* of target, else of slot: "nt!MmUnlockPages", "leaky.sys+0x1a2c"; "" where no module has
-                       it */
+    char text[96]; /* Intel syntax, numbers in hexadecimal; "" for LH_FLOW_INVALID */
+    /* Of target, else of slot: "nt!MmUnlockPages", "leaky.sys+0x1a2c"; "" where no module has it. */
+    char name[192];
 } lh_instruction;
 /* The instructions that begin in [address, address + size), `room` at most: go on behind the last for more.
  * Set rows[0].struct_size, which is the distance from one row to the next. *count tells how many were
