@@ -34,11 +34,17 @@ static void read_current(lhi_case *c)
 }
 
 /* In the order in which they are asked; the last takes everything. */
-static const lhi_method *const methods[] = {&lhi_method_locks, &lhi_method_tracked, &lhi_method_unlock,
-                                            &lhi_method_other, &lhi_method_none};
+static const lhi_method *const methods[] = {&lhi_method_asked,  &lhi_method_locks, &lhi_method_tracked,
+                                            &lhi_method_unlock, &lhi_method_other, &lhi_method_none};
 
-static void start(lhi_case *c, lh_kernel *kernel)
+void lhi_case_begin(lhi_case *c, lh_kernel *kernel, const lh_investigate_options *options)
 {
+    if (options)
+        c->options = *options;
+    set_limits(&c->options.limits);
+    c->started = lhi_os_now();
+    c->deadline = c->options.limits.seconds > 0 ? c->started + c->options.limits.seconds : 0;
+    c->frame_budget = MOST_FRAMES;
     const lh_dump_info *header = lhi_dump_header(kernel->dump);
     c->kernel = kernel;
     c->code = header->bugcheck_code;
@@ -46,6 +52,10 @@ static void start(lhi_case *c, lh_kernel *kernel)
         c->parameters[i] = header->parameters[i];
     c->scan_kernel = "";
     read_current(c);
+}
+
+static void choose_method(lhi_case *c)
+{
     size_t index = 0;
     while (!methods[index]->takes(c))
         index++;
@@ -55,19 +65,15 @@ static void start(lhi_case *c, lh_kernel *kernel)
 
 lh_status lhi_case_outline(lhi_case *c, lh_kernel *kernel, lh_error *err)
 {
-    start(c, kernel);
+    lhi_case_begin(c, kernel, NULL);
+    choose_method(c);
     return lhi_case_cover(c, err);
 }
 
 lh_status lhi_case_build(lhi_case *c, lh_kernel *kernel, const lh_investigate_options *options, lh_error *err)
 {
-    if (options)
-        c->options = *options;
-    set_limits(&c->options.limits);
-    c->started = lhi_os_now();
-    c->deadline = c->options.limits.seconds > 0 ? c->started + c->options.limits.seconds : 0;
-    c->frame_budget = MOST_FRAMES;
-    start(c, kernel);
+    lhi_case_begin(c, kernel, options);
+    choose_method(c);
     lh_status status = c->method->decide(c, err);
     if (status == LH_OK && !c->coverage.known)
         status = lhi_case_cover(c, err);

@@ -2,10 +2,8 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/bytes.h"
 #include "case/case.h"
 
-#define HALF         256u       /* PML4 entries of the kernel half */
 #define MOST_ENTRIES (1u << 20) /* PFN entries looked up in one case */
 
 /* The structure was given back while its flags still say locked. */
@@ -30,28 +28,6 @@ static void find_freed(const lhi_case *c, lhi_record *record)
     bool lists_matter = (record->mdl.flags & LHI_MDL_ALLOCATED_FIXED_SIZE) != 0;
     record->lists_unknown = !record->freed && lists_matter && !c->freed.complete;
     record->liveness_unknown = !record->freed && (!state_known || (lists_matter && !c->freed.complete));
-}
-
-/* Where the page tables map themselves: [begin, end). A PFN entry whose PteAddress lies there is of a private
- * page; the prototype PTE of a shared one lies elsewhere. */
-typedef struct lhi_self_map {
-    uint64_t begin, end;
-} lhi_self_map;
-
-static lhi_self_map find_self_map(const lh_kernel *kernel)
-{
-    uint8_t entries[HALF * sizeof(uint64_t)]; /* of the kernel half */
-    uint64_t root = kernel->space.dtb & ~0xfffull;
-    if (lhi_pages_read(kernel->space.pages, root + sizeof entries, entries, sizeof entries, NULL) != LH_OK)
-        return (lhi_self_map){0, 0};
-    for (uint64_t slot = HALF; slot < (uint64_t)2 * HALF; slot++) {
-        uint64_t entry = lhi_u64(entries + (size_t)8 * (size_t)(slot - HALF));
-        if ((entry & 1) && (entry & 0xffffffffff000ull) == root) {
-            uint64_t begin = 0xffff000000000000ull | slot << 39;
-            return (lhi_self_map){begin, begin + (1ull << 39) - 1};
-        }
-    }
-    return (lhi_self_map){0, 0};
 }
 
 /* The second book: a frame that nothing refers to is not locked. */
@@ -219,7 +195,7 @@ static lh_status find_copies(lhi_case *c, lh_error *err)
 lh_status lhi_case_liveness(lhi_case *c, lh_error *err)
 {
     uint64_t budget = MOST_ENTRIES;
-    const lhi_self_map tables = find_self_map(c->kernel);
+    const lhi_self_map tables = lhi_self_map_find(c->kernel);
     for (size_t i = 0; i < c->record_count; i++) {
         lhi_record *record = &c->records[i];
         lh_status polled = i % 256 == 0 ? lhi_case_poll(c, err) : LH_OK;

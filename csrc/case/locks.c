@@ -8,15 +8,6 @@ static bool takes(const lhi_case *c)
     return c->code == 0x76 && c->parameters[0] == 0;
 }
 
-/* A process that did not exit has not been deleted: then parameter 2 names another than the one that left
- * pages locked. Flags: bit 2 ProcessExiting, bit 3 ProcessDelete (facts B.7). */
-static bool has_not_exited(const lhi_case *c)
-{
-    const lh_process *p = &c->process;
-    return c->process_known && p->exit_time_known && p->exit_time == 0 && p->flags_known &&
-           (p->flags & 0xc) == 0;
-}
-
 static bool is_object(uint64_t address)
 {
     return lhi_is_kernel(address) && address % 8 == 0 && address <= UINT64_MAX - 0x1000;
@@ -28,7 +19,8 @@ static void subject(lhi_case *c)
     c->charged = c->parameters[2];
     c->charged_known = true;
     c->unexplained = c->charged;
-    c->lives = has_not_exited(c);
+    /* What did not exit has not been deleted: parameter 2 names another than the one that left the pages. */
+    c->lives = c->process_known && c->process.exit_time_known && lhi_process_exited(&c->process) == LHI_NO;
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)

@@ -15,6 +15,8 @@ struct lhi_method {
     lh_status (*decide)(lhi_case *c, lh_error *err);
 };
 
+/* asked.c: a process that the caller asked about, whatever the bug check. */
+extern const lhi_method lhi_method_asked;
 /* locks.c: 0x76 with P1 = 0: pages still locked when the process object was deleted. */
 extern const lhi_method lhi_method_locks;
 /* tracked.c: 0xCB: the process's lock trackers are at hand. */
@@ -31,6 +33,9 @@ void lhi_case_subject(lhi_case *c, uint64_t process, const char *basis);
 void lhi_case_subject_of_mdl(lhi_case *c, uint64_t mdl);
 /* What the process's own counter charges it with. */
 void lhi_case_charge_by_process(lhi_case *c);
+
+/* build.c: what every case begins with: header, options with their defaults, clock, current process. */
+void lhi_case_begin(lhi_case *c, lh_kernel *kernel, const lh_investigate_options *options);
 
 /* search.c: the locks that stand, and who holds them, each by himself; no verdict yet. */
 lh_status lhi_case_search(lhi_case *c, lh_error *err);

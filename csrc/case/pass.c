@@ -37,13 +37,13 @@ lh_status lhi_case_poll(lhi_case *c, lh_error *err)
     return LH_OK;
 }
 
-lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, uint32_t align, lhi_pass *out,
-                        lh_error *err)
+static lh_status run(lhi_case *c, lhi_scan_options what, lhi_pass *out, lh_error *err)
 {
     lhi_scan_options options = {
-        .values = values,
-        .value_count = count,
-        .align = align,
+        .values = what.values,
+        .value_count = what.value_count,
+        .mask = what.mask,
+        .align = what.align,
         .threads = c->options.threads,
         .limit = c->options.limits.hits,
         .deadline = c->deadline,
@@ -77,6 +77,20 @@ lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, uint3
 done:
     lhi_vec_free(&frames);
     return status;
+}
+
+lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, uint32_t align, lhi_pass *out,
+                        lh_error *err)
+{
+    const lhi_scan_options what = {.values = values, .value_count = count, .align = align};
+    return run(c, what, out, err);
+}
+
+lh_status lhi_case_masked_pass(lhi_case *c, const uint64_t *values, size_t count, uint64_t mask,
+                               lhi_pass *out, lh_error *err)
+{
+    const lhi_scan_options what = {.values = values, .value_count = count, .mask = mask, .align = 8};
+    return run(c, what, out, err);
 }
 
 void lhi_case_pass_free(lhi_pass *pass)

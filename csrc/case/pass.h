@@ -14,6 +14,9 @@ typedef struct lhi_pass {
  * that was met. Zero *out before; free it after, also on failure. */
 lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, uint32_t align, lhi_pass *out,
                         lh_error *err);
+/* The same for values of which only the bits of `mask` count, at 8 bytes. */
+lh_status lhi_case_masked_pass(lhi_case *c, const uint64_t *values, size_t count, uint64_t mask,
+                               lhi_pass *out, lh_error *err);
 void lhi_case_pass_free(lhi_pass *pass);
 
 #endif

@@ -26,7 +26,8 @@ enum {
     SECTION_SIZE = 40,
     SECTION_VIRTUAL_SIZE = 8,
     SECTION_ADDRESS = 12,
-    SECTION_RAW_SIZE = 16
+    SECTION_RAW_SIZE = 16,
+    SECTION_FLAGS = 36
 };
 
 /* An image may have 65535 sections; nt itself has about 30. More than this is damage, not a driver. */
@@ -97,11 +98,10 @@ lh_absence lhi_image_open(const lhi_space *space, uint64_t base, uint64_t span, 
     return LH_PRESENT;
 }
 
-bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16])
+bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out)
 {
     uint64_t rva = va - image->base;
 
-    out[0] = 0;
     if (va < image->base || rva >= image->span)
         return false;
     for (uint32_t i = 0; i < image->section_count && i < MOST_SECTIONS; i++) {
@@ -115,9 +115,20 @@ bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16])
             size = lhi_u32(header + SECTION_RAW_SIZE);
         if (rva >= begin && rva - begin < size) {
             const uint8_t *end = memchr(header, 0, 8);
-            lhi_image_escape(header, end != NULL ? (size_t)(end - header) : 8, out, 16);
+            lhi_image_escape(header, end != NULL ? (size_t)(end - header) : 8, out->name, sizeof out->name);
+            out->rva = begin;
+            out->size = size;
+            out->flags = lhi_u32(header + SECTION_FLAGS);
             return true;
         }
     }
     return false;
+}
+
+bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16])
+{
+    lhi_section section = {0};
+    bool found = lhi_image_section_of(image, va, &section);
+    memcpy(out, section.name, sizeof section.name);
+    return found;
 }

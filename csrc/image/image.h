@@ -65,6 +65,15 @@ void lhi_exports_free(lhi_exports *exports);
 lhi_answer lhi_image_imports(const lhi_image *image, const char *const *names, size_t count,
                              const lhi_exports *kernel_exports, const char **which);
 
+/* IMAGE_SCN_MEM_EXECUTE and IMAGE_SCN_MEM_WRITE, PE format. */
+#define LHI_SECTION_EXECUTE 0x20000000u
+#define LHI_SECTION_WRITE   0x80000000u
+typedef struct lhi_section {
+    char name[16]; /* escaped */
+    uint32_t rva, size, flags;
+} lhi_section;
+/* The section an address lies in. false, *out untouched: none, or its header is not there. */
+bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out);
 /* Name of the section an address lies in ("" where none); NUL-terminated, escaped. */
 bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16]);
 

@@ -368,6 +368,62 @@ typedef struct lh_instruction {
 LH_API lh_status lh_kernel_disassemble(const lh_kernel *kernel, uint64_t address, size_t size,
                                        lh_instruction *rows, size_t room, size_t *count, lh_error *err);
 
+/* What lies at an address. Numbers are pinned for ever; new ones are added at the end. */
+typedef enum lh_place {
+    LH_PLACE_UNKNOWN = 0, /* memory of which nothing is known */
+    LH_PLACE_ABSENT =
+        1, /* nothing can be read there, and no structure that can be says what it is: `absence` */
+    LH_PLACE_USER = 2, /* an address of user space, whichever process's */
+    LH_PLACE_MODULE = 3,
+    LH_PLACE_UNLOADED_MODULE = 4, /* nothing is mapped; the driver that lay there has been unloaded */
+    LH_PLACE_DEVICE = 5,
+    LH_PLACE_DEVICE_EXTENSION = 6,
+    LH_PLACE_DRIVER = 7,           /* driver object */
+    LH_PLACE_DRIVER_EXTENSION = 8, /* its extension, or a client's (IoAllocateDriverObjectExtension) */
+    LH_PLACE_PROCESS = 9,
+    LH_PLACE_THREAD = 10,
+    LH_PLACE_FILE = 11,
+    LH_PLACE_IRP = 12,
+    LH_PLACE_MDL = 13,
+    LH_PLACE_STACK = 14, /* kernel stack of a thread */
+    LH_PLACE_POOL = 15,
+    LH_PLACE_BIG_POOL = 16, /* an allocation of whole pages, by the kernel's table of those */
+    LH_PLACE_PFN_DATABASE = 17,
+    LH_PLACE_PAGE_TABLES = 18, /* where the page tables map themselves */
+    LH_PLACE_SHARED_PAGE = 19, /* KUSER_SHARED_DATA */
+    LH_PLACE_SYSTEM_PTES = 20  /* the part of the address space in which kernel stacks lie; no stack known */
+} lh_place;
+/* The name used in JSON: "module", "device_extension". Static strings. */
+LH_API const char *lh_place_name(lh_place place);
+
+/* What lies at an address, and whose it is. */
+typedef struct lh_identity {
+    size_t struct_size;
+    uint64_t address;
+    lh_place place;
+    uint64_t base;      /* first byte of what contains the address, 0 where not known */
+    uint64_t size;      /* its bytes, 0 where not known */
+    uint64_t offset;    /* of the address in it: address - base; 0 where the base is not known */
+    uint64_t owner;     /* the object that owns it, 0 none known: of a device and of a driver's extension the
+                           driver object, of a stack the thread, of a thread the process, of a file the device */
+    lh_absence absence; /* why the byte at the address can't be read; LH_PRESENT: it can */
+    int32_t level;      /* of the page tables, as in lh_walk */
+    uint32_t state;     /* of a pool block: 0 not known, 1 allocated, 2 free */
+    bool code;          /* of a module: the section can be executed */
+    bool writable;      /* of a module: the section can be written */
+    bool live;          /* of a stack: the word is in use, it lies above the saved stack pointer */
+    char tag[24];       /* of a pool block, escaped; "" where none */
+    char section[16];   /* of a module, escaped; "" where not known */
+    char name[128];     /* module "leaky.sys", device "\Device\Leaky0", process "capture.exe"; escaped; "" */
+    char owner_name[128]; /* the driver's file name, or the process's of a stack or thread; escaped; "" */
+    char text[256];       /* all of that in one line */
+} lh_identity;
+/* What is at an address. Nothing known, and nothing captured, are answers and not errors. Objects are
+ * believed by what they lead to, never by a tag. Work: the lists of processes and threads, and the 64 KiB in
+ * front of the address. */
+LH_API lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_identity *out,
+                                    lh_error *err);
+
 /* ------------------------------------------------------------------ search */
 
 /* A needle that matches many values. */
@@ -444,9 +500,12 @@ typedef struct lh_investigate_options {
     lh_progress_fn progress; /* may be NULL */
     void *progress_user;     /* handed to progress */
     const char *path;        /* shown as dump.path; may be NULL */
+    uint64_t process;        /* EPROCESS to ask about, whatever the bug check; 0: the one that it names */
 } lh_investigate_options;
 
-/* Builds the whole case. Only failures of the call itself (memory, cancel, deadline, I/O) are errors: what
+/* Builds the whole case. With `process` the case is about that one: when it lives, what drivers hold of it is
+ * ordinary and the kind is LH_VERDICT_NOT_APPLICABLE; what is no process object there fails with
+ * LH_ERR_INVALID_ARGUMENT. Only failures of the call itself (memory, cancel, deadline, I/O) are errors: what
  * the dump does not tell is in the case, also why nobody is named. options may be NULL. Fails with
  * LH_ERR_CANCELLED and LH_ERR_TIMEOUT. */
 LH_API lh_status lh_investigate(lh_kernel *kernel, const lh_investigate_options *options, lh_case **out,
@@ -480,6 +539,17 @@ typedef struct lh_ledger {
 /* Fills what fits into out->struct_size bytes. The columns stay valid as long as the case. */
 LH_API lh_status lh_case_get_ledger(const lh_case *lhcase, lh_ledger *out, lh_error *err);
 
+/* A finished audit: immutable, for any number of threads. */
+typedef struct lh_audit lh_audit;
+/* All processes at once: for each the pages that the kernel charges it with and the MDLs and drivers that
+ * hold them. Nobody is blamed: what drivers hold of living processes is ordinary. `process` of the options is
+ * not looked at; otherwise as lh_investigate. An audit retains its kernel; release it with
+ * lh_audit_release. */
+LH_API lh_status lh_audit_run(lh_kernel *kernel, const lh_investigate_options *options, lh_audit **out,
+                              lh_error *err);
+/* Ends an audit; NULL is allowed. */
+LH_API void lh_audit_release(lh_audit *audit);
+
 /* Flags of the views below. */
 enum {
     LH_RENDER_REDACT = 1, /* drop the path and the names of people's things (process names) */
@@ -492,6 +562,13 @@ LH_API lh_status lh_case_json(const lh_case *lhcase, uint32_t flags, char **out,
 /* The same as text for people, of several lines. */
 LH_API lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t *length,
                               lh_error *err);
+/* An audit as JSON (schema lockhound.audit/1); as lh_case_json. */
+LH_API lh_status lh_audit_json(const lh_audit *audit, uint32_t flags, char **out, size_t *length,
+                               lh_error *err);
+/* The same as text for people, of several lines. */
+LH_API lh_status lh_audit_text(const lh_audit *audit, uint32_t flags, char **out, size_t *length,
+                               lh_error *err);
+/* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan. */
 /* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan.
  * path is shown as dump.path and may be NULL; flags, out and length as for lh_case_json. */
 LH_API lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out,

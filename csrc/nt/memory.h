@@ -19,6 +19,13 @@ bool lhi_pfn_address(const lh_kernel *kernel, uint64_t pfn, uint64_t *entry);
 /* From the PFN database at the header's (or the debugger block's) address. */
 void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out);
 
+/* Where the page tables map themselves: [begin, end], 0 where no entry does. A PFN entry whose PteAddress
+ * lies there is of a private page; the prototype PTE of a shared one lies elsewhere. */
+typedef struct lhi_self_map {
+    uint64_t begin, end;
+} lhi_self_map;
+lhi_self_map lhi_self_map_find(const lh_kernel *kernel);
+
 typedef enum lhi_pool_state {
     LHI_POOL_UNKNOWN = 0,
     LHI_POOL_ALLOCATED = 1,

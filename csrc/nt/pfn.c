@@ -93,3 +93,22 @@ void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)
     out->location = (uint8_t)(word >> (8 * U3_LOCATION) & 7);
     out->absent_at = 0;
 }
+
+#define HALF 256u /* PML4 entries of the kernel half */
+
+lhi_self_map lhi_self_map_find(const lh_kernel *kernel)
+{
+    uint8_t entries[HALF * sizeof(uint64_t)]; /* of the kernel half */
+    uint64_t root = kernel->space.dtb & ~0xfffull;
+    if (kernel->space.blocks ||
+        lhi_pages_read(kernel->space.pages, root + sizeof entries, entries, sizeof entries, NULL) != LH_OK)
+        return (lhi_self_map){0, 0};
+    for (uint64_t slot = HALF; slot < (uint64_t)2 * HALF; slot++) {
+        uint64_t entry = lhi_u64(entries + (size_t)8 * (size_t)(slot - HALF));
+        if ((entry & 1) && (entry & 0xffffffffff000ull) == root) {
+            uint64_t begin = 0xffff000000000000ull | slot << 39;
+            return (lhi_self_map){begin, begin + (1ull << 39) - 1};
+        }
+    }
+    return (lhi_self_map){0, 0};
+}

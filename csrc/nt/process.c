@@ -137,6 +137,24 @@ lh_status lhi_process_read(const lh_kernel *kernel, uint64_t address, lh_process
     return LH_OK;
 }
 
+/* EPROCESS.Flags (facts B.7). */
+#define PROCESS_EXITING 4u
+#define PROCESS_DELETE  8u
+
+lhi_answer lhi_process_exited(const lh_process *process)
+{
+    if ((process->exit_time_known && process->exit_time != 0) ||
+        (process->flags_known && (process->flags & (PROCESS_EXITING | PROCESS_DELETE)) != 0))
+        return LHI_YES;
+    return process->flags_known ? LHI_NO : LHI_UNKNOWN;
+}
+
+bool lhi_process_is_dead(const lh_process *process)
+{
+    return (process->exit_time_known && process->exit_time != 0) ||
+           (process->flags_known && (process->flags & PROCESS_DELETE) != 0);
+}
+
 /* ------------------------------------------------------------------ threads */
 
 void lhi_thread_read(const lh_kernel *kernel, uint64_t address, lhi_thread_info *out)
@@ -209,8 +227,7 @@ lh_absence lhi_processor(const lh_kernel *kernel, uint32_t index, uint64_t *prcb
     return LH_PRESENT;
 }
 
-/* Stack pointer of the context that the processor saved when the machine stopped; 0 unknown. */
-static uint64_t saved_rsp(const lh_kernel *kernel, uint64_t prcb)
+uint64_t lhi_processor_stack_pointer(const lh_kernel *kernel, uint64_t prcb)
 {
     uint64_t context = 0;
     uint64_t rsp = 0;
@@ -305,7 +322,7 @@ void lhi_current_read(const lh_kernel *kernel, lhi_current *out)
         only = thread;
         if (!lhi_is_kernel(rsp))
             continue;
-        if (saved_rsp(kernel, prcb) == rsp) {
+        if (lhi_processor_stack_pointer(kernel, prcb) == rsp) {
             by_context = thread;
             contexts++;
         }

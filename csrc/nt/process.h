@@ -8,11 +8,19 @@
  * pointers to itself agree (KPCR.CurrentPrcb, facts B.9). LH_ABSENT_LAYOUT: where the table lies is not
  * known, or it does not lead to a processor. */
 lh_absence lhi_processor(const lh_kernel *kernel, uint32_t index, uint64_t *prcb, uint64_t *at);
+/* Stack pointer of the context that the processor saved when the machine stopped; 0 unknown. */
+uint64_t lhi_processor_stack_pointer(const lh_kernel *kernel, uint64_t prcb);
 /* Processors to ask: as the header counts them, within what Windows supports. */
 uint32_t lhi_processor_count(const lh_kernel *kernel);
 
 /* As lh_kernel_get_process. out->struct_size is not looked at. */
 lh_status lhi_process_read(const lh_kernel *kernel, uint64_t address, lh_process *out, lh_error *err);
+
+/* Whether it has exited, or is about to: by its ExitTime, or by the flags ProcessExiting and ProcessDelete. A
+ * process without them lives; without the flags, ExitTime 0 alone does not tell, as it is set late. */
+lhi_answer lhi_process_exited(const lh_process *process);
+/* Its last thread is gone: ProcessDelete, which is set then, or ExitTime. */
+bool lhi_process_is_dead(const lh_process *process);
 
 /* What a process's page directory and its name can be. */
 bool lhi_is_directory(const lh_kernel *kernel, uint64_t dtb);

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/vec.h"
+#include "nt/identify.h"
 #include "nt/kernel.h"
 #include "nt/process.h"
 #include "nt/process_list.h"
@@ -198,11 +199,7 @@ lh_status lh_kernel_list_processes(const lh_kernel *kernel, uint64_t *addresses,
 {
     lhi_process_list list = {0};
     if (!kernel || !count || (room > 0 && !addresses))
-        return lhi_fail_argument(err,
-                                 !kernel  ? "kernel"
-                                 : !count ? "count"
-                                          : "addresses",
-                                 "is NULL");
+        return lhi_fail_argument(err, !kernel ? "kernel" : !count ? "count" : "addresses", "is NULL");
     uint64_t before = lhi_dump_read_failures(kernel->dump);
     lh_status status = lhi_process_list_read(kernel, &list, err);
     if (status == LH_OK)
@@ -216,5 +213,26 @@ lh_status lh_kernel_list_processes(const lh_kernel *kernel, uint64_t *addresses,
             *complete = list.complete;
     }
     lhi_process_list_free(&list);
+    return status;
+}
+
+lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_identity *out, lh_error *err)
+{
+    lhi_stacks stacks = {0};
+    lh_identity identity = {0};
+    if (!kernel)
+        return lhi_fail_argument(err, "kernel", "is NULL");
+    lh_status status = check_struct(out, err);
+    if (status != LH_OK)
+        return status;
+    uint64_t before = lhi_dump_read_failures(kernel->dump);
+    status = lhi_stacks_read(kernel, &stacks, err);
+    if (status != LH_OK)
+        return status;
+    lhi_identify_address(kernel, &stacks, address, &identity);
+    lhi_stacks_free(&stacks);
+    status = lhi_dump_check_reads(kernel->dump, before, err);
+    if (status == LH_OK)
+        give(out, out->struct_size, &identity, sizeof identity);
     return status;
 }

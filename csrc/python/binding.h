@@ -60,7 +60,8 @@ typedef enum lhi_py_kind {
     LHI_PY_TEXT,    /* char array, UTF-8 */
     LHI_PY_ABSENCE, /* lh_absence -> its name, or None for LH_PRESENT */
     LHI_PY_FORMAT,  /* lh_format -> its name */
-    LHI_PY_FLOW     /* lh_flow -> its name */
+    LHI_PY_FLOW,    /* lh_flow -> its name */
+    LHI_PY_PLACE    /* lh_place -> its name */
 } lhi_py_kind;
 typedef struct lhi_py_field {
     const char *name;
@@ -133,6 +134,7 @@ bool lhi_py_progress(void *user, uint64_t done, uint64_t total);
 /* ---- search.c and case.c: the long questions. */
 PyObject *lhi_py_search(lhi_py_dump *self, PyObject *arguments);
 PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments);
+PyObject *lhi_py_audit(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_json(lhi_py_kernel *self, PyObject *arguments);
 PyObject *lhi_py_info_text(lhi_py_kernel *self, PyObject *arguments);
 

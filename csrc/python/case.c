@@ -1,8 +1,9 @@
-/* Kernel.investigate, info_json and info_text: the case leaves as the texts that the library renders of it.
+/* Kernel.investigate, audit, info_json and info_text: what was found leaves as the texts that the library
+ * renders of it.
  */
 #include "python/binding.h"
 
-/* What a Case carries, in the order of the tuple that investigate returns. */
+/* What a Case or an Audit carries, in the order of the tuple that is returned. */
 static const struct {
     bool json;
     uint32_t flags;
@@ -21,17 +22,56 @@ typedef struct rendering {
     size_t length;
 } rendering;
 
-static lh_status render_all(const lh_case *lhcase, rendering *to, lh_error *err)
-{
-    for (size_t i = 0; i < RENDERING_COUNT; i++) {
-        lh_status status = renderings[i].json
-                               ? lh_case_json(lhcase, renderings[i].flags, &to[i].text, &to[i].length, err)
-                               : lh_case_text(lhcase, renderings[i].flags, &to[i].text, &to[i].length, err);
+/* A case or an audit in one rendering. */
+typedef lh_status (*render_fn)(const void *what, bool json, uint32_t flags, rendering *to, lh_error *err);
 
-        if (status != LH_OK)
-            return status;
-    }
-    return LH_OK;
+static lh_status render_case(const void *what, bool json, uint32_t flags, rendering *to, lh_error *err)
+{
+    return json ? lh_case_json(what, flags, &to->text, &to->length, err)
+                : lh_case_text(what, flags, &to->text, &to->length, err);
+}
+
+static lh_status render_audit(const void *what, bool json, uint32_t flags, rendering *to, lh_error *err)
+{
+    return json ? lh_audit_json(what, flags, &to->text, &to->length, err)
+                : lh_audit_text(what, flags, &to->text, &to->length, err);
+}
+
+static lh_status render_all(const void *what, render_fn render, rendering *to, lh_error *err)
+{
+    lh_status status = LH_OK;
+
+    for (size_t i = 0; status == LH_OK && i < RENDERING_COUNT; i++)
+        status = render(what, renderings[i].json, renderings[i].flags, &to[i], err);
+    return status;
+}
+
+/* Makes one and renders it in every way; nothing of Python is touched. */
+typedef lh_status (*make_fn)(lh_kernel *kernel, const lh_investigate_options *options, rendering *to,
+                             lh_error *err);
+
+static lh_status make_case(lh_kernel *kernel, const lh_investigate_options *options, rendering *to,
+                           lh_error *err)
+{
+    lh_case *lhcase = NULL;
+    lh_status status = lh_investigate(kernel, options, &lhcase, err);
+
+    if (status == LH_OK)
+        status = render_all(lhcase, render_case, to, err);
+    lh_case_release(lhcase);
+    return status;
+}
+
+static lh_status make_audit(lh_kernel *kernel, const lh_investigate_options *options, rendering *to,
+                            lh_error *err)
+{
+    lh_audit *audit = NULL;
+    lh_status status = lh_audit_run(kernel, options, &audit, err);
+
+    if (status == LH_OK)
+        status = render_all(audit, render_audit, to, err);
+    lh_audit_release(audit);
+    return status;
 }
 
 static PyObject *tuple_of(const rendering *from)
@@ -48,19 +88,15 @@ static PyObject *tuple_of(const rendering *from)
 }
 
 static PyObject *run(lhi_py_state *state, lhi_py_kernel *self, const lh_investigate_options *options,
-                     lhi_py_call *call)
+                     make_fn make, lhi_py_call *call)
 {
     rendering rendered[RENDERING_COUNT] = {0};
     PyObject *result = NULL;
-    lh_case *lhcase = NULL;
     lh_error err = {0};
     lh_status status = LH_OK;
 
     lhi_py_call_begin(call, self->dump);
-    status = lh_investigate(self->handle, options, &lhcase, &err);
-    if (status == LH_OK)
-        status = render_all(lhcase, rendered, &err);
-    lh_case_release(lhcase);
+    status = make(self->handle, options, rendered, &err);
     if (lhi_py_call_end(call))
         goto done;
     result = status == LH_OK ? tuple_of(rendered) : lhi_py_dump_raise(state, self->dump, status, &err);
@@ -70,22 +106,23 @@ done:
     return result;
 }
 
-PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments)
+static PyObject *investigate(lhi_py_kernel *self, PyObject *arguments, make_fn make)
 {
     lhi_py_state *state = lhi_py_state_of(self);
     lh_investigate_options options = {.struct_size = sizeof options};
-    PyObject *threads = NULL, *hits = NULL, *mdls = NULL, *chain = NULL, *levels = NULL, *timeout = NULL,
-             *cancel = NULL, *progress = NULL, *result = NULL;
+    PyObject *process = NULL, *threads = NULL, *hits = NULL, *mdls = NULL, *chain = NULL, *levels = NULL,
+             *timeout = NULL, *cancel = NULL, *progress = NULL, *result = NULL;
     lh_limits *limits = &options.limits;
     lhi_py_call call = {0};
 
-    if (!PyArg_ParseTuple(arguments, "zOOOOOOOO:investigate", &options.path, &threads, &hits, &mdls, &chain,
+    if (!PyArg_ParseTuple(arguments, "zOOOOOOOOO", &options.path, &process, &threads, &hits, &mdls, &chain,
                           &levels, &timeout, &cancel, &progress))
         return NULL;
     limits->struct_size = sizeof *limits;
     options.progress = lhi_py_progress;
     options.progress_user = &call;
-    if (lhi_py_u32_or(threads, "threads", 0, &options.threads) < 0 ||
+    if (lhi_py_u64_or(process, "process", 0, &options.process) < 0 ||
+        lhi_py_u32_or(threads, "threads", 0, &options.threads) < 0 ||
         lhi_py_u64_or(hits, "hits", 0, &limits->hits) < 0 ||
         lhi_py_u32_or(mdls, "mdls", 0, &limits->mdls) < 0 ||
         lhi_py_u32_or(chain, "chain_length", 0, &limits->chain_length) < 0 ||
@@ -94,9 +131,19 @@ PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments)
         lhi_py_cancel_of(state, cancel, &options.cancel) < 0 || lhi_py_call_init(&call, progress) < 0 ||
         lhi_py_kernel_enter(state, self) < 0)
         return NULL;
-    result = run(state, self, &options, &call);
+    result = run(state, self, &options, make, &call);
     lhi_py_kernel_leave(self);
     return result;
+}
+
+PyObject *lhi_py_investigate(lhi_py_kernel *self, PyObject *arguments)
+{
+    return investigate(self, arguments, make_case);
+}
+
+PyObject *lhi_py_audit(lhi_py_kernel *self, PyObject *arguments)
+{
+    return investigate(self, arguments, make_audit);
 }
 
 /* What a kernel is asked for without a case. */

@@ -20,6 +20,11 @@
 #name_, kind_, offsetof(lh_module, name_), LHI_PY_ALWAYS                                             \
     }
 
+#define IDENTITY(name_, kind_)                                                                               \
+    {                                                                                                        \
+#name_, kind_, offsetof(lh_identity, name_), LHI_PY_ALWAYS                                           \
+    }
+
 static const lhi_py_field walk_fields[] = {
     WALK(address, LHI_PY_U64), WALK(page_size, LHI_PY_U64),   WALK(absence, LHI_PY_ABSENCE),
     WALK(level, LHI_PY_I32),   WALK(transition, LHI_PY_BOOL),
@@ -39,6 +44,14 @@ static const lhi_py_field module_fields[] = {
     MODULE(name, LHI_PY_TEXT),    MODULE(base, LHI_PY_U64),      MODULE(size, LHI_PY_U64),
     MODULE(entry, LHI_PY_U64),    MODULE(timestamp, LHI_PY_U32), MODULE(unloaded, LHI_PY_BOOL),
     MODULE(version, LHI_PY_TEXT),
+};
+static const lhi_py_field identity_fields[] = {
+    IDENTITY(address, LHI_PY_U64),     IDENTITY(place, LHI_PY_PLACE),   IDENTITY(base, LHI_PY_U64),
+    IDENTITY(size, LHI_PY_U64),        IDENTITY(offset, LHI_PY_U64),    IDENTITY(owner, LHI_PY_U64),
+    IDENTITY(absence, LHI_PY_ABSENCE), IDENTITY(level, LHI_PY_I32),     IDENTITY(state, LHI_PY_U32),
+    IDENTITY(code, LHI_PY_BOOL),       IDENTITY(writable, LHI_PY_BOOL), IDENTITY(live, LHI_PY_BOOL),
+    IDENTITY(tag, LHI_PY_TEXT),        IDENTITY(section, LHI_PY_TEXT),  IDENTITY(name, LHI_PY_TEXT),
+    IDENTITY(owner_name, LHI_PY_TEXT), IDENTITY(text, LHI_PY_TEXT),
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
@@ -318,6 +331,26 @@ static PyObject *kernel_processes(lhi_py_kernel *self, PyObject *ignored)
     return result;
 }
 
+static PyObject *kernel_identify(lhi_py_kernel *self, PyObject *address_object)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    lh_identity identity = {.struct_size = sizeof identity};
+    PyObject *record = NULL;
+    uint64_t address = 0;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_kernel_enter(state, self) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    status = lh_kernel_identify(self->handle, address, &identity, &err);
+    Py_END_ALLOW_THREADS
+    record = status == LH_OK ? lhi_py_record(identity_fields, COUNT_OF(identity_fields), &identity)
+                             : lhi_py_dump_raise(state, self->dump, status, &err);
+    lhi_py_kernel_leave(self);
+    return record;
+}
+
 static PyObject *module_at(lhi_py_state *state, lhi_py_kernel *self, size_t index)
 {
     lh_module module = {.struct_size = sizeof module};
@@ -411,8 +444,10 @@ static PyMethodDef kernel_methods[] = {
     {"walk", LHI_PY_METHOD(kernel_walk), METH_O, "The fields of lh_walk."},
     {"process", LHI_PY_METHOD(kernel_process), METH_O, "The fields of lh_process; None where unknown."},
     {"processes", LHI_PY_METHOD(kernel_processes), METH_NOARGS, "Addresses of the process objects."},
+    {"identify", LHI_PY_METHOD(kernel_identify), METH_O, "The fields of lh_identity."},
     {"modules", LHI_PY_METHOD(kernel_modules), METH_NOARGS, "The fields of lh_module, one dict each."},
     {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, "Columns of virtual addresses and states."},
+    {"audit", LHI_PY_METHOD(lhi_py_audit), METH_VARARGS, "The audit, rendered in every way."},
     {"disassemble", LHI_PY_METHOD(lhi_py_disassemble), METH_VARARGS,
      "disassemble(address, size) -> the fields of lh_instruction, one dict each."},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, "The case, rendered in every way."},

@@ -18,6 +18,7 @@ static PyObject *value_of(lhi_py_kind kind, const char *at)
     lh_absence absence = LH_PRESENT;
     lh_format format = LH_FORMAT_FULL;
     lh_flow flow = LH_FLOW_NEXT;
+    lh_place place = LH_PLACE_UNKNOWN;
     bool flag = false;
 
     switch (kind) {
@@ -44,6 +45,9 @@ static PyObject *value_of(lhi_py_kind kind, const char *at)
     case LHI_PY_FLOW:
         memcpy(&flow, at, sizeof flow);
         return lhi_py_text(lh_flow_name(flow));
+    case LHI_PY_PLACE:
+        memcpy(&place, at, sizeof place);
+        return lhi_py_text(lh_place_name(place));
     }
     return Py_NewRef(Py_None);
 }

@@ -1,18 +1,18 @@
 /* The whole tree in the order of the schema. */
 #include "report/report.h"
 
-static lhi_node *start(lhi_case *c)
+lhi_node *lhi_report_start(lhi_case *c, const char *schema)
 {
     lhi_arena *arena = &c->arena;
     lhi_node *root = lhi_tree_object(arena, NULL, NULL);
-    lhi_tree_text(arena, root, "schema", "lockhound.case/1");
+    lhi_tree_text(arena, root, "schema", schema);
     lhi_node *tool = lhi_tree_object(arena, root, "tool");
     lhi_tree_text(arena, tool, "name", "lockhound");
     lhi_tree_text(arena, tool, "version", lh_version());
     return root;
 }
 
-static void finish(lhi_node *root, lhi_node *absent)
+void lhi_report_finish(lhi_node *root, lhi_node *absent)
 {
     /* `absent` was filled on the way; it is no child until now. */
     if (!root || !absent)
@@ -27,24 +27,24 @@ static void finish(lhi_node *root, lhi_node *absent)
 const lhi_node *lhi_report_tree(lhi_case *c, const char *path)
 {
     lhi_node *absent = lhi_tree_object(&c->arena, NULL, "absent");
-    lhi_node *root = start(c);
+    lhi_node *root = lhi_report_start(c, "lockhound.case/1");
     lhi_report_dump(c, root, path);
     lhi_report_processes(c, root, absent);
     lhi_report_verdict(c, root, absent);
     lhi_report_chain(c, root);
     lhi_report_coverage(c, root);
     lhi_report_reproduce(c, root);
-    finish(root, absent);
+    lhi_report_finish(root, absent);
     return c->arena.failed ? NULL : root;
 }
 
 const lhi_node *lhi_report_info(lhi_case *c, const char *path)
 {
     lhi_node *absent = lhi_tree_object(&c->arena, NULL, "absent");
-    lhi_node *root = start(c);
+    lhi_node *root = lhi_report_start(c, "lockhound.case/1");
     lhi_report_dump(c, root, path);
     lhi_report_processes(c, root, absent);
     lhi_report_coverage(c, root);
-    finish(root, absent);
+    lhi_report_finish(root, absent);
     return c->arena.failed ? NULL : root;
 }

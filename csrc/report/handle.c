@@ -58,25 +58,34 @@ static bool fill_columns(lh_case *handle)
     return true;
 }
 
+lh_status lhi_report_options(const lh_investigate_options *options, lh_investigate_options *out,
+                             lh_error *err)
+{
+    *out = (lh_investigate_options){.struct_size = sizeof *out};
+    if (!options)
+        return LH_OK;
+    if (options->struct_size < sizeof options->struct_size || options->struct_size > 4096)
+        return lhi_fail_argument(err, "options.struct_size", "is not the size of the struct");
+    memcpy(out, options, options->struct_size < sizeof *out ? options->struct_size : sizeof *out);
+    return LH_OK;
+}
+
 lh_status lh_investigate(lh_kernel *kernel, const lh_investigate_options *options, lh_case **out,
                          lh_error *err)
 {
-    lh_investigate_options copy = {.struct_size = sizeof copy};
+    lh_investigate_options copy = {0};
     if (!kernel || !out)
         return lhi_fail_argument(err, !kernel ? "kernel" : "out", "is NULL");
-    if (options) {
-        if (options->struct_size < sizeof options->struct_size || options->struct_size > 4096)
-            return lhi_fail_argument(err, "options.struct_size", "is not the size of the struct");
-        size_t size = options->struct_size < sizeof copy ? options->struct_size : sizeof copy;
-        memcpy(&copy, options, size);
-    }
+    lh_status status = lhi_report_options(options, &copy, err);
+    if (status != LH_OK)
+        return status;
     lh_case *handle = lhi_calloc(1, sizeof *handle);
     if (!handle)
         return lhi_fail_memory(err);
     atomic_init(&handle->references, 1);
     handle->kernel = lhi_kernel_retain(kernel);
     uint64_t before = lhi_dump_read_failures(kernel->dump);
-    lh_status status = lhi_case_build(&handle->data, kernel, &copy, err);
+    status = lhi_case_build(&handle->data, kernel, &copy, err);
     if (status == LH_OK) {
         handle->root = lhi_report_tree(&handle->data, copy.path);
         if (!handle->root || !fill_columns(handle))
@@ -143,7 +152,7 @@ lh_status lh_case_get_ledger(const lh_case *lhcase, lh_ledger *out, lh_error *er
     return LH_OK;
 }
 
-static lh_status give(lhi_out *text, char **out, size_t *length, lh_error *err)
+lh_status lhi_report_give(lhi_out *text, char **out, size_t *length, lh_error *err)
 {
     if (text->failed || !text->data) {
         lhi_free(text->data);
@@ -161,7 +170,7 @@ lh_status lh_case_json(const lh_case *lhcase, uint32_t flags, char **out, size_t
     if (!lhcase || !out)
         return lhi_fail_argument(err, !lhcase ? "lhcase" : "out", "is NULL");
     lhi_report_json(lhcase->root, flags, &text);
-    return give(&text, out, length, err);
+    return lhi_report_give(&text, out, length, err);
 }
 
 lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t *length, lh_error *err)
@@ -170,7 +179,7 @@ lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t
     if (!lhcase || !out)
         return lhi_fail_argument(err, !lhcase ? "lhcase" : "out", "is NULL");
     lhi_report_text(lhcase->root, flags, &text);
-    return give(&text, out, length, err);
+    return lhi_report_give(&text, out, length, err);
 }
 
 static lh_status render_info(lh_kernel *kernel, const char *path, uint32_t flags,
@@ -192,7 +201,7 @@ static lh_status render_info(lh_kernel *kernel, const char *path, uint32_t flags
         status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK) {
         render(root, flags, &text);
-        status = give(&text, out, length, err);
+        status = lhi_report_give(&text, out, length, err);
     }
     lhi_case_free(c);
     lhi_free(c);

@@ -151,9 +151,13 @@ static void suspects(lhi_case *c, lhi_node *root)
     lhi_free(done);
 }
 
+const char *lhi_report_mdl_state(lh_mdl_state state)
+{
+    return state == LH_MDL_LOCKED ? "locked" : state == LH_MDL_FREED_LOCKED ? "freed_locked" : "unknown";
+}
+
 static void ledger(lhi_case *c, lhi_node *root)
 {
-    static const char *const states[] = {"unknown", "locked", "freed_locked", "unknown"};
     lhi_arena *arena = &c->arena;
     lhi_node *object = lhi_tree_object(arena, root, "ledger");
     if (c->charged_known)
@@ -178,7 +182,7 @@ static void ledger(lhi_case *c, lhi_node *root)
         lhi_node *row = lhi_tree_object(arena, list, NULL);
         lhi_report_place(c, row, r->mdl.address);
         lhi_tree_count(arena, row, "pages", r->mdl.pages);
-        lhi_tree_text(arena, row, "state", states[r->state <= LH_MDL_UNKNOWN ? r->state : 0]);
+        lhi_tree_text(arena, row, "state", lhi_report_mdl_state(r->state));
         lhi_tree_text(arena, row, "holder", lhi_report_name(c, r->holder));
         lhi_tree_address(arena, row, "user_address", r->mdl.start_va + r->mdl.byte_offset);
         lhi_tree_count(arena, row, "bytes", r->mdl.byte_count);

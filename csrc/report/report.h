@@ -11,6 +11,15 @@ const lhi_node *lhi_report_tree(lhi_case *c, const char *path);
 /* Its objects dump, bugcheck, process, current_process and coverage alone. */
 const lhi_node *lhi_report_info(lhi_case *c, const char *path);
 
+/* A tree's root with its schema and tool; and its end, where `absent` becomes its last child. */
+lhi_node *lhi_report_start(lhi_case *c, const char *schema);
+void lhi_report_finish(lhi_node *root, lhi_node *absent);
+
+/* handle.c: a caller's options, which may be NULL and of another version; and a rendering for the caller. */
+lh_status lhi_report_options(const lh_investigate_options *options, lh_investigate_options *out,
+                             lh_error *err);
+lh_status lhi_report_give(lhi_out *text, char **out, size_t *length, lh_error *err);
+
 /* Parts of the tree; `absent` is the object that collects why facts are null. */
 void lhi_report_dump(lhi_case *c, lhi_node *root, const char *path);
 void lhi_report_processes(lhi_case *c, lhi_node *root, lhi_node *absent);
@@ -25,6 +34,8 @@ void lhi_report_reproduce(lhi_case *c, lhi_node *root);
 void lhi_report_place(lhi_case *c, lhi_node *object, uint64_t va);
 /* One entry of `absent`. */
 void lhi_report_absent(lhi_case *c, lhi_node *absent, const char *path, lh_absence kind, uint64_t address);
+/* "locked", "freed_locked" or "unknown". */
+const char *lhi_report_mdl_state(lh_mdl_state state);
 /* A driver's file name; NULL where it has none that is known. */
 const char *lhi_report_name(const lhi_case *c, size_t party);
 /* The lock a short report is about: the largest named one, else the largest with a packet, else the largest;

@@ -293,7 +293,8 @@ static void coverage_lines(const lhi_page *page, const lhi_node *root)
         say(page, note->value.text);
         lhi_out_raw(page->out, "\n");
     }
-    if (!lhi_tree_get(root, "verdict") && text_of(page, coverage, "statement"))
+    if (!lhi_tree_get(root, "verdict") && !lhi_tree_get(root, "processes") &&
+        text_of(page, coverage, "statement"))
         wrapped(page, 2, text_of(page, coverage, "statement"));
     const lhi_node *layout = lhi_tree_get(coverage, "layout");
     lhi_out_raw(page->out, "  layouts: ");
@@ -303,22 +304,65 @@ static void coverage_lines(const lhi_page *page, const lhi_node *root)
     if (search)
         lhi_out_format(page->out,
                        "  searched %" PRIu64 " MiB in %" PRIu64 " passes (%s): %" PRIu64
-                       " places name the process, %" PRIu64 " are no MDL\n",
+                       " places name %s, %" PRIu64 " are no MDL\n",
                        number_of(search, "bytes") >> 20, number_of(search, "passes"),
                        text_of(page, search, "instruction_set"), number_of(search, "hits"),
+                       lhi_tree_get(root, "processes") ? "a process" : "the process",
                        number_of(search, "not_mdls"));
     if (search && text_of(page, search, "limit_met"))
         lhi_out_format(page->out, "  a limit was met: %s\n", text_of(page, search, "limit_met"));
+}
+
+/* Of an audit: a line for each process, then what it is charged with that somebody holds. */
+static void audit_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *list = lhi_tree_get(root, "processes");
+    heading(page, "Processes with locked pages");
+    if (lhi_tree_size(list) == 0)
+        lhi_out_raw(page->out, "  none\n");
+    for (const lhi_node *p = list->first; p; p = p->next) {
+        lhi_out_format(page->out, "  0x%" PRIx64 "  ", number_of(p, "address"));
+        say(page, text_of(page, p, "name") ? text_of(page, p, "name")
+                  : page->redact           ? "[redacted]"
+                                           : "(name not known)");
+        if (!is_null(p, "pid"))
+            lhi_out_format(page->out, "  PID %" PRIu64, number_of(p, "pid"));
+        lhi_out_format(page->out, "  %s  charged ",
+                       is_null(p, "state") ? "state not known" : text_of(page, p, "state"));
+        if (is_null(p, "charged"))
+            lhi_out_raw(page->out, "?");
+        else
+            lhi_out_format(page->out, "%" PRIu64, number_of(p, "charged"));
+        lhi_out_format(page->out, ", explained %" PRIu64 " by %zu MDL%s\n", number_of(p, "explained"),
+                       lhi_tree_size(lhi_tree_get(p, "mdls")),
+                       lhi_tree_size(lhi_tree_get(p, "mdls")) == 1 ? "" : "s");
+        const lhi_node *holders = lhi_tree_get(p, "holders");
+        for (const lhi_node *h = holders ? holders->first : NULL; h; h = h->next) {
+            lhi_out_format(page->out, "      %6" PRIu64 " page%s  ", number_of(h, "pages"),
+                           number_of(h, "pages") == 1 ? " " : "s");
+            say(page, text_of(page, h, "driver"));
+            lhi_out_raw(page->out, "\n");
+        }
+        if (text_of(page, p, "note"))
+            wrapped(page, 6, text_of(page, p, "note"));
+    }
+    lhi_out_format(page->out, "  %" PRIu64 " more without any\n", number_of(root, "quiet_processes"));
+    if (!number_of(root, "processes_complete"))
+        lhi_out_raw(page->out,
+                    "  there may be others: the list of processes is not wholly in this dump, or a "
+                    "limit was met\n");
 }
 
 void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
 {
     lhi_page page = {.out = out, .redact = flags & LH_RENDER_REDACT, .color = flags & LH_RENDER_COLOR};
     dump_lines(&page, root);
-    if (!lhi_tree_get(root, "verdict"))
+    if (!lhi_tree_get(root, "verdict") && !lhi_tree_get(root, "processes"))
         machine_lines(&page, root);
     process_line(&page, root, "process", "charged process");
     process_line(&page, root, "current_process", "current process");
+    if (lhi_tree_get(root, "processes"))
+        audit_lines(&page, root);
     if (lhi_tree_get(root, "verdict")) {
         verdict_lines(&page, root);
         ledger_lines(&page, root);

@@ -5,10 +5,12 @@ case = lockhound.analyze("MEMORY.DMP")           the case in one call
 """
 
 from ._lockhound import Cancel, Column, version
+from .audit import Audit, AuditMdl, AuditProcess, Holding
 from .case import Case, CaseProcess, Confidence, Ledger, Mdl, NamedDriver, Verdict
 from .dump import Dump, analyze, open  # noqa: A004
 from .errors import (
     AbsentError,
+    AmbiguousError,
     ArgumentError,
     Cancelled,
     ClosedError,
@@ -22,7 +24,7 @@ from .errors import (
 )
 from .kernel import Kernel
 from .records import Record
-from .rows import Absence, Absent, BugCheck, DumpInfo, Hit, Instruction, Module, Process, Run, Walk
+from .rows import Absence, Absent, BugCheck, DumpInfo, Hit, Identity, Instruction, Module, Process, Run, Walk
 from .tables import Addresses, Hits, Reads, Runs
 
 __version__ = version()
@@ -32,7 +34,11 @@ __all__ = [
     "Absent",
     "AbsentError",
     "Addresses",
+    "AmbiguousError",
     "ArgumentError",
+    "Audit",
+    "AuditMdl",
+    "AuditProcess",
     "BugCheck",
     "Cancel",
     "Cancelled",
@@ -47,7 +53,9 @@ __all__ = [
     "FormatError",
     "Hit",
     "Hits",
+    "Holding",
     "IOFailure",
+    "Identity",
     "Instruction",
     "InternalError",
     "Kernel",

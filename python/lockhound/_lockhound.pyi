@@ -81,15 +81,33 @@ class Kernel:
         """The fields of lh_process; None where unknown."""
     def processes(self) -> tuple[int, ...]:
         """Addresses of the process objects."""
+    def identify(self, address: SupportsIndex, /) -> dict[str, Any]:
+        """The fields of lh_identity."""
     def modules(self) -> list[dict[str, Any]]:
         """The fields of lh_module, one dict each."""
     def map_physical(self, addresses: Iterable[SupportsIndex], /) -> tuple[Column, Column]:
         """Columns of virtual addresses and states."""
+    def audit(
+        self,
+        path: str | None,
+        process: None,
+        threads: SupportsIndex | None,
+        hits: SupportsIndex | None,
+        mdls: SupportsIndex | None,
+        chain_length: SupportsIndex | None,
+        levels: SupportsIndex | None,
+        timeout: float | None,
+        cancel: Cancel | None,
+        progress: _Progress | None,
+        /,
+    ) -> tuple[str, str, str, str, str, str]:
+        """The audit, rendered in every way."""
     def disassemble(self, address: SupportsIndex, size: SupportsIndex, /) -> list[dict[str, Any]]:
         """disassemble(address, size) -> the fields of lh_instruction, one dict each."""
     def investigate(
         self,
         path: str | None,
+        process: SupportsIndex | None,
         threads: SupportsIndex | None,
         hits: SupportsIndex | None,
         mdls: SupportsIndex | None,

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import html
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, cast
 
-from .records import Record, frozen
+from .document import Document, row_of
+from .records import Record
 from .rows import BugCheck, Row, when
 from .tables import frame, unsigned
 
 SCHEMA = "lockhound.case/1"
-
-
-RowType = TypeVar("RowType", bound=Row)
-
-
-def _row(kind: type[RowType], fields: Mapping[str, Any]) -> RowType:
-    """A row of a JSON object: by name, None where the object has no such field, numbers where it has hexadecimal strings."""
-    names = [field.name for field in dataclasses.fields(cast("Any", kind))]
-    values = {name: fields.get(name) for name in names}
-    return kind(**{name: int(value, 16) if name in kind._hex and isinstance(value, str) else value for name, value in values.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +116,7 @@ def _verdict(fields: Mapping[str, Any]) -> Verdict:
     return Verdict(
         fields["kind"],
         fields["driver"],
-        tuple(_row(NamedDriver, each) for each in fields["drivers"]),
+        tuple(row_of(NamedDriver, each) for each in fields["drivers"]),
         Confidence(float(confidence["score"]), confidence["level"], confidence["factors"]),
         fields["sentence"],
         fields["advice"],
@@ -137,18 +125,19 @@ def _verdict(fields: Mapping[str, Any]) -> Verdict:
 
 
 def _process(fields: Mapping[str, Any] | None) -> CaseProcess | None:
-    return None if fields is None else _row(CaseProcess, fields)
+    return None if fields is None else row_of(CaseProcess, fields)
 
 
 def _ledger(fields: Mapping[str, Any]) -> Ledger:
-    mdls = tuple(_row(Mdl, each) for each in fields["mdls"])
+    mdls = tuple(row_of(Mdl, each) for each in fields["mdls"])
     return Ledger(fields["charged"], fields["explained"], fields["unexplained"], fields.get("explained_range"), mdls)
 
 
-class Case:
+class Case(Document):
     """A finished case. It holds no handle: it survives its dump, pickles, and compares by content."""
 
-    __slots__ = ("_document", "_json", "_redacted", "_texts", "bugcheck", "current_process", "ledger", "process", "verdict")
+    __slots__ = ("bugcheck", "current_process", "ledger", "process", "verdict")
+    SCHEMA = SCHEMA
 
     verdict: Verdict
     process: CaseProcess | None  # the process charged
@@ -158,39 +147,13 @@ class Case:
 
     def __init__(self, json_text: str, redacted: str, *texts: str) -> None:
         """What the library rendered: JSON, the same redacted, and text plain, in colour, redacted, redacted in colour."""
-        document = json.loads(json_text)
-        if document.get("schema") != SCHEMA:
-            raise ValueError(f"this is not a case: schema {document.get('schema')!r}, wanted {SCHEMA!r}")
-        if len(texts) != 4:
-            raise ValueError("a case has four texts")
-        record = cast(Record, frozen(document))
-        fill = object.__setattr__
-        fill(self, "_json", json_text)
-        fill(self, "_redacted", redacted)
-        fill(self, "_texts", texts)
-        fill(self, "_document", record)
+        super().__init__(json_text, redacted, *texts)
+        record, fill = self.document, object.__setattr__
         fill(self, "verdict", _verdict(record["verdict"]))
         fill(self, "process", _process(record["process"]))
         fill(self, "current_process", _process(record["current_process"]))
         fill(self, "ledger", _ledger(record["ledger"]))
-        code, numbers = record["bugcheck"]["code"], record["bugcheck"]["parameters"]
-        fill(self, "bugcheck", BugCheck.of(code, cast("tuple[int, int, int, int]", tuple(int(each, 16) for each in numbers))))
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("a case is immutable")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError("a case is immutable")
-
-    @property
-    def tool(self) -> Record:
-        """Name and version of what wrote the case."""
-        return cast(Record, self._document["tool"])
-
-    @property
-    def dump(self) -> Record:
-        """The dump: path, identity, format, machine, build, pages."""
-        return cast(Record, self._document["dump"])
+        fill(self, "bugcheck", BugCheck.of_json(record["bugcheck"]))
 
     @property
     def suspects(self) -> tuple[Record, ...]:
@@ -213,19 +176,9 @@ class Case:
         return cast("tuple[Record, ...]", self._document["chain"])
 
     @property
-    def coverage(self) -> Record:
-        """How much of the memory, where a missing object could lie, is in the dump."""
-        return cast(Record, self._document["coverage"])
-
-    @property
     def unevaluated(self) -> tuple[Record, ...]:
         """Rules that could not be applied, with what they need."""
         return cast("tuple[Record, ...]", self._document["unevaluated"])
-
-    @property
-    def absent(self) -> Record:
-        """Facts that could not be read, by their path: kind, address, reason."""
-        return cast(Record, self._document["absent"])
 
     @property
     def reproduce(self) -> tuple[Record, ...]:
@@ -237,48 +190,8 @@ class Case:
         """What makes two cases the same cause."""
         return cast(Record, self._document["signature"])
 
-    @property
-    def document(self) -> Record:
-        """The whole case, also what this version has no attribute for."""
-        return self._document
-
-    def to_json(self, *, redact: bool = False, indent: int | None = None) -> str:
-        """The case as JSON, schema lockhound.case/1. redact drops the path and the names of people's things."""
-        text = self._redacted if redact else self._json
-        return text if indent is None else json.dumps(json.loads(text), indent=indent)
-
-    def to_dict(self, *, redact: bool = False) -> dict[str, Any]:
-        """The case as dicts and lists that are the caller's own."""
-        return cast("dict[str, Any]", json.loads(self.to_json(redact=redact)))
-
-    def text(self, *, color: bool = False, redact: bool = False) -> str:
-        """The case for people."""
-        return self._texts[int(color) + 2 * int(redact)]
-
-    def __str__(self) -> str:
-        return self.text()
-
     def __repr__(self) -> str:
         verdict, ledger = self.verdict, self.ledger
         named = f" {verdict.driver}" if verdict.driver else ""
         pages = f"{ledger.explained} of {'?' if ledger.charged is None else ledger.charged} pages explained"
         return f"<lockhound.Case: {verdict.kind}{named}, confidence {verdict.confidence}, {pages}>"
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.text())}</pre>"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Case):
-            return NotImplemented
-        return self._document == other._document
-
-    def __hash__(self) -> int:
-        return hash(self._document)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Case, (self._json, self._redacted, *self._texts)
-
-    _document: Record
-    _json: str
-    _redacted: str
-    _texts: tuple[str, ...]

@@ -14,13 +14,14 @@ from .errors import IOFailure, LockhoundError
 from .kernel import Kernel
 from .progress import Progress, watched
 from .records import Record, frozen
-from .rows import PAGE_SIZE, BugCheck, DumpInfo
+from .rows import PAGE_SIZE, BugCheck, DumpInfo, Process
 from .tables import Hits, Runs
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from .audit import Audit
     from .case import Case
 
 
@@ -144,6 +145,10 @@ class Dump:
         """Builds the case; the options are those of Kernel.investigate."""
         return self.kernel().investigate(**options)
 
+    def audit(self, **options: Any) -> Audit:
+        """All processes at once; the options are those of Kernel.audit."""
+        return self.kernel().audit(**options)
+
     def without_pages(self, pfns: Iterable[SupportsIndex]) -> Dump:
         """The same dump seen without some pages: they count as not captured."""
         return Dump(self._raw.without_pages(pfns), self._path)
@@ -206,6 +211,7 @@ def open(source: Any, *, positioned: bool = False) -> Dump:  # noqa: A001
 def analyze(
     path: str | os.PathLike[str],
     *,
+    process: SupportsIndex | str | Process | None = None,
     threads: SupportsIndex | None = None,
     timeout: float | None = None,
     cancel: _lockhound.Cancel | None = None,
@@ -213,4 +219,4 @@ def analyze(
 ) -> Case:
     """Opens a dump, investigates, closes: one call whose arguments and answer pickle, for maps, pools and clusters."""
     with open(path) as dump:
-        return dump.investigate(threads=threads, timeout=timeout, cancel=cancel, progress=progress)
+        return dump.investigate(process=process, threads=threads, timeout=timeout, cancel=cancel, progress=progress)

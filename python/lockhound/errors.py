@@ -68,6 +68,10 @@ class ArgumentError(LockhoundError, ValueError):
     """An argument makes no sense; `field` names it."""
 
 
+class AmbiguousError(ArgumentError):
+    """A name or number fits several things; the message lists them."""
+
+
 class InternalError(LockhoundError):
     """A fault in lockhound itself; please report it."""
 

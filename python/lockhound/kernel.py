@@ -7,19 +7,29 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 from . import _lockhound
-from .errors import AbsentError, ArgumentError
+from .errors import AbsentError, AmbiguousError, ArgumentError
 from .progress import Progress, watched
-from .rows import Instruction, Module, Process, Walk
+from .rows import Identity, Instruction, Module, Process, Walk
 from .tables import Addresses, Reads
 
 if TYPE_CHECKING:
+    from .audit import Audit
     from .case import Case
     from .dump import Dump
+
+
+KERNEL_HALF = 0xFFFF800000000000  # of x64 with four levels of page tables (Intel SDM); below it a number is a PID
+IMAGE_NAME = 14
 
 
 def _shown(path: str | None) -> str | None:
     """A path as a report shows it: bytes that are no UTF-8 are spelt out."""
     return None if path is None else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _same_image(name: str, wanted: str) -> bool:
+    """EPROCESS.ImageFileName has 14 characters and a NUL at most: a longer name is cut."""
+    return name == wanted or (len(name) >= IMAGE_NAME and wanted.startswith(name))
 
 
 class Kernel:
@@ -63,6 +73,34 @@ class Kernel:
                 found.append(self.process(address))
         return tuple(found)
 
+    def find_process(self, which: SupportsIndex | str | Process) -> Process:
+        """The process of an address, a PID or a name (as its image file is called, without regard to case).
+
+        ArgumentError when none fits, or several do: its message lists those.
+        """
+        if isinstance(which, Process):
+            return which
+        if isinstance(which, str):
+            wanted = which.lower()
+            fits = [p for p in self.processes() if p.name is not None and _same_image(p.name.lower(), wanted)]
+        else:
+            number = which.__index__()
+            if number >= KERNEL_HALF:
+                return self.process(number)
+            fits = [p for p in self.processes() if p.pid == number]
+        if len(fits) == 1:
+            return fits[0]
+        shown = which if isinstance(which, str) else number
+        if not fits:
+            raise ArgumentError(f"no process {shown} is known in this dump", field="process")
+        listed = ", ".join(f"{p.name} (PID {p.pid}) at {p.address:#x}" for p in fits)
+        raise AmbiguousError(f"{len(fits)} processes fit {shown}: {listed}", field="process")
+
+    def identify(self, address: SupportsIndex) -> Identity:
+        """What lies at an address: a module and its section, an object, a pool block, a stack. Nothing known, and nothing
+        captured, are answers."""
+        return Identity.of(self._raw.identify(address))
+
     def modules(self) -> tuple[Module, ...]:
         """Loaded and unloaded drivers."""
         return tuple(Module(**record) for record in self._raw.modules())
@@ -81,6 +119,7 @@ class Kernel:
     def investigate(
         self,
         *,
+        process: SupportsIndex | str | Process | None = None,
         threads: SupportsIndex | None = None,
         timeout: float | None = None,
         cancel: _lockhound.Cancel | None = None,
@@ -90,14 +129,41 @@ class Kernel:
         chain_length: SupportsIndex | None = None,
         levels: SupportsIndex | None = None,
     ) -> Case:
-        """Builds the case. hits, mdls, chain_length and levels are limits; a case that met one says so."""
+        """Builds the case. hits, mdls, chain_length and levels are limits; a case that met one says so.
+
+        process (an address, a PID, a name or a Process) asks about that one, whatever the bug check: a case about a living
+        process has the kind not_applicable, and its ledger shows who holds what.
+        """
         from .case import Case
 
+        address = None if process is None else self.find_process(process).address
         with watched(progress, "investigating") as report:
             texts = self._raw.investigate(
-                _shown(self._dump.path), threads, hits, mdls, chain_length, levels, timeout, cancel, report
+                _shown(self._dump.path), address, threads, hits, mdls, chain_length, levels, timeout, cancel, report
             )  # fmt: skip
         return Case(*texts)
+
+    def audit(
+        self,
+        *,
+        threads: SupportsIndex | None = None,
+        timeout: float | None = None,
+        cancel: _lockhound.Cancel | None = None,
+        progress: Progress | bool | None = None,
+        hits: SupportsIndex | None = None,
+        mdls: SupportsIndex | None = None,
+        chain_length: SupportsIndex | None = None,
+        levels: SupportsIndex | None = None,
+    ) -> Audit:
+        """All processes at once: the pages each is charged with, the MDLs and the drivers that hold them. Nobody is blamed.
+
+        The options are limits and controls as those of investigate.
+        """
+        from .audit import Audit
+
+        with watched(progress, "auditing") as report:
+            texts = self._raw.audit(_shown(self._dump.path), None, threads, hits, mdls, chain_length, levels, timeout, cancel, report)
+        return Audit(*texts)
 
     def info_json(self, *, redact: bool = False) -> str:
         """The objects dump, bugcheck, process, current_process and coverage of the case, without a scan."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -76,6 +77,12 @@ class BugCheck(Row):
         """The bug check of a code and its four parameters."""
         name, subtype, meanings = _lockhound.bugcheck(code, parameters)
         return cls(code, name, parameters, subtype, meanings)
+
+    @classmethod
+    def of_json(cls, fields: Mapping[str, Any]) -> BugCheck:
+        """The bug check that a case or an audit tells of."""
+        numbers = tuple(int(each, 16) for each in fields["parameters"])
+        return cls.of(fields["code"], cast("tuple[int, int, int, int]", numbers))
 
     def __str__(self) -> str:
         numbers = ", ".join(f"{value:#x}" for value in self.parameters)
@@ -262,6 +269,57 @@ class Instruction(Row):
     def __str__(self) -> str:
         shown = f"{self.address:016x}  {self.bytes.hex():<20}  {self.text or '??'}"
         return f"{shown:<76}  ; {self.name}" if self.name else shown
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Identity(Row):
+    """What lies at an address, and whose it is. Fields that do not apply, and those that are not known, are None.
+
+    place is "module", "unloaded_module", "device", "device_extension", "driver", "driver_extension", "process", "thread", "file",
+    "irp", "mdl", "stack", "pool", "big_pool", "pfn_database", "page_tables", "shared_page", "system_ptes", "user", "absent" (with
+    `absence`), or "unknown": there is memory, and nothing is known of it.
+    """
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address", "base", "offset", "owner", "size"})
+
+    address: int
+    place: str
+    text: str  # all of it in one line
+    base: int | None
+    size: int | None
+    offset: int | None
+    name: str | None  # of a module, device, process
+    owner: int | None  # driver object, thread or process
+    owner_name: str | None
+    section: str | None
+    code: bool | None  # of a module: may be executed
+    writable: bool | None
+    tag: str | None
+    state: str | None  # of a pool block: "allocated" or "free"
+    live: bool | None  # of a stack: in use
+    absence: str | None  # why the byte can't be read; None: it can
+    level: int | None  # of the page tables at which the walk ended
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Identity:
+        """From the record of the library."""
+        place = record["place"]
+        known = {name: record[name] or None for name in ("base", "size", "owner", "name", "owner_name", "section", "tag", "absence")}
+        return cls(
+            **known,
+            address=record["address"],
+            place=place,
+            text=record["text"],
+            offset=record["offset"] if record["base"] else None,
+            code=record["code"] if place == "module" and record["section"] else None,
+            writable=record["writable"] if place == "module" and record["section"] else None,
+            state={1: "allocated", 2: "free"}.get(record["state"]),
+            live=record["live"] if place == "stack" else None,
+            level=record["level"] if record["absence"] else None,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.address:#x}: {self.text}"
 
 
 def as_dict(row: Any) -> dict[str, Any]:

@@ -303,6 +303,8 @@ SYMBOLS = (
     "ExpSystemResourcesList",
     "CmNtCSDVersion",
 )
+# Globals that only genuine kernels get: for others nothing tells where they lie.
+FURTHER = ("PoolBigPageTableSize",)
 # Routines a driver imports; their RVAs make the export table of a forged genuine kernel true.
 ROUTINES = (
     "DbgPrint",
@@ -458,7 +460,7 @@ def write_kernels(folder: Path) -> None:
         with lzma.open(folder / f"{stem}.json.xz") as stream:
             isf = json.load(stream)
         pdb = isf["metadata"]["windows"]["pdb"]
-        symbols = {name: isf["symbols"][name]["address"] for name in dict.fromkeys(SYMBOLS + ROUTINES) if name in isf["symbols"]}
+        symbols = {name: isf["symbols"][name]["address"] for name in dict.fromkeys(SYMBOLS + FURTHER + ROUTINES) if name in isf["symbols"]}
         lines.append(f"    {build}: ({pdb['GUID']!r}, {pdb['age']}, {symbols!r}),")
     lines += ["}", ""]
     (HERE / "kernels.py").write_text("\n".join(lines))

@@ -16,6 +16,7 @@ DRVO_INITIALIZED = 0x10
 FILE_DEVICE_UNKNOWN, FILE_DEVICE_DISK, FILE_DEVICE_CONTROLLER = 0x22, 0x07, 0x04
 FO_SYNCHRONOUS_IO, FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED = 0x2, 0x4000, 0x40000
 MAJORS = 28
+CLIENTS_AT, CLIENT_HEAD = 0x28, 0x10  # DRIVER_EXTENSION.ClientDriverExtension; NextExtension and ClientIdentificationAddress
 
 LOCKING = ("MmProbeAndLockPages", "MmUnlockPages", "IoAllocateMdl", "IoFreeMdl")
 COMMON = (
@@ -53,6 +54,7 @@ class Driver:
     address: int
     object_name: str
     devices: list[Device] = field(default_factory=list)
+    clients: list[int] = field(default_factory=list)  # bodies of what clients had allocated to the driver object
 
 
 @dataclass(slots=True)
@@ -126,6 +128,15 @@ def make_device(
     return device
 
 
+def client_extension(machine: Machine, driver: Driver, size: int) -> int:
+    """What IoAllocateDriverObjectExtension gives a client: a block on the driver object's list; the address behind its head of
+    two words, the next one and the client's key, for which WDK samples take the driver object."""
+    body = machine.nonpaged.alloc(CLIENT_HEAD + size, b"Driv")
+    machine.space.write(body, struct.pack("<2Q", driver.clients[-1] if driver.clients else 0, driver.address))
+    driver.clients.append(body)
+    return body + CLIENT_HEAD
+
+
 def top_of(device: Device) -> Device:
     while device.above is not None:
         device = device.above
@@ -182,6 +193,8 @@ def _driver(machine: Machine, driver: Driver) -> None:
     machine.write_object(driver.address, record)
     tail = Record(machine.layouts["DRIVER_EXTENSION"])
     tail.set("DriverObject", driver.address).set("AddDevice", module.symbols["AddDevice"])
+    if driver.clients:
+        tail.data[CLIENTS_AT : CLIENTS_AT + 8] = struct.pack("<Q", driver.clients[-1])
     tail.string("ServiceKeyName", len(driver.name), machine.text(driver.name))
     machine.write_object(extension, tail)
     machine.label(f"driver_object:{driver.name}", driver.address)

@@ -11,7 +11,7 @@ import struct
 import uuid
 from dataclasses import dataclass, field
 
-from .generate_layouts import ROUTINES, SYMBOLS
+from .generate_layouts import FURTHER, ROUTINES, SYMBOLS
 from .layouts import KERNELS
 from .pe import headers, tables, version
 from .physical import PAGE
@@ -66,7 +66,7 @@ def build(build_number: int, identity: random.Random, rng: random.Random, *, gen
         guid_text, age, rvas = KERNELS[build_number]
         timestamp, size, file_version = GENUINE_FILES[build_number]
         guid = uuid.UUID(guid_text)
-        symbols = {name: rvas[name] for name in SYMBOLS if name in rvas}
+        symbols = {name: rvas[name] for name in SYMBOLS + FURTHER if name in rvas}
         code = {name: rvas[name] for name in ROUTINES if name in rvas}
         # As in those kernels: read-only data with the tables, then code, then data.
         data_at = min(symbols["KdDebuggerDataBlock"], symbols["PsActiveProcessHead"]) & ~0xFFFF

@@ -116,3 +116,20 @@ class Pool:
             at = self._header(span, part, GAP_TAG, 0)
             self.space.write(at + HEADER, self.rng.randbytes(8) + bytes(8))
             total -= part
+
+
+BIG_ENTRY, LATER_BIG_ENTRY, LATER_ENTRIES = 0x18, 0x20, 20348  # _POOL_TRACKER_BIG_PAGES; with ProcessBilled from that build on
+BIG_TABLE = 0x80  # entries
+
+
+def big_page_table(pool: Pool, build: int) -> tuple[int, int]:
+    """PoolBigPageTable of all blocks of whole pages so far, and of one that was freed: (its address, number of entries)."""
+    size = LATER_BIG_ENTRY if build >= LATER_ENTRIES else BIG_ENTRY
+    table = pool.alloc(BIG_TABLE * size, b"PBig")
+    blocks = [(body, length, tag) for body, (length, tag) in pool.blocks.items() if length > LARGEST]
+    places = pool.rng.sample(range(BIG_TABLE), len(blocks) + 1)
+    for place, (body, length, tag) in zip(places, blocks, strict=False):
+        pool.space.write(table + place * size, struct.pack("<Q4sIQ", body, tag, 0, length))
+    freed = pool.pages(2)
+    pool.space.write(table + places[-1] * size, struct.pack("<Q4sIQ", freed | 1, b"Free", 0, 2 * PAGE))
+    return table, BIG_TABLE

@@ -210,6 +210,19 @@ def test_search(path: Path, dump: lh.Dump, capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["search", str(path), "0x1234567890abcdef"]) == 0
 
 
+def test_identify(path: Path, dump: lh.Dump, capsys: pytest.CaptureFixture[str]) -> None:
+    process, shared = dump.bugcheck.parameters[1], 0xFFFFF78000000014
+    assert cli.main(["identify", str(path), f"{process + 8:#x}", f"{shared:#x}"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out == [f"{at:#018x}  {dump.kernel().identify(at).text}" for at in (process + 8, shared)]
+    assert cli.main(["identify", str(path), f"{process + 8:#x}", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    first, second = found["addresses"]
+    assert found["schema"] == "lockhound.identify/1"
+    assert (first["place"], first["base"], first["offset"]) == ("process", f"{process:#x}", 8)
+    assert (second["place"], second["base"], second["address"]) == ("user", None, "0x5")
+
+
 def test_info(path: Path, dump: lh.Dump, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

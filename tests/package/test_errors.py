@@ -16,7 +16,7 @@ ALL = [each for each in vars(errors).values() if isinstance(each, type) and issu
 
 
 def test_each_is_a_lockhound_error_and_what_else_it_is() -> None:
-    assert len(ALL) == 14
+    assert len(ALL) == 15
     assert issubclass(lh.DeadlineExceeded, TimeoutError)
     assert issubclass(lh.IOFailure, OSError)
     assert issubclass(lh.ClosedError, ValueError)

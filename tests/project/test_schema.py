@@ -155,3 +155,51 @@ def test_every_case_obeys_it(validator: jsonschema.Draft202012Validator, name: s
                 continue
             validator.validate(case.to_dict())
             validator.validate(case.to_dict(redact=True))
+
+
+AUDIT: dict[str, Any] = {
+    **{name: GOOD[name] for name in ("tool", "dump", "bugcheck", "coverage", "absent")},
+    "schema": "lockhound.audit/1",
+    "processes": [
+        {
+            "address": "0xffffe00000000001", "name": None, "pid": 4, "state": "dead", "charged": None, "explained": 5,
+            "mdls": [{"address": "0xffffe00000000001", "pages": 5, "state": "locked", "holder": "leaky.sys"}],
+            "holders": [{"driver": "leaky.sys", "pages": 5}], "note": None,
+        },
+    ],
+    "quiet_processes": 3,
+    "processes_complete": True,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def audits(root: Path) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads((root / "docs" / "audit-1.schema.json").read_text()))
+
+
+@pytest.mark.parametrize("kind", [BITMAP_KERNEL, 1])
+@pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
+def test_audits_are_valid(audits: jsonschema.Draft202012Validator, build: int, kind: int) -> None:
+    with lh.open(scenarios.build("page_fault", build=build).to_bytes(kind)) as dump:
+        audit = dump.audit(progress=False)
+    audits.validate(audit.to_dict())
+    audits.validate(audit.to_dict(redact=True))
+    assert audit.processes
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("schema",), "lockhound.case/1"), (("processes",), None), (("processes", 0, "state"), "zombie"), (("processes", 0, "address"), 5),
+        (("processes", 0, "explained"), -1), (("processes", 0, "holders", 0, "pages"), "5"), (("processes", 0, "mdls", 0, "holder"), ""),
+        (("quiet_processes",), None), (("coverage",), None),
+    ],
+)  # fmt: skip
+def test_a_spoilt_audit_is_not(audits: jsonschema.Draft202012Validator, path: tuple[str | int, ...], value: Any) -> None:
+    audits.validate(AUDIT)
+    spoilt = copy.deepcopy(AUDIT)
+    at: Any = spoilt
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    assert list(audits.iter_errors(spoilt))

@@ -121,3 +121,25 @@ def pieces(count: int, build: int = 19041) -> Crowd:
         copies.put_mdl(number, step=0)
     copies.write()
     return Crowd(scene.finish(), holder, holder, 1)
+
+
+def busy_others(others: int, dead: int, build: int = 19041) -> Forged:
+    """An ordinary case beside `others` requests in flight of a living process and `dead` unlocked MDLs of the victim."""
+    scene = Scene("busy_others", build, 0, trap=True, frames=(others + dead) // 4 + 64)
+    machine, stranger = scene.machine, scene.stranger
+    _, device = scene.driver()
+    scene.request(scene.lock(4), device)
+    theirs = scene.lock(1, stranger)
+    request = scene.request(theirs, device, thread=stranger.threads[0], alone=True, linked="none")
+    living = Copies(scene, theirs, request, others)
+    old = scene.lock(1)
+    machine.space.write(old.address + machine.layouts["MDL"].offset("MdlFlags"), struct.pack("<H", packets.FIXED_SIZE))
+    gone = Copies(scene, old, request, dead)
+    for number in range(others):
+        living.put_mdl(number)
+        living.put_irp(number, living.mdl_at(number))
+    for number in range(dead):
+        gone.put_mdl(number)
+    living.write()
+    gone.write()
+    return scene.finish()

@@ -1,0 +1,30 @@
+/* What lies at a kernel address, and whose it is. */
+#ifndef LHI_NT_IDENTIFY_H
+#define LHI_NT_IDENTIFY_H
+
+#include "nt/stacks.h"
+
+/* Fills everything but struct_size. */
+void lhi_identify_address(const lh_kernel *kernel, const lhi_stacks *stacks, uint64_t va, lh_identity *out);
+
+/* identify_objects.c: the object around an address, by what it leads to. false, *out untouched: none that is
+ * sure. */
+bool lhi_object_around(const lh_kernel *kernel, uint64_t va, lh_identity *out);
+/* A client's extension of a driver object (IoAllocateDriverObjectExtension) in the pool block with this body.
+ */
+bool lhi_client_extension(const lh_kernel *kernel, uint64_t body, uint64_t *driver);
+/* The name of an object with its path, as far as the directories are there; "" for none. Escaped. */
+void lhi_object_name(const lh_kernel *kernel, uint64_t object, char *out, size_t size);
+
+/* big_pool.c: allocations of whole pages, from the kernel's table of them. */
+typedef struct lhi_big_block {
+    uint64_t va, size;
+    char tag[24];
+    bool free;
+} lhi_big_block;
+/* Decodes what may be an entry of that table. */
+bool lhi_big_entry(const lh_kernel *kernel, uint64_t entry, lhi_big_block *out);
+/* The block an address lies in. false: none, or where the table lies is not known. */
+bool lhi_big_block_at(const lh_kernel *kernel, uint64_t va, lhi_big_block *out);
+
+#endif

@@ -1,0 +1,80 @@
+"""Audit: all processes of a dump, what each is charged with and who holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .document import Document, row_of
+from .rows import BugCheck, Row
+from .tables import frame
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Holding(Row):
+    """Pages that a driver holds of a process."""
+
+    driver: str
+    pages: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AuditMdl(Row):
+    """An MDL whose lock stands: state is locked, freed_locked or unknown; holder a driver or None."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address"})
+    address: int
+    pages: int
+    state: str
+    holder: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AuditProcess(Row):
+    """A process that is charged or that an MDL names. None where a fact is not known; state is alive, exiting or dead."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address"})
+    address: int
+    name: str | None
+    pid: int | None
+    state: str | None
+    charged: int | None
+    explained: int
+    mdls: tuple[AuditMdl, ...]
+    holders: tuple[Holding, ...]  # most pages first
+    note: str | None
+
+
+def _process(fields: Mapping[str, Any]) -> AuditProcess:
+    mdls = tuple(row_of(AuditMdl, each) for each in fields["mdls"])
+    holders = tuple(row_of(Holding, each) for each in fields["holders"])
+    return row_of(AuditProcess, {**fields, "mdls": mdls, "holders": holders})
+
+
+class Audit(Document):
+    """All processes at once. It holds no handle: it survives its dump, pickles, and compares by content."""
+
+    __slots__ = ("bugcheck", "processes")
+    SCHEMA = "lockhound.audit/1"
+
+    bugcheck: BugCheck
+    processes: tuple[AuditProcess, ...]  # by address; those with a count or an MDL
+
+    def __init__(self, json_text: str, redacted: str, *texts: str) -> None:
+        """What the library rendered: JSON, the same redacted, and text plain, in colour, redacted, redacted in colour."""
+        super().__init__(json_text, redacted, *texts)
+        object.__setattr__(self, "processes", tuple(_process(each) for each in self.document["processes"]))
+        object.__setattr__(self, "bugcheck", BugCheck.of_json(self.document["bugcheck"]))
+
+    def to_frame(self) -> Any:
+        """The processes as a pandas DataFrame; what is not known is missing there."""
+        rows = self.processes
+        names = ("address", "name", "pid", "state", "charged", "explained", "note")
+        columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in names}
+        columns["mdls"] = [len(row.mdls) for row in rows]
+        columns["holders"] = [", ".join(f"{each.driver} {each.pages}" for each in row.holders) for row in rows]
+        return frame(columns)
+
+    def __repr__(self) -> str:
+        return f"<lockhound.Audit: {len(self.processes)} processes with locked pages>"
