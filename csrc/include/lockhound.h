@@ -118,7 +118,8 @@ LH_API void lh_cancel_destroy(lh_cancel *cancel);
  * Returns false to stop the call, which then fails with LH_ERR_CANCELLED. */
 typedef bool (*lh_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-/* Bounds every question; 0 means the default in brackets. An answer that met a limit says so. */
+/* Bounds every question; 0 means the default in brackets. An answer that met a limit says so. Never grows: it
+ * is a part of lh_investigate_options. */
 typedef struct lh_limits {
     size_t struct_size;
     uint64_t hits;         /* hits of one scan pass inside a case [4194304] */
