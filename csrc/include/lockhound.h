@@ -400,8 +400,8 @@ LH_API const char *lh_place_name(lh_place place);
 /* What lies at an address, and whose it is. */
 typedef struct lh_identity {
     size_t struct_size;
-    uint64_t address;
-    lh_place place;
+    uint64_t address;   /* the one asked for */
+    lh_place place;     /* the smallest thing known that contains it */
     uint64_t base;      /* first byte of what contains the address, 0 where not known */
     uint64_t size;      /* its bytes, 0 where not known */
     uint64_t offset;    /* of the address in it: address - base; 0 where the base is not known */
@@ -569,7 +569,6 @@ LH_API lh_status lh_audit_json(const lh_audit *audit, uint32_t flags, char **out
 /* The same as text for people, of several lines. */
 LH_API lh_status lh_audit_text(const lh_audit *audit, uint32_t flags, char **out, size_t *length,
                                lh_error *err);
-/* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan. */
 /* The objects dump, bugcheck, process, current_process and coverage of the same schema, without a scan.
  * path is shown as dump.path and may be NULL; flags, out and length as for lh_case_json. */
 LH_API lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out,
