@@ -93,7 +93,6 @@ options: dict[str, Any] = {
         "Development Status :: 3 - Alpha",
         "Environment :: Console",
         "Intended Audience :: System Administrators",
-        "License :: OSI Approved :: Apache Software License",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: C",
         "Programming Language :: Python :: 3",

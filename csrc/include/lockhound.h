@@ -118,7 +118,8 @@ LH_API void lh_cancel_destroy(lh_cancel *cancel);
  * Returns false to stop the call, which then fails with LH_ERR_CANCELLED. */
 typedef bool (*lh_progress_fn)(void *user, uint64_t done, uint64_t total);
 
-/* Bounds every question; 0 means the default in brackets. An answer that met a limit says so. */
+/* Bounds every question; 0 means the default in brackets. An answer that met a limit says so. Never grows: it
+ * is a part of lh_investigate_options. */
 typedef struct lh_limits {
     size_t struct_size;
     uint64_t hits;         /* hits of one scan pass inside a case [4194304] */
@@ -333,7 +334,7 @@ LH_API size_t lh_kernel_module_count(const lh_kernel *kernel);
 /* Module `index`, from 0 to lh_kernel_module_count - 1; another index is an LH_ERR_INVALID_ARGUMENT. */
 LH_API lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module *out, lh_error *err);
 
-/* Where an instruction goes. Numbers are pinned for ever. */
+/* How an instruction goes on. Numbers are pinned for ever; new ones are added at the end. */
 typedef enum lh_flow {
     LH_FLOW_NEXT = 0, /* goes on with the next instruction */
     LH_FLOW_CALL = 1,
@@ -346,19 +347,20 @@ typedef enum lh_flow {
 /* "next", "call" ...; static strings. */
 LH_API const char *lh_flow_name(lh_flow flow);
 
-/* One instruction of x64 code. */
+/* One instruction of a driver's code. */
 typedef struct lh_instruction {
     size_t struct_size;
-    uint64_t address;
-    uint64_t
-        target; /* where a call, jump or branch goes, through its slot too; 0: the code alone does not tell */
-    uint64_t slot; /* the memory it goes through or refers to, where that is at a fixed place; 0 */
+    uint64_t address; /* of its first byte */
+    /* Where a call, jump or branch goes, through its slot too; 0: the code alone does not tell. */
+    uint64_t target;
+    /* The memory it goes through or refers to, where that is at a fixed place; else 0. */
+    uint64_t slot;
     lh_flow flow;
     uint8_t size; /* bytes used of `bytes` */
     uint8_t bytes[15];
-    char text[96];  /* Intel syntax, numbers in hexadecimal; "" for LH_FLOW_INVALID */
-    char name[192]; /* of target, else of slot: "nt!MmUnlockPages", "leaky.sys+0x1a2c"; "" where no module has
-                       it */
+    char text[96]; /* Intel syntax, numbers in hexadecimal; "" for LH_FLOW_INVALID */
+    /* Of target, else of slot: "nt!MmUnlockPages", "leaky.sys+0x1a2c"; "" where no module has it. */
+    char name[192];
 } lh_instruction;
 /* The instructions that begin in [address, address + size), `room` at most: go on behind the last for more.
  * Set rows[0].struct_size, which is the distance from one row to the next. *count tells how many were
@@ -398,8 +400,8 @@ LH_API const char *lh_place_name(lh_place place);
 /* What lies at an address, and whose it is. */
 typedef struct lh_identity {
     size_t struct_size;
-    uint64_t address;
-    lh_place place;
+    uint64_t address;   /* the one asked for */
+    lh_place place;     /* the smallest thing known that contains it */
     uint64_t base;      /* first byte of what contains the address, 0 where not known */
     uint64_t size;      /* its bytes, 0 where not known */
     uint64_t offset;    /* of the address in it: address - base; 0 where the base is not known */

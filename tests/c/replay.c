@@ -1,7 +1,7 @@
 /* Runs whole cases over dump files under the sanitizers, and with each allocation or each read failing in
  * turn.
  *
- *   replay FILE...              one line a file: the status, the verdict
+ *   replay FILE...              one line a file: the status, the verdict; every other question is asked too
  *   replay --allocations FILE   every allocation fails once: LH_ERR_NO_MEMORY, and nothing leaks
  *   replay --reads FILE STEP    every STEP-th read fails once: LH_ERR_IO, never a case built from absences
  */
@@ -81,6 +81,100 @@ static lh_status whole(lh_source *source, lh_error *err, lh_verdict_kind *kind, 
     return status;
 }
 
+/* What no question may end with, whatever the file holds. */
+static int is_fault(lh_status status)
+{
+    return status == LH_ERR_NO_MEMORY || status == LH_ERR_IO || status == LH_ERR_INTERNAL;
+}
+
+static lh_status ask_about(const lh_kernel *kernel, uint64_t address, lh_error *err)
+{
+    lh_identity identity = {.struct_size = sizeof identity};
+    lh_walk walk = {.struct_size = sizeof walk};
+    lh_process process = {.struct_size = sizeof process};
+    lh_status status = lh_kernel_identify(kernel, address, &identity, err);
+    if (!is_fault(status))
+        status = lh_kernel_walk(kernel, address, &walk, err);
+    if (!is_fault(status))
+        status = lh_kernel_get_process(kernel, address, &process, err);
+    return status;
+}
+
+/* Every place that holds the process's address, what it points to, and the same around it. */
+static lh_status ask_about_hits(lh_dump *dump, lh_kernel *kernel, uint64_t value, lh_error *err)
+{
+    lh_hits *hits = NULL;
+    lh_search_options options = {
+        .struct_size = sizeof options, .values = &value, .value_count = 1, .threads = 1, .limit = 24};
+    lh_status status = lh_search(dump, kernel, &options, &hits, err);
+    for (size_t i = 0; !is_fault(status) && i < lh_hits_count(hits); i++) {
+        uint64_t address = lh_hits_virtual(hits)[i];
+        status = ask_about(kernel, address, err);
+        if (!is_fault(status))
+            status = ask_about(kernel, (address & ~(uint64_t)0xfff) + 0x40, err);
+    }
+    lh_hits_release(hits);
+    return is_fault(status) ? status : ask_about(kernel, value, err);
+}
+
+static lh_status ask_about_modules(const lh_kernel *kernel, lh_error *err)
+{
+    lh_status status = LH_OK;
+    for (size_t i = 0; !is_fault(status) && i < lh_kernel_module_count(kernel); i++) {
+        lh_module module = {.struct_size = sizeof module};
+        lh_instruction rows[32] = {{.struct_size = sizeof rows[0]}};
+        size_t count = 0;
+        status = lh_kernel_get_module(kernel, i, &module, err);
+        if (!is_fault(status))
+            status = ask_about(kernel, module.base + 0x1010, err);
+        for (uint64_t at = 0x1000; !is_fault(status) && at < 0x1400; at += 0x80)
+            status = lh_kernel_disassemble(kernel, module.base + at, 0x80, rows, 32, &count, err);
+    }
+    return status;
+}
+
+static lh_status ask_about_processes(lh_kernel *kernel, lh_error *err)
+{
+    uint64_t addresses[64] = {0};
+    size_t count = 0;
+    bool complete = false;
+    char *json = NULL;
+    lh_audit *audit = NULL;
+    lh_investigate_options options = {.struct_size = sizeof options, .threads = 1};
+    lh_status status = lh_kernel_list_processes(kernel, addresses, 64, &count, &complete, err);
+    for (size_t i = 0; !is_fault(status) && i < count && i < 64; i++)
+        status = ask_about(kernel, addresses[i], err);
+    if (!is_fault(status))
+        status = lh_audit_run(kernel, &options, &audit, err);
+    if (status == LH_OK)
+        status = lh_audit_json(audit, 0, &json, NULL, err);
+    lh_string_free(json);
+    lh_audit_release(audit);
+    return status;
+}
+
+/* What a curious user asks beside the case. */
+static lh_status ask(lh_source *source, lh_error *err)
+{
+    lh_dump *dump = NULL;
+    lh_kernel *kernel = NULL;
+    lh_dump_info header = {.struct_size = sizeof header};
+    lh_status status = lh_dump_open(source, &dump, err);
+    if (status == LH_OK)
+        status = lh_dump_get_info(dump, &header, err);
+    if (status == LH_OK)
+        status = lh_kernel_open(dump, &kernel, err);
+    if (status == LH_OK)
+        status = ask_about_modules(kernel, err);
+    if (kernel && !is_fault(status))
+        status = ask_about_processes(kernel, err);
+    for (size_t i = 0; kernel && !is_fault(status) && i < 4; i++)
+        status = ask_about_hits(dump, kernel, header.parameters[i], err);
+    lh_kernel_release(kernel);
+    lh_dump_release(dump);
+    return status;
+}
+
 static int replay(const char *path)
 {
     contents c = {0};
@@ -100,9 +194,12 @@ static int replay(const char *path)
            status == LH_OK ? "-"
            : err.field[0]  ? err.field
                            : err.message);
+    int fault = status == LH_OK && is_fault(ask(source, &err));
+    if (fault)
+        fprintf(stderr, "replay: %s: %s\n", path, err.message);
     lh_source_release(source);
     free(c.data);
-    return 0;
+    return fault;
 }
 
 static int allocations(const char *path)

@@ -57,7 +57,7 @@ def test_a_linter_over_no_files_fails(root: Path, tmp_path: Path, listing: str) 
     assert steps(root, tmp_path, f"{over[0]}\nlist() {{ echo a; echo b; }}\nstep lint over list sh -c 'test $0 = a'")[0] == 1
 
 
-@pytest.mark.parametrize("name", ["bare", "demo", "environment", "prepare", "run", "steps", "test"])
+@pytest.mark.parametrize("name", ["bare", "demo", "environment", "package", "prepare", "run", "steps", "test"])
 def test_scripts_are_plain_sh(root: Path, name: str) -> None:
     path = root / ".ci" / name
     assert subprocess.run(["sh", "-n", str(path)], check=False).returncode == 0

@@ -112,6 +112,7 @@ def test_readme_begins_with_the_two_commands(root: Path) -> None:
     with_c = {name for name in DOCUMENTS for block in documents.blocks((root / name).read_text()) if block.language == "c"}
     assert with_c == {"docs/c.md", "docs/contributing.md"}  # which have tests of their own
     assert text.index("Not supported") < text.index("```")
+    assert text.count("\n") <= 100  # two screens
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
