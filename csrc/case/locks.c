@@ -17,7 +17,6 @@ static lh_status decide(lhi_case *c, lh_error *err)
         status = lhi_case_verdict(c, err);
     if (status == LH_OK)
         status = lhi_case_explain(c, err);
-    status = lhi_fail_memory(err);
     return status;
 }
 

@@ -77,7 +77,7 @@ static void test_values(void)
     CHECK(decode("4533c0").flags);
     code = decode("488d4c2430"); /* lea rcx, [rsp+30h] */
     CHECK_EQ(code.does, LHI_DOES_ADDRESS);
-    CHECK_EQ(code.base, LHI_STACK_REGISTER);
+    CHECK_EQ(code.base, LHI_RSP);
     CHECK_EQ(code.displacement, 0x30);
     CHECK(!code.reads_memory && !code.has_place);
     code = decode("488d0510000000");
@@ -146,7 +146,7 @@ static void test_values(void)
     code = decode("807c242001"); /* cmp byte ptr [rsp+20h], 1 */
     CHECK_EQ(code.does, LHI_DOES_COMPARE);
     CHECK_EQ(code.width, 1);
-    CHECK_EQ(code.base, LHI_STACK_REGISTER);
+    CHECK_EQ(code.base, LHI_RSP);
     CHECK_EQ(decode("0f1f440000").does, LHI_DOES_NOTHING); /* nop */
     code = decode("f6430a05");                             /* test byte ptr [rbx+0ah], 5 */
     CHECK_EQ(code.does, LHI_DOES_TEST);
