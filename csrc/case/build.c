@@ -88,8 +88,11 @@ void lhi_case_free(lhi_case *c)
         lhi_vec_free(&c->records[i].addresses);
         lhi_vec_free(&c->records[i].packets);
         lhi_vec_free(&c->records[i].predecessors);
+        lhi_vec_free(&c->records[i].overlays);
     }
     lhi_free_lists_free(&c->freed);
+    lhi_trackers_free(&c->trackers);
+    lhi_free(c->locks);
     lhi_vec_free(&c->targets);
     lhi_free(c->stamps);
     lhi_free(c->owned);

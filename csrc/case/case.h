@@ -11,6 +11,7 @@
 #include "nt/mdl.h"
 #include "nt/memory.h"
 #include "nt/process.h"
+#include "nt/tracker.h"
 
 #define LHI_NONE SIZE_MAX /* no index */
 
@@ -40,6 +41,9 @@ typedef struct lhi_packet {
     uint64_t process;      /* whose lock it was found by */
     size_t mdl;            /* the record that MdlAddress names, LHI_NONE */
     size_t master;         /* for an associated packet: its master, LHI_NONE */
+    size_t request;        /* a packet that its parameters or a context name, LHI_NONE */
+    bool remote;           /* they name memory that names that packet */
+    unsigned contexts;     /* places that point to it and are no packet's */
     lhi_device device;     /* at the current location of a pending packet */
     size_t at;             /* party at the current location, LHI_NONE */
     lh_absence at_absence; /* why `at` is LHI_NONE */
@@ -51,7 +55,8 @@ typedef struct lhi_packet {
     bool kept; /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
     lhi_file file;
-    const char *doubt;         /* a witness that could contradict it is not in the dump; NULL */
+    lhi_answer queued; /* a pending one of the I/O manager stands on its thread's or its file's list */
+    const char *doubt; /* a witness that could contradict it is not in the dump; NULL */
     const char *contradiction; /* why it convicts nobody though its arithmetic holds; NULL */
 } lhi_packet;
 
@@ -65,12 +70,14 @@ typedef enum lhi_outcome {
 
 typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     lhi_mdl mdl;
-    uint64_t physical;       /* of its Process field: its identity */
-    lhi_vec addresses;       /* all virtual addresses, ascending */
-    uint64_t process;        /* the one of the case's processes that it is about */
-    bool names_process;      /* false: found as the predecessor of one that does */
-    lhi_vec packets;         /* indices of packets whose MdlAddress names it */
-    lhi_vec predecessors;    /* indices of live MDLs whose Next names it */
+    uint64_t physical;    /* of its Process field: its identity */
+    lhi_vec addresses;    /* all virtual addresses, ascending */
+    uint64_t process;     /* the one of the case's processes that it is about */
+    bool names_process;   /* false: found as the predecessor of one that does */
+    lhi_vec packets;      /* indices of packets whose MdlAddress names it */
+    lhi_vec predecessors; /* indices of live MDLs whose Next names it */
+    lhi_vec overlays;     /* indices of MDLs that are not charged and repeat its frames */
+    bool frames_searched;
     uint64_t other_pointers; /* places that point to it and are neither packet nor MDL */
     uint64_t others[8];      /* addresses of the first of them */
     bool freed;
@@ -82,11 +89,14 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool refuted;            /* a frame of it has no reference: the lock does not stand */
     bool in_ledger;
     bool ambiguous; /* more packets than locks name descriptions of the same pages */
+    bool untracked; /* the process's lock trackers are all there, and it has none */
     bool copy;      /* same pages as an earlier one in the ledger, and no proof of a second lock */
     lh_mdl_state state;
     size_t holder;        /* party, LHI_NONE */
     size_t packet;        /* the packet the judgement rests on, LHI_NONE */
     size_t judged_packet; /* where a split was followed to; equals packet otherwise */
+    size_t lock;          /* what its lock tracker tells, in `locks`; LHI_NONE */
+    size_t blamed;        /* the party that the outcome names where no packet decides, LHI_NONE */
     lhi_outcome outcome;
     const char *why;
 } lhi_record;
@@ -140,6 +150,7 @@ typedef struct lhi_owned {
 } lhi_owned;
 
 typedef struct lhi_method lhi_method; /* case/method.h */
+typedef struct lhi_lock lhi_lock;     /* case/lock.h */
 
 typedef struct lhi_case {
     lh_kernel *kernel; /* retained by the owner */
@@ -186,6 +197,11 @@ typedef struct lhi_case {
     bool searched;       /* no pass follows */
     bool lives;          /* the process has not exited: it can't be the one that was deleted */
 
+    bool tracked; /* its locks were tracked, and trackers were looked for */
+    lhi_trackers trackers;
+    lhi_lock *locks; /* one a tracker */
+    size_t lock_count;
+
     lhi_coverage coverage;
     uint64_t explained, explained_least, explained_most, unexplained;
 
@@ -222,8 +238,12 @@ bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
+/* The machine had something there, and this dump does not have it: a better dump could tell. */
+bool lhi_case_is_missing(lh_absence absence);
 bool lhi_case_could_hide(const lhi_case *c);      /* anything at all could lie in pages that are not there */
 bool lhi_case_pool_could_hide(const lhi_case *c); /* a pool block could */
+/* queues.c: fills in `queued`, and what follows from it. After gather. */
+lh_status lhi_case_queues(lhi_case *c, lh_error *err);
 /* liveness.c: which locks stand, and the ledger. */
 lh_status lhi_case_liveness(lhi_case *c, lh_error *err);
 /* split.c: follows an I/O manager's packet down to the piece that is still pending. */
@@ -236,6 +256,10 @@ typedef struct lhi_piece_end {
 lh_status lhi_case_follow_split(lhi_case *c, size_t record, size_t packet, lhi_piece_end *out, lh_error *err);
 /* judge.c: the outcome of every record in the ledger. */
 lh_status lhi_case_judge(lhi_case *c, lh_error *err);
+/* Packets that lead to a record and are not over, directly or through the live MDLs in front of it. */
+lh_status lhi_case_packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error *err);
+/* The party that a record's outcome names, LHI_NONE. */
+size_t lhi_case_blamed(const lhi_case *c, const lhi_record *record);
 /* verdict.c: kind, drivers, confidence, sentence, advice. */
 /* "high", "medium", "low", "none". */
 const char *lhi_case_level(double score);

@@ -174,6 +174,26 @@ lh_status lhi_case_cover(lhi_case *c, lh_error *err)
     return lhi_space_mappings(&c->kernel->space, visit, &cover, err);
 }
 
+bool lhi_case_is_missing(lh_absence absence)
+{
+    switch (absence) {
+    case LH_ABSENT_NOT_CAPTURED:
+    case LH_ABSENT_CLIPPED:
+    case LH_ABSENT_NOT_RAM:
+    case LH_ABSENT_PAGED_OUT:
+    case LH_ABSENT_PROTOTYPE:
+    case LH_ABSENT_TABLE:
+        return true;
+    case LH_PRESENT:
+    case LH_ABSENT_NOT_MAPPED:
+    case LH_ABSENT_DEMAND_ZERO:
+    case LH_ABSENT_NONCANONICAL:
+    case LH_ABSENT_LAYOUT:
+        break;
+    }
+    return false;
+}
+
 static uint64_t missing(const lhi_region *region)
 {
     return region->not_captured + region->clipped + region->not_ram;

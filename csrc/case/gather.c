@@ -4,24 +4,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/map.h"
+#include "case/gather.h"
 #include "case/pass.h"
 
 #define MOST_PACKETS 65536u
-
-typedef struct lhi_needle {
-    uint64_t value;
-    size_t index; /* of a record or a packet */
-    bool packet;
-} lhi_needle;
-
-typedef struct lhi_gather {
-    lhi_case *c;
-    lhi_map records, packets;          /* by physical address */
-    size_t records_done, packets_done; /* rows that have been needles already */
-    lhi_needle *needles;
-    size_t needle_count;
-} lhi_gather;
 
 /* The MDL around one hit of pass one: an alias at which it reads as one, else the best of what the aliases
  * gave. */
@@ -71,8 +57,8 @@ static lh_status take_candidate(lhi_gather *g, const lhi_pass *pass, size_t hit,
     return LH_OK;
 }
 
-static lh_status keep_packet(lhi_gather *g, uint64_t physical, const lhi_irp *irp, uint64_t process,
-                             size_t *index, lh_error *err)
+lh_status lhi_gather_packet(lhi_gather *g, uint64_t physical, const lhi_irp *irp, uint64_t process,
+                            size_t *index, lh_error *err)
 {
     lhi_case *c = g->c;
     *index = lhi_map_get(&g->packets, physical);
@@ -114,7 +100,7 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
         size_t packet = LHI_NONE;
         if (lhi_space_identity(&kernel->space, start, &physical) != LH_PRESENT)
             physical = start; /* its first page is not there: its address is identity enough */
-        lh_status status = keep_packet(g, physical, &irp, c->records[index].process, &packet, err);
+        lh_status status = lhi_gather_packet(g, physical, &irp, c->records[index].process, &packet, err);
         if (status != LH_OK || packet == LHI_NONE || c->packets[packet].mdl == index)
             return status;
         c->packets[packet].mdl = index;
@@ -177,7 +163,7 @@ static lh_status take_packet_pointer(lhi_gather *g, size_t master, uint64_t va, 
     if (lhi_space_identity(&c->kernel->space, start, &physical) != LH_PRESENT)
         return LH_OK;
     size_t packet = LHI_NONE;
-    lh_status status = keep_packet(g, physical, &irp, c->packets[master].process, &packet, err);
+    lh_status status = lhi_gather_packet(g, physical, &irp, c->packets[master].process, &packet, err);
     if (status == LH_OK && packet != LHI_NONE && packet != master)
         c->packets[packet].master = master;
     return status;
@@ -189,17 +175,17 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static bool add_needle(lhi_gather *g, size_t *room, uint64_t value, size_t index, bool packet)
+bool lhi_gather_needle(lhi_gather *g, lhi_needle needle)
 {
-    if (g->needle_count == *room) {
-        size_t wanted = *room ? *room * 2 : 64;
+    if (g->needle_count == g->needle_room) {
+        size_t wanted = g->needle_room ? g->needle_room * 2 : 64;
         lhi_needle *larger = lhi_realloc_array(g->needles, wanted, sizeof *larger);
         if (!larger)
             return false;
         g->needles = larger;
-        *room = wanted;
+        g->needle_room = wanted;
     }
-    g->needles[g->needle_count++] = (lhi_needle){value, index, packet};
+    g->needles[g->needle_count++] = needle;
     return true;
 }
 
@@ -207,16 +193,14 @@ static bool add_needle(lhi_gather *g, size_t *room, uint64_t value, size_t index
 static bool collect_needles(lhi_gather *g)
 {
     lhi_case *c = g->c;
-    size_t room = 0;
-    lhi_free(g->needles);
-    g->needles = NULL;
     g->needle_count = 0;
     for (; g->records_done < c->record_count; g->records_done++) {
         const lhi_record *record = &c->records[g->records_done];
         if (record->mdl.klass == LHI_MDL_UNREADABLE || record->mdl.klass == LHI_MDL_PAGING)
             continue;
         for (size_t i = 0; i < record->addresses.count; i++)
-            if (!add_needle(g, &room, record->addresses.data[i], g->records_done, false))
+            if (!lhi_gather_needle(
+                    g, (lhi_needle){record->addresses.data[i], g->records_done, LHI_NEEDLE_MDL, 0}))
                 return false;
     }
     for (; g->packets_done < c->packet_count; g->packets_done++) {
@@ -226,9 +210,11 @@ static bool collect_needles(lhi_gather *g)
         /* Associated packets are made by the driver that has the request: one that can't needs no pass. */
         if (packet->at != LHI_NONE && lhi_case_can_split(c, packet->at) == LHI_NO)
             continue;
-        if (!add_needle(g, &room, packet->irp->address, g->packets_done, true))
+        if (!lhi_gather_needle(g, (lhi_needle){packet->irp->address, g->packets_done, LHI_NEEDLE_PACKET, 0}))
             return false;
     }
+    if (!lhi_related_needles(g))
+        return false;
     if (g->needle_count)
         qsort(g->needles, g->needle_count, sizeof *g->needles, by_value);
     return true;
@@ -255,12 +241,18 @@ static lh_status search_needles(lhi_gather *g, lh_error *err)
         bool known = false;
         for (size_t k = first; status == LH_OK && !known && k < first + rows; k++) {
             uint64_t va = pass.map.va[k] + (physical & 0xfff);
-            if (needle->packet) {
-                known = true;
-                status = take_packet_pointer(g, needle->index, va, needle->value, err);
-            } else {
+            if (needle->kind == LHI_NEEDLE_MDL) {
                 status = take_mdl_pointer(g, needle->index, va, needle->value, &known, err);
+                continue;
             }
+            known = true;
+            if (needle->kind == LHI_NEEDLE_PACKET)
+                status = take_packet_pointer(g, needle->index, va, needle->value, err);
+            if (status == LH_OK && needle->kind == LHI_NEEDLE_FRAME)
+                status = lhi_related_mdl(g, needle, va, err);
+            else if (status == LH_OK)
+                status = lhi_related_packet(g, needle->index, va, needle->value,
+                                            needle->kind == LHI_NEEDLE_CONTEXT, err);
         }
         if (rows && !known) {
             lhi_record *record = &g->c->records[needle->index];
@@ -364,6 +356,7 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err)
     if (status == LH_OK)
         prefer_named_address(c);
     lhi_free(g.needles);
+    lhi_vec_free(&g.contexts);
     lhi_map_free(&g.records);
     lhi_map_free(&g.packets);
     return status;

@@ -13,11 +13,6 @@ static void settle(lhi_record *record, lhi_outcome outcome, const char *why)
     record->why = why;
 }
 
-static bool absent(lh_absence absence)
-{
-    return absence != LH_PRESENT && absence != LH_ABSENT_LAYOUT;
-}
-
 static bool is_managers(const lhi_packet *packet)
 {
     return packet->irp->state == LHI_IRP_PENDING && !packet->contradiction &&
@@ -32,8 +27,7 @@ static bool is_made(const lhi_packet *packet)
            (state == LHI_IRP_PENDING || (state == LHI_IRP_RETURNED && packet->maker != LHI_NONE));
 }
 
-/* Packets that lead to a record and are not over, directly or through the live MDLs in front of it. */
-static lh_status packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error *err)
+lh_status lhi_case_packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error *err)
 {
     lhi_vec way = {0}; /* records: a breadth-first walk against the direction of Next */
     lh_status status = LH_OK;
@@ -218,13 +212,15 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
         return LH_OK;
     }
     if (packet->maker == LHI_NONE) {
-        bool missing = absent(packet->maker_absence) || lhi_case_could_hide(c);
+        bool missing = lhi_case_is_missing(packet->maker_absence) || lhi_case_could_hide(c);
         settle(r, missing ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED, packet->maker_reason);
         return LH_OK;
     }
     const lhi_party *maker = &c->parties[packet->maker];
     if (maker->driver.absence != LH_PRESENT) {
-        settle(r, absent(maker->driver.absence) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+        settle(r,
+               lhi_case_is_missing(maker->driver.absence) ? LHI_OUTCOME_INSUFFICIENT
+                                                          : LHI_OUTCOME_UNATTRIBUTED,
                maker->driver.doubt ? maker->driver.doubt
                                    : "the file name of the driver that made the packet is not known");
         return LH_OK;
@@ -308,6 +304,17 @@ static bool judge_without_packet(lhi_case *c, lhi_record *r)
     return lhi_case_skip_holders(c);
 }
 
+size_t lhi_case_blamed(const lhi_case *c, const lhi_record *r)
+{
+    if (r->blamed != LHI_NONE)
+        return r->blamed;
+    if (r->judged_packet == LHI_NONE)
+        return LHI_NONE;
+    const lhi_packet *packet = &c->packets[r->judged_packet];
+    return packet->irp->origin == LHI_ORIGIN_DRIVER && r->judged_packet == r->packet ? packet->maker
+                                                                                     : packet->at;
+}
+
 static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
 {
     lhi_record *r = &c->records[record];
@@ -316,7 +323,7 @@ static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
         settle(r, LHI_OUTCOME_UNATTRIBUTED, "freed without being unlocked: pointers from before name nobody");
         return LH_OK;
     }
-    lh_status status = packets_of(c, record, &packets, err);
+    lh_status status = lhi_case_packets_of(c, record, &packets, err);
     bool managers = false, made = false, unknown = false, unreadable = false;
     const char *contradiction = NULL;
     for (size_t i = 0; i < packets.count; i++) {

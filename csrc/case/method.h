@@ -17,9 +17,9 @@ struct lhi_method {
 
 /* asked.c: a process that the caller asked about, whatever the bug check. */
 extern const lhi_method lhi_method_asked;
-/* locks.c: 0x76 with P1 = 0: pages still locked when the process object was deleted. */
+/* locks.c: 0x76 with P1 = 0, P4 = 0: pages still locked when the process object was deleted. */
 extern const lhi_method lhi_method_locks;
-/* tracked.c: 0xCB: the process's lock trackers are at hand. */
+/* tracked.c: 0xCB, and 0x76 with P1 = 0 and P4 != 0: the process's locks were tracked. */
 extern const lhi_method lhi_method_tracked;
 /* unlock.c: 0x76 with P1 = 1, 5, 6, 7 or 9: an MDL was unlocked that was not locked so. */
 extern const lhi_method lhi_method_unlock;
@@ -33,6 +33,13 @@ void lhi_case_subject(lhi_case *c, uint64_t process, const char *basis);
 void lhi_case_subject_of_mdl(lhi_case *c, uint64_t mdl);
 /* What the process's own counter charges it with. */
 void lhi_case_charge_by_process(lhi_case *c);
+/* The process of 0x76 with P1 = 0: parameter 2, deleted, with parameter 3 pages. */
+void lhi_case_subject_of_deletion(lhi_case *c);
+/* And the end where parameter 2 is none. */
+bool lhi_case_conclude_damaged_header(lhi_case *c);
+/* A process that did not exit has not been deleted: then the bug check names another than the one that left
+ * pages locked. Sets `lives`. */
+void lhi_case_expect_deleted(lhi_case *c);
 
 /* build.c: what every case begins with: header, options with their defaults, clock, current process. */
 void lhi_case_begin(lhi_case *c, lh_kernel *kernel, const lh_investigate_options *options);

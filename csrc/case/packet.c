@@ -49,11 +49,12 @@ static bool find_maker(lhi_case *c, lhi_packet *packet, lh_error *err)
         return true;
     }
     lhi_driver driver = {0};
-    lhi_driver_from_code(c->kernel, irp->slots[routine].completion, &driver);
+    lhi_driver_from_routine(c->kernel, irp->slots[routine].completion, &driver);
     packet->maker_absence = driver.absence;
     packet->maker_missing = driver.absent_at;
     if (!driver.has_module) {
-        packet->maker_reason = "its completion routine lies in no module that is known";
+        packet->maker_reason = driver.doubt ? "its completion routine lies in no code that is a driver's"
+                                            : "its completion routine lies in no module that is known";
         return true;
     }
     if (routine == top) {
@@ -126,12 +127,6 @@ static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
     return NULL;
 }
 
-static bool gone(lh_absence absence)
-{
-    return absence == LH_ABSENT_NOT_CAPTURED || absence == LH_ABSENT_CLIPPED || absence == LH_ABSENT_TABLE ||
-           absence == LH_ABSENT_NOT_RAM;
-}
-
 /* A witness that is not in the dump could have contradicted. */
 static const char *missing_witness(const lhi_case *c, const lhi_packet *packet)
 {
@@ -139,15 +134,15 @@ static const char *missing_witness(const lhi_case *c, const lhi_packet *packet)
     lhi_device opened = {0};
     if (irp->origin != LHI_ORIGIN_MANAGER && irp->origin != LHI_ORIGIN_THREADED)
         return NULL;
-    if (irp->thread != 0 && gone(packet->thread.absence))
+    if (irp->thread != 0 && lhi_case_is_missing(packet->thread.absence))
         return "whose thread the request is of is not in this dump";
-    if (irp->file != 0 && gone(packet->file.absence))
+    if (irp->file != 0 && lhi_case_is_missing(packet->file.absence))
         return "the file of the request is not in this dump";
-    if (gone(packet->device.listed_absence))
+    if (lhi_case_is_missing(packet->device.listed_absence))
         return "whether its driver knows the device of the request is not in this dump";
     if (irp->file != 0 && packet->file.absence == LH_PRESENT) {
         lhi_device_read(c->kernel, packet->file.device, &opened);
-        if (gone(opened.absence))
+        if (lhi_case_is_missing(opened.absence))
             return "the device that the file of the request was opened on is not in this dump";
     }
     return NULL;

@@ -93,6 +93,8 @@ lhi_record *lhi_case_new_record(lhi_case *c)
         row->holder = LHI_NONE;
         row->packet = LHI_NONE;
         row->judged_packet = LHI_NONE;
+        row->lock = LHI_NONE;
+        row->blamed = LHI_NONE;
     }
     return row;
 }
@@ -103,8 +105,10 @@ lhi_packet *lhi_case_new_packet(lhi_case *c)
     if (row) {
         row->mdl = LHI_NONE;
         row->master = LHI_NONE;
+        row->request = LHI_NONE;
         row->at = LHI_NONE;
         row->maker = LHI_NONE;
+        row->queued = LHI_UNKNOWN;
     }
     return row;
 }

@@ -7,6 +7,8 @@ lh_status lhi_case_search(lhi_case *c, lh_error *err)
 {
     lh_status status = lhi_case_gather(c, err);
     if (status == LH_OK)
+        status = lhi_case_queues(c, err);
+    if (status == LH_OK)
         status = lhi_case_keepers(c, err);
     c->searched = true;
     c->next_poll = 0; /* the end of the search is worth a word */

@@ -37,6 +37,13 @@ static bool is_part(const lhi_case *c, const lhi_mdl *part, const lhi_mdl *whole
     return frame == part->first_frame;
 }
 
+/* A request of a user, seen by all its marks, is nobody's piece. */
+static bool may_be_piece(const lhi_packet *packet)
+{
+    return !(packet->irp->origin == LHI_ORIGIN_MANAGER && packet->irp->user_mode && !packet->irp->odd &&
+             packet->queued != LHI_NO);
+}
+
 typedef struct lhi_keyed {
     uint64_t key;
     size_t index;
@@ -74,7 +81,10 @@ lh_status lhi_case_index_pieces(lhi_case *c, lh_error *err)
     for (size_t i = 0; i < c->packet_count; i++)
         c->first_child[i] = c->next_child[i] = LHI_NONE;
     for (size_t i = c->packet_count; i-- > 0;) {
-        size_t master = c->packets[i].master;
+        const lhi_packet *packet = &c->packets[i];
+        size_t master = packet->master;
+        if (master == LHI_NONE && may_be_piece(packet))
+            master = packet->request;
         if (master == LHI_NONE || master == i)
             continue;
         c->next_child[i] = c->first_child[master];
@@ -119,12 +129,6 @@ static bool has(const lhi_vec *list, size_t value)
     return false;
 }
 
-/* A request of a user, seen by all its marks, is nobody's piece. */
-static bool may_be_piece(const lhi_packet *packet)
-{
-    return !(packet->irp->origin == LHI_ORIGIN_MANAGER && packet->irp->user_mode && !packet->irp->odd);
-}
-
 static bool add_piece(lhi_case *c, lhi_pieces *pieces, size_t packet)
 {
     if (c->stamps[packet] == c->stamp)
@@ -143,6 +147,19 @@ static bool add_record_packets(lhi_case *c, lhi_pieces *pieces, const lhi_record
         if (may_be_piece(&c->packets[record->packets.data[i]]) &&
             !add_piece(c, pieces, record->packets.data[i]))
             return false;
+    return true;
+}
+
+/* Of an MDL that is no partial one, only a packet that waits says anything: its like is left over from every
+ * earlier request with the buffer. */
+static bool add_pending_packets(lhi_case *c, lhi_pieces *pieces, const lhi_record *record)
+{
+    for (size_t i = 0; i < record->packets.count && !pieces->too_many; i++) {
+        const lhi_packet *packet = &c->packets[record->packets.data[i]];
+        if (packet->irp->state == LHI_IRP_PENDING && may_be_piece(packet) &&
+            !add_piece(c, pieces, record->packets.data[i]))
+            return false;
+    }
     return true;
 }
 
@@ -176,6 +193,8 @@ static lh_status find_pieces(lhi_case *c, size_t whole, size_t top, lhi_pieces *
         else
             ok = add_record_packets(c, out, part);
     }
+    for (size_t i = 0; ok && i < c->records[whole].overlays.count; i++)
+        ok = add_pending_packets(c, out, &c->records[c->records[whole].overlays.data[i]]);
     for (size_t child = c->first_child[top]; ok && child != LHI_NONE; child = c->next_child[child])
         ok = add_piece(c, out, child);
     /* Pieces of pieces, by MasterIrp. */
@@ -186,19 +205,31 @@ static lh_status find_pieces(lhi_case *c, size_t whole, size_t top, lhi_pieces *
     return ok ? LH_OK : lhi_fail_memory(err);
 }
 
+/* By its MDL, its master or its parameters a packet is a piece of a request. An MDL that is not flagged
+ * PARTIAL, or a context that keeps the request among other things, may be of another one. */
+static bool is_proven(const lhi_case *c, const lhi_packet *piece)
+{
+    if (piece->master != LHI_NONE || (piece->request != LHI_NONE && !piece->remote))
+        return true;
+    if (piece->mdl == LHI_NONE)
+        return false;
+    lhi_mdl_class klass = c->records[piece->mdl].mdl.klass;
+    return klass == LHI_MDL_IS_PARTIAL || klass == LHI_MDL_CHARGED;
+}
+
 /* Made by the driver that waits at `current`. */
 static bool is_child(const lhi_case *c, size_t q, size_t current, size_t holder)
 {
     const lhi_packet *piece = &c->packets[q];
     if (piece->master != LHI_NONE)
         return piece->master == current;
-    return piece->maker != LHI_NONE && lhi_case_same_driver(c, piece->maker, holder);
+    return is_proven(c, piece) && piece->maker != LHI_NONE && lhi_case_same_driver(c, piece->maker, holder);
 }
 
 /* A driver that nothing names: not there, or nothing in the dump says. */
 static void end_unknown(lhi_piece_end *out, lh_absence absence, const char *missing, const char *nothing)
 {
-    bool gone = absence != LH_ABSENT_LAYOUT && absence != LH_PRESENT;
+    bool gone = lhi_case_is_missing(absence);
     out->outcome = gone ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED;
     out->why = gone ? missing : nothing;
 }
@@ -217,7 +248,7 @@ static void end(lhi_piece_end *out, lhi_outcome outcome, const char *why)
 
 /* What is known of the pieces that are not pending at the end of the way. */
 typedef struct lhi_rest {
-    size_t back, elsewhere, lost, associated;
+    size_t back, elsewhere, unproven, lost, associated;
     bool complete, outstanding;
 } lhi_rest;
 
@@ -228,23 +259,30 @@ static lh_status look_at_rest(const lhi_case *c, size_t range, const lhi_pieces 
     lhi_span *spans = lhi_calloc(pieces->index.count + 1, sizeof *spans);
     if (!spans)
         return lhi_fail_memory(err);
+    size_t tied = 0;
     for (size_t i = 0; i < pieces->index.count; i++) {
         size_t q = pieces->index.data[i];
         const lhi_packet *piece = &c->packets[q];
         if (q == at->packet || has(&pieces->visited, q))
             continue;
         if (piece->irp->state == LHI_IRP_PENDING) {
-            /* Whoever made it: while it waits, another than the driver at the end may owe. */
-            rest->elsewhere++;
+            /* Whoever made it: while it waits in another than the driver at the end, that one may owe. */
+            bool proven = is_proven(c, piece), away = !lhi_case_same_driver(c, piece->at, at->party);
+            bool made_here = piece->maker == LHI_NONE || lhi_case_same_driver(c, piece->maker, at->party);
+            rest->elsewhere += away && proven;
+            rest->unproven += away && !proven && made_here;
         } else if (piece->irp->state == LHI_IRP_UNREADABLE) {
             rest->lost++;
         } else if (is_child(c, q, at->packet, at->party)) {
-            if (piece->mdl != LHI_NONE)
-                spans[rest->back++] = span_of(&c->records[piece->mdl].mdl);
+            /* One that does not name the request may be left over from an earlier one with the buffer. */
+            bool names = piece->master == at->packet || lhi_irp_names(piece->irp, current->irp->address);
+            if (piece->mdl != LHI_NONE && names)
+                spans[tied++] = span_of(&c->records[piece->mdl].mdl);
+            rest->back += piece->mdl != LHI_NONE;
             rest->associated += piece->master == at->packet;
         }
     }
-    rest->complete = rest->back && covers(spans, rest->back, span_of(&c->records[range].mdl));
+    rest->complete = tied && covers(spans, tied, span_of(&c->records[range].mdl));
     lhi_free(spans);
     /* IrpCount of a master: pieces outstanding. With direct I/O no buffer stands in that union. */
     uint64_t count = current->irp->associated;
@@ -277,6 +315,9 @@ static lh_status end_here(lhi_case *c, size_t record, const lhi_pieces *pieces, 
     } else if (rest.elsewhere) {
         end(out, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
             "a packet over the same pages is pending that was not made by the driver which has the request");
+    } else if (rest.unproven) {
+        end(out, LHI_OUTCOME_INSUFFICIENT,
+            "a packet of the driver that has the request waits in another driver, and may be a piece of it");
     } else if (rest.outstanding) {
         end(out, LHI_OUTCOME_INSUFFICIENT,
             "the request counts pieces that are outstanding, and none of them was found");

@@ -1,5 +1,6 @@
 /* Whom a case is about: the process that is charged, and the pages it is charged with. */
 #include "case/method.h"
+#include "nt/read.h"
 
 void lhi_case_subject(lhi_case *c, uint64_t process, const char *basis)
 {
@@ -25,4 +26,32 @@ void lhi_case_charge_by_process(lhi_case *c)
     c->charged_known = c->process_known && c->process.locked_pages_known;
     c->charged = c->charged_known ? c->process.locked_pages : 0;
     c->unexplained = c->charged;
+}
+
+/* A process that did not exit has not been deleted. Where its own record does not tell, a thread on its list
+ * does. */
+void lhi_case_expect_deleted(lhi_case *c)
+{
+    const lhi_answer exited = c->process_known ? lhi_process_exited(&c->process) : LHI_YES;
+    c->lives = (exited == LHI_NO && c->process.exit_time_known) ||
+               (exited != LHI_YES && lhi_process_has_threads(c->kernel, c->target));
+}
+
+void lhi_case_subject_of_deletion(lhi_case *c)
+{
+    bool object = lhi_is_object(c->parameters[1], 8) && c->parameters[1] <= UINT64_MAX - 0x1000;
+    lhi_case_subject(c, object ? c->parameters[1] : 0, "parameter 2 of the bug check");
+    c->charged = c->parameters[2];
+    c->charged_known = true;
+    c->unexplained = c->charged;
+    lhi_case_expect_deleted(c);
+}
+
+bool lhi_case_conclude_damaged_header(lhi_case *c)
+{
+    c->kind = LH_VERDICT_INSUFFICIENT;
+    c->why = "parameter 2 of the bug check is not the address of a process";
+    c->sentence = lhi_arena_printf(&c->arena, "Nothing can be told from this dump: %s.", c->why);
+    c->advice = "Take another dump: the header of this one is damaged.";
+    return lhi_case_skip_rule(c, "locks by MDL", "a process address in parameter 2");
 }

@@ -1,31 +1,145 @@
-/* The method for a process whose locks were tracked (0xCB): its lock trackers tell who locked. */
+/* The method for a process whose locks were tracked (0xCB, and 0x76 with P1 = 0 and P4 != 0): its lock
+ * trackers tell who locked. */
+#include "base/alloc.h"
 #include "base/error.h"
 #include "case/explain.h"
+#include "case/lock.h"
 #include "case/method.h"
+#include "nt/read.h"
 
 static bool takes(const lhi_case *c)
 {
-    return c->code == 0xcb;
+    return c->code == 0xcb || (c->code == 0x76 && c->parameters[0] == 0 && c->parameters[3] != 0);
+}
+
+/* Up to Windows 7 the first two parameters of 0xCB are the callers of the routine that locked, later the
+ * first is the tracker and the second 0 (facts C.4). */
+static bool has_callers(const lhi_case *c)
+{
+    return c->code == 0xcb &&
+           (c->parameters[1] != 0 || lhi_module_at(&c->kernel->modules, c->parameters[0]) != NULL ||
+            lhi_module_unloaded_at(&c->kernel->modules, c->parameters[0]) != NULL);
+}
+
+static void subject_of_left_locked(lhi_case *c)
+{
+    lhi_tracker tracker = {0};
+    lhi_tracker_form found = LHI_TRACKER_NONE;
+    uint64_t at = 0;
+    if (!has_callers(c) && lhi_trackers_public(c->kernel) &&
+        lhi_tracker_read(c->kernel, c->parameters[0], LHI_TRACKER_NONE, &found, &tracker, &at) ==
+            LH_PRESENT &&
+        tracker.mdl == c->parameters[2])
+        lhi_case_subject(c, tracker.process, "the process that the lock tracker names");
+    else
+        lhi_case_subject_of_mdl(c, c->parameters[2]);
+    c->charged = c->parameters[3];
+    c->charged_known = true;
+    c->unexplained = c->charged;
+    lhi_case_expect_deleted(c);
 }
 
 static void subject(lhi_case *c)
 {
-    lhi_case_subject_of_mdl(c, c->parameters[2]);
-    c->charged = c->parameters[3];
-    c->charged_known = true;
-    c->unexplained = c->charged;
+    if (c->code == 0xcb)
+        subject_of_left_locked(c);
+    else
+        lhi_case_subject_of_deletion(c);
+}
+
+/* Where the process's LOCK_HEADER is; 0: not known. */
+static uint64_t find_header(const lhi_case *c)
+{
+    uint64_t header = 0, at = 0;
+    if (c->code == 0x76)
+        return c->parameters[3];
+    if (lhi_read_field(&c->kernel->space, c->kernel->layout, c->target, LHI_F_EPROCESS_LockedPagesList, 8,
+                       &header, &at) != LH_PRESENT)
+        return 0;
+    return header;
+}
+
+/* The callers in the parameters stand for the tracker of the MDL in P3, where that was not found. */
+static bool wants_callers(const lhi_case *c)
+{
+    for (size_t i = 0; i < c->trackers.count; i++)
+        if (c->trackers.items[i].mdl == c->parameters[2])
+            return false;
+    return has_callers(c);
+}
+
+static lh_status read_locks(lhi_case *c, lh_error *err)
+{
+    uint64_t one = c->code == 0xcb && !has_callers(c) ? c->parameters[0] : 0;
+    lh_status status = lhi_trackers_read(c->kernel, c->target, find_header(c), one, c->options.limits.mdls,
+                                         &c->trackers, err);
+    if (status != LH_OK)
+        return status;
+    c->locks = lhi_calloc(c->trackers.count + 1, sizeof *c->locks);
+    if (!c->locks)
+        return lhi_fail_memory(err);
+    for (; c->lock_count < c->trackers.count; c->lock_count++)
+        c->locks[c->lock_count].tracker = c->trackers.items[c->lock_count];
+    if (wants_callers(c)) {
+        lhi_tracker *callers = &c->locks[c->lock_count++].tracker;
+        *callers = (lhi_tracker){.mdl = c->parameters[2], .process = c->target};
+        for (; callers->trace_size < 2 && c->parameters[callers->trace_size] != 0; callers->trace_size++)
+            callers->trace[callers->trace_size] = c->parameters[callers->trace_size];
+    }
+    for (size_t i = 0; status == LH_OK && i < c->lock_count; i++)
+        status = lhi_case_read_lock(c, &c->locks[i], err);
+    return status;
+}
+
+static lh_status conclude_without_process(lhi_case *c, lh_error *err)
+{
+    lh_status status = c->code == 0xcb ? read_locks(c, err) : LH_OK;
+    bool whole = c->code == 0x76
+                     ? lhi_case_conclude_damaged_header(c)
+                     : lhi_case_conclude_nothing(c, "lock tracker", "the page of the tracker or of the MDL",
+                                                 "neither the lock tracker nor the MDL that the bug check "
+                                                 "names is in this dump");
+    if (status == LH_OK && !whole)
+        status = lhi_fail_memory(err);
+    return status;
+}
+
+static bool skip_rules(lhi_case *c)
+{
+    const lhi_trackers *trackers = &c->trackers;
+    bool whole = lhi_case_skip_rule(c, "code as witness", "a version that decodes the drivers' code");
+    if (trackers->not_public)
+        whole = whole && lhi_case_skip_rule(c, "lock tracker",
+                                            "the layout of lock trackers, which is not public for this "
+                                            "generation of Windows");
+    else if (!trackers->complete)
+        whole = whole && lhi_case_skip_rule(
+                             c, "lock tracker",
+                             trackers->damaged ? "the whole of the process's lock trackers: a link is damaged"
+                                               : "the pages of the process's lock trackers");
+    return whole;
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)
 {
-    lh_status status = c->target ? lhi_case_search(c, err) : LH_OK;
-    if (status == LH_OK &&
-        !lhi_case_conclude_nothing(c, "lock tracker",
-                                   "a version that walks the process's lock trackers and their stack traces",
-                                   "this version does not read lock trackers"))
-        status = lhi_fail_memory(err);
+    c->tracked = true;
+    if (c->target == 0) {
+        lh_status status = conclude_without_process(c, err);
+        return status == LH_OK ? lhi_case_explain_locks(c, err) : status;
+    }
+    lh_status status = read_locks(c, err);
+    if (status == LH_OK)
+        status = lhi_case_search(c, err);
+    if (status == LH_OK)
+        status = lhi_case_judge_locks(c, err);
+    if (status == LH_OK)
+        status = lhi_case_verdict(c, err);
     if (status == LH_OK)
         status = lhi_case_explain(c, err);
+    if (status == LH_OK)
+        status = lhi_case_explain_locks(c, err);
+    if (status == LH_OK && !skip_rules(c))
+        status = lhi_fail_memory(err);
     return status;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "case/case.h"
+#include "case/lock.h"
 
 #define HIGH   0.85 /* levels of the score: see docs/how-it-decides.md */
 #define MEDIUM 0.6
@@ -58,8 +59,39 @@ static void weigh(lhi_scoring *s, bool applies, double value, const char *name, 
         s->failed = true;
 }
 
-/* Everything that weakens (or, at 1.0, carries) the naming of a driver for one lock. */
-static void score_record(lhi_scoring *s, const lhi_record *r, size_t party_index)
+/* What the lock tracker adds: it carries the naming by itself, or agrees with the packet. */
+static void score_lock(lhi_scoring *s, const lhi_record *r)
+{
+    const lhi_lock *lock = r->lock != LHI_NONE ? &s->c->locks[r->lock] : NULL;
+    if (!lock)
+        return;
+    weigh(s, r->blamed != LHI_NONE, 1.0, "tracker", lock->why);
+    weigh(s, r->blamed != LHI_NONE && lock->agrees, 1.0, "packet",
+          "a packet of the same driver names the MDL");
+    weigh(s, r->blamed == LHI_NONE, 1.0, "tracker", "the lock tracker agrees with the packet");
+    weigh(s, lock->tracker.address == 0, 0.95, "callers",
+          "the bug check tells two callers of the routine that locked, and no more");
+    weigh(s, s->c->trackers.damaged, 0.9, "trackers", "other lock trackers of the process are damaged");
+}
+
+/* What holds whether a packet decided or a lock tracker. */
+static void score_pages(lhi_scoring *s, const lhi_record *r, const lhi_party *party)
+{
+    weigh(s, r->frames_referenced && !r->frames_unknown, 1.0, "frames",
+          "reference counts agree that the pages are locked");
+    weigh(s, r->frames_unknown != 0, 0.97, "frames", "reference counts of its frames are not in this dump");
+    weigh(s, r->state == LH_MDL_UNKNOWN, 0.9, "liveness", "whether the MDL was freed can't be told");
+    weigh(s, s->c->explained_least != s->c->explained_most, 0.9, "copy",
+          "another structure describes the same pages, and reference counts do not tell a copy from a lock");
+    weigh(s, party->driver.basis == LHI_NAME_UNLOADED, 0.85, "unloaded",
+          "the driver has been unloaded; its name is from the kernel's record");
+    weigh(s, party->driver.basis == LHI_NAME_OBJECT, 0.7, "name", "only the driver object's name is left");
+    weigh(s, party->library, 0.5, "library",
+          "a library of Windows that works for other drivers: its client may be the one");
+}
+
+/* Everything that weakens (or, at 1.0, carries) the naming of a driver for one lock by a packet. */
+static void score_packet(lhi_scoring *s, const lhi_record *r, size_t party_index)
 {
     lhi_case *c = s->c;
     const lhi_party *party = &c->parties[party_index];
@@ -94,17 +126,6 @@ static void score_record(lhi_scoring *s, const lhi_record *r, size_t party_index
               lhi_module_at(&c->kernel->modules, irp->cancel_routine)->base == party->driver.module.base,
           1.0, "cancel_routine", "its cancel routine lies in that driver");
     weigh(s, made && irp->state == LHI_IRP_RETURNED, 0.85, "returned", "the packet is back with its maker");
-    weigh(s, r->frames_referenced && !r->frames_unknown, 1.0, "frames",
-          "reference counts agree that the pages are locked");
-    weigh(s, r->frames_unknown != 0, 0.97, "frames", "reference counts of its frames are not in this dump");
-    weigh(s, r->state == LH_MDL_UNKNOWN, 0.9, "liveness", "whether the MDL was freed can't be told");
-    weigh(s, c->explained_least != c->explained_most, 0.9, "copy",
-          "another structure describes the same pages, and reference counts do not tell a copy from a lock");
-    weigh(s, party->driver.basis == LHI_NAME_UNLOADED, 0.85, "unloaded",
-          "the driver has been unloaded; its name is from the kernel's record");
-    weigh(s, party->driver.basis == LHI_NAME_OBJECT, 0.7, "name", "only the driver object's name is left");
-    weigh(s, party->library, 0.5, "library",
-          "a library of Windows that works for other drivers: its client may be the one");
 }
 
 static void score_case(lhi_scoring *s)
@@ -135,13 +156,6 @@ static void score_case(lhi_scoring *s)
           "the layout of this build did not fit the dump: fields of processes were inferred anew");
 }
 
-static size_t party_of(const lhi_case *c, const lhi_record *r)
-{
-    const lhi_packet *packet = &c->packets[r->judged_packet];
-    return packet->irp->origin == LHI_ORIGIN_DRIVER && r->judged_packet == r->packet ? packet->maker
-                                                                                     : packet->at;
-}
-
 static lh_status score_named(lhi_case *c, lh_error *err)
 {
     bool failed = false;
@@ -150,14 +164,17 @@ static lh_status score_named(lhi_case *c, lh_error *err)
         for (size_t i = 0; i < c->record_count; i++) {
             const lhi_record *r = &c->records[i];
             if (r->outcome == LHI_OUTCOME_NAMED &&
-                lhi_case_same_driver(c, party_of(c, r), c->named[n].party) &&
+                lhi_case_same_driver(c, lhi_case_blamed(c, r), c->named[n].party) &&
                 (!best || r->mdl.pages > best->mdl.pages))
                 best = r;
         }
         if (!best)
             continue;
         lhi_scoring s = {.c = c, .listed = n == 0, .score = 1.0};
-        score_record(&s, best, c->named[n].party);
+        if (best->blamed == LHI_NONE)
+            score_packet(&s, best, c->named[n].party);
+        score_lock(&s, best);
+        score_pages(&s, best, &c->parties[c->named[n].party]);
         score_case(&s);
         /* Certainty is not to be had from a dump. */
         c->named[n].score = s.score * 0.98;
@@ -214,6 +231,10 @@ static const char tracking_advice[] =
     "Manager\\Memory Management), restart, "
     "and wait for the next crash: it will be 0xCB and tell who locked. Set the machine to write a complete "
     "or kernel dump.";
+
+static const char tracked_advice[] =
+    "The tracking of locked pages is on already: keep it, and set the machine to write a complete dump, so "
+    "that the next crash shows every lock tracker, MDL and packet.";
 
 /* The reason that weighs most: that of the largest lock with the given outcome. */
 static const char *main_reason(const lhi_case *c, lhi_outcome outcome)
@@ -278,7 +299,7 @@ static void decide_unnamed(lhi_case *c, bool kernel)
         c->sentence = lhi_arena_printf(
             &c->arena, "Which driver left the pages of %s locked can't be told from this dump: %s%s.",
             process_name(c), reason, count);
-        c->advice = tracking_advice;
+        c->advice = c->tracked ? tracked_advice : tracking_advice;
         return;
     }
     c->kind = LH_VERDICT_UNATTRIBUTED;
@@ -286,7 +307,7 @@ static void decide_unnamed(lhi_case *c, bool kernel)
     c->why = reason ? reason : "no MDL that stands for the locked pages exists any more";
     c->sentence = lhi_arena_printf(&c->arena, "No driver can be named for the pages that %s left locked: %s.",
                                    process_name(c), c->why);
-    c->advice = tracking_advice;
+    c->advice = c->tracked ? tracked_advice : tracking_advice;
 }
 
 static const char *named_reason(const lhi_case *c)
@@ -294,7 +315,8 @@ static const char *named_reason(const lhi_case *c)
     const lhi_record *best = NULL;
     for (size_t i = 0; i < c->record_count; i++) {
         const lhi_record *r = &c->records[i];
-        if (r->outcome == LHI_OUTCOME_NAMED && lhi_case_same_driver(c, party_of(c, r), c->named[0].party) &&
+        if (r->outcome == LHI_OUTCOME_NAMED &&
+            lhi_case_same_driver(c, lhi_case_blamed(c, r), c->named[0].party) &&
             (!best || r->mdl.pages > best->mdl.pages))
             best = r;
     }

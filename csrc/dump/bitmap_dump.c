@@ -3,8 +3,8 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "dump/bitmap.h"
+#include "dump/formats.h"
 #include "dump/header.h"
-#include "dump/lookup.h"
 #include "source/source.h"
 
 #include <string.h>
@@ -243,37 +243,53 @@ static void count_pages(lhi_bitmap_dump *dump, uint64_t total, uint64_t size, lh
         pages->end_pfn = lhi_bitmap_select(&dump->map, pages->present - 1) + 1;
 }
 
-lh_status lhi_bitmap_open(lh_source *source, const lhi_runs *machine, lhi_notes *notes, lhi_pages **out,
-                          lh_error *err)
+static lh_status open(lhi_opened *file, lh_error *err)
 {
     lhi_bitmap_header header = {0};
     lhi_bitmap_dump *dump = NULL;
-    uint64_t size = lhi_source_size(source);
-    lh_status status = read_inner(source, &header, err);
+    uint64_t size = lhi_source_size(file->source);
+    lh_status status = lhi_header_read(file, err);
+    if (status == LH_OK)
+        status = read_inner(file->source, &header, err);
     if (status != LH_OK)
         return status;
+    const lhi_runs *machine = lhi_runs_of_machine(file->header, &file->runs);
     dump = lhi_calloc(1, sizeof *dump);
     if (!dump)
         return lhi_fail_memory(err);
     dump->pages.ops = &bitmap_ops;
-    dump->pages.source = source;
+    dump->pages.source = file->source;
     dump->first_page = header.first_page;
-    status = load_bitmap(dump, &header, notes, err);
+    status = load_bitmap(dump, &header, &file->notes, err);
     if (status == LH_OK)
         status = check_first_page(dump, size, err);
     if (status != LH_OK)
         goto done;
-    count_pages(dump, header.total, size, notes);
+    count_pages(dump, header.total, size, &file->notes);
     if (machine && !runs_hold_all(machine, &dump->map)) {
-        lhi_note(notes, "the bitmap marks pages outside the header's memory runs: the runs are not used");
+        lhi_note(&file->notes,
+                 "the bitmap marks pages outside the header's memory runs: the runs are not used");
         machine = NULL;
     }
     dump->machine = machine;
     dump->pages.ram = machine ? machine->pages : 0;
-    *out = &dump->pages;
+    file->pages = &dump->pages;
     dump = NULL;
 done:
     if (dump)
         destroy(&dump->pages);
     return status;
 }
+
+static bool claims_full(const uint8_t *bytes, size_t size)
+{
+    return lhi_header_has_type(bytes, size, 5);
+}
+
+static bool claims_kernel(const uint8_t *bytes, size_t size)
+{
+    return lhi_header_has_type(bytes, size, 6);
+}
+
+const lhi_format lhi_format_full_bitmap = {"full-bitmap", claims_full, open};
+const lhi_format lhi_format_kernel_bitmap = {"kernel-bitmap", claims_kernel, open};

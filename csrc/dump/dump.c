@@ -1,10 +1,9 @@
 /* The dump handle: opens a source by its header, keeps lookup and facts together, answers the public API. */
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "dump/formats.h"
 #include "dump/header.h"
 #include "dump/lookup.h"
-#include "dump/pages.h"
-#include "dump/triage.h"
 #include "source/source.h"
 
 #include <stdatomic.h>
@@ -12,37 +11,16 @@
 
 struct lh_dump {
     atomic_size_t references;
-    lh_source *source;
-    lh_dump *below; /* of an overlay: the dump it is laid over */
-    lhi_pages *pages;
-    lhi_triage *triage; /* of a triage dump; an overlay asks the dump below */
-    lh_dump_info info;
-    uint8_t *header;
-    lhi_runs runs; /* the machine's; valid when info.pages_ram is not 0, and always in a full dump */
-    lhi_notes notes;
+    lh_dump *below;  /* of an overlay: the dump it is laid over, which has header and triage */
+    lhi_opened file; /* with the counts of pages in its info */
 };
-
-const char *lh_format_name(lh_format format)
-{
-    switch (format) {
-    case LH_FORMAT_FULL:
-        return "full";
-    case LH_FORMAT_KERNEL_BITMAP:
-        return "kernel-bitmap";
-    case LH_FORMAT_FULL_BITMAP:
-        return "full-bitmap";
-    case LH_FORMAT_TRIAGE:
-        return "triage";
-    }
-    return "unknown";
-}
 
 static void destroy(lh_dump *dump)
 {
-    lhi_pages_destroy(dump->pages);
-    lhi_triage_destroy(dump->triage);
-    lhi_free(dump->header);
-    lh_source_release(dump->source);
+    lhi_pages_destroy(dump->file.pages);
+    lhi_triage_destroy(dump->file.triage);
+    lhi_free(dump->file.header);
+    lh_source_release(dump->file.source);
     lhi_free(dump);
 }
 
@@ -62,52 +40,31 @@ void lh_dump_release(lh_dump *dump)
     }
 }
 
-static void take_counts(lh_dump *dump)
+static void take_counts(lhi_opened *file)
 {
-    dump->info.pages_present = dump->pages->present;
-    dump->info.pages_described = dump->pages->described;
-    dump->info.pages_clipped = dump->pages->clipped;
-    dump->info.pages_ram = dump->pages->ram;
-    dump->info.highest_pfn = dump->pages->end_pfn ? dump->pages->end_pfn - 1 : 0;
+    const lhi_pages *pages = file->pages;
+    file->info.pages_present = pages->present;
+    file->info.pages_described = pages->described;
+    file->info.pages_clipped = pages->clipped;
+    file->info.pages_ram = pages->ram;
+    file->info.highest_pfn = pages->end_pfn ? pages->end_pfn - 1 : 0;
+    if (file->triage) {
+        file->info.blocks = file->triage->blocks.count;
+        file->info.block_bytes = file->triage->blocks.bytes;
+        file->info.block_bytes_clipped = file->triage->blocks.lost_bytes;
+    }
 }
 
-/* The runs of a bitmap dump's header are a help, not a need: only flawless ones tell what is no RAM. */
-static const lhi_runs *machine_runs(lh_dump *dump)
+static lh_status open_file(lhi_opened *file, lh_error *err)
 {
-    lhi_notes ignored = {0};
-    if (lhi_runs_parse(dump->header, &dump->runs, &ignored, NULL) != LH_OK)
-        return NULL;
-    return ignored.count == 0 && dump->runs.claimed == dump->runs.pages ? &dump->runs : NULL;
-}
-
-static lh_status open_pages(lh_dump *dump, lh_error *err)
-{
-    lh_status status = lhi_header_read(dump->source, dump->header, &dump->info, &dump->notes, err);
+    lh_status status = lhi_formats_open(file, err);
     if (status != LH_OK)
         return status;
-    if (dump->info.format == LH_FORMAT_FULL) {
-        status = lhi_runs_parse(dump->header, &dump->runs, &dump->notes, err);
-        if (status == LH_OK)
-            status = lhi_full_open(dump->source, &dump->runs, &dump->notes, &dump->pages, err);
-    } else if (dump->info.format == LH_FORMAT_TRIAGE) {
-        status = lhi_no_pages_open(dump->source, machine_runs(dump), &dump->pages, err);
-        if (status == LH_OK)
-            status = lhi_triage_open(dump->source, &dump->info, &dump->notes, &dump->triage, err);
-    } else {
-        status = lhi_bitmap_open(dump->source, machine_runs(dump), &dump->notes, &dump->pages, err);
-    }
-    if (status != LH_OK)
-        return status;
-    take_counts(dump);
-    if (dump->triage) {
-        dump->info.blocks = dump->triage->blocks.count;
-        dump->info.block_bytes = dump->triage->blocks.bytes;
-        dump->info.block_bytes_clipped = dump->triage->blocks.lost_bytes;
-    }
-    if (dump->info.pages_clipped)
-        lhi_note(&dump->notes, "%llu of %llu pages are lost: the file is shorter than its header says",
-                 (unsigned long long)dump->info.pages_clipped,
-                 (unsigned long long)dump->info.pages_described);
+    take_counts(file);
+    if (file->info.pages_clipped)
+        lhi_note(&file->notes, "%llu of %llu pages are lost: the file is shorter than its header says",
+                 (unsigned long long)file->info.pages_clipped,
+                 (unsigned long long)file->info.pages_described);
     return LH_OK;
 }
 
@@ -122,14 +79,14 @@ lh_status lh_dump_open(lh_source *source, lh_dump **out, lh_error *err)
     if (!dump)
         return lhi_fail_memory(err);
     atomic_init(&dump->references, 1);
-    dump->source = lhi_source_retain(source);
-    dump->info.struct_size = sizeof dump->info;
-    dump->header = lhi_malloc(LHI_HEADER_SIZE);
-    if (!dump->header) {
+    dump->file.source = lhi_source_retain(source);
+    dump->file.info.struct_size = sizeof dump->file.info;
+    dump->file.header = lhi_malloc(LHI_HEADER_SIZE);
+    if (!dump->file.header) {
         status = lhi_fail_memory(err);
         goto done;
     }
-    status = open_pages(dump, err);
+    status = open_file(&dump->file, err);
     if (status != LH_OK)
         goto done;
     *out = dump;
@@ -165,7 +122,7 @@ lh_status lh_dump_get_info(const lh_dump *dump, lh_dump_info *out, lh_error *err
     if (size < offsetof(lh_dump_info, build) || size > 4096)
         return lhi_fail_argument(err, "struct_size", "%zu is no size of lh_dump_info", size);
     memset(out, 0, size);
-    memcpy(out, &dump->info, size < sizeof dump->info ? size : sizeof dump->info);
+    memcpy(out, &dump->file.info, size < sizeof dump->file.info ? size : sizeof dump->file.info);
     out->struct_size = size;
     return LH_OK;
 }
@@ -191,7 +148,7 @@ lh_status lh_dump_read_physical(const lh_dump *dump, uint64_t address, void *buf
         size_t part = LHI_PAGE_SIZE - (size_t)(at % LHI_PAGE_SIZE);
         if (part > size - read)
             part = size - read;
-        status = lhi_pages_read(dump->pages, at, to + read, part, err);
+        status = lhi_pages_read(dump->file.pages, at, to + read, part, err);
         if (status == LH_OK)
             read += part;
     }
@@ -209,7 +166,7 @@ lh_status lh_dump_next_run(const lh_dump *dump, uint64_t *pfn, uint64_t *count, 
     if (!count)
         return lhi_fail_argument(err, "count", "is NULL");
     lhi_run run = {0};
-    lhi_pages_next(dump->pages, *pfn, &run);
+    lhi_pages_next(dump->file.pages, *pfn, &run);
     *pfn = run.pfn;
     *count = run.count;
     return LH_OK;
@@ -227,18 +184,18 @@ static lh_status overlay(lh_dump *dump, const uint64_t *pfns, const void *bytes,
     lh_dump *made = lhi_calloc(1, sizeof *made);
     if (!made)
         return lhi_fail_memory(err);
-    lh_status status = lhi_overlay_open(dump->pages, pfns, bytes, count, &made->pages, err);
+    lh_status status = lhi_overlay_open(dump->file.pages, pfns, bytes, count, &made->file.pages, err);
     if (status != LH_OK) {
         destroy(made);
         return status;
     }
     atomic_init(&made->references, 1);
-    made->source = lhi_source_retain(dump->source);
+    made->file.source = lhi_source_retain(dump->file.source);
     made->below = lhi_dump_retain(dump);
-    made->info = dump->info;
-    made->runs = dump->runs;
-    made->notes = dump->notes;
-    take_counts(made);
+    made->file.info = dump->file.info;
+    made->file.runs = dump->file.runs;
+    made->file.notes = dump->file.notes;
+    take_counts(&made->file);
     *out = made;
     return LH_OK;
 }
@@ -261,26 +218,26 @@ lh_status lh_dump_with_pages(lh_dump *dump, const uint64_t *pfns, const void *by
 
 const lhi_pages *lhi_dump_pages(const lh_dump *dump)
 {
-    return dump->pages;
+    return dump->file.pages;
 }
 
 const lh_dump_info *lhi_dump_header(const lh_dump *dump)
 {
-    return &dump->info;
+    return &dump->file.info;
 }
 
 const uint8_t *lhi_dump_header_bytes(const lh_dump *dump)
 {
-    while (!dump->header)
+    while (!dump->file.header)
         dump = dump->below;
-    return dump->header;
+    return dump->file.header;
 }
 
 const lhi_triage *lhi_dump_triage(const lh_dump *dump)
 {
     while (dump->below)
         dump = dump->below;
-    return dump->triage;
+    return dump->file.triage;
 }
 
 const lhi_blocks *lhi_dump_blocks(const lh_dump *dump)
@@ -291,47 +248,47 @@ const lhi_blocks *lhi_dump_blocks(const lh_dump *dump)
 
 const char *lhi_dump_name(const lh_dump *dump)
 {
-    return lhi_source_name(dump->source);
+    return lhi_source_name(dump->file.source);
 }
 
 size_t lhi_dump_note_count(const lh_dump *dump)
 {
-    return dump->notes.count;
+    return dump->file.notes.count;
 }
 
 const char *lhi_dump_note(const lh_dump *dump, size_t index)
 {
-    return index < dump->notes.count ? dump->notes.text[index] : "";
+    return index < dump->file.notes.count ? dump->file.notes.text[index] : "";
 }
 
 const lhi_runs *lhi_dump_runs(const lh_dump *dump)
 {
-    return dump->info.pages_ram ? &dump->runs : NULL;
+    return dump->file.info.pages_ram ? &dump->file.runs : NULL;
 }
 
 bool lhi_dump_is_ram(const lh_dump *dump, uint64_t pfn)
 {
     lhi_run place = {0};
-    return !dump->info.pages_ram || lhi_runs_find(&dump->runs, pfn) ||
-           lhi_pages_find(dump->pages, pfn, &place) == LH_PRESENT;
+    return !dump->file.info.pages_ram || lhi_runs_find(&dump->file.runs, pfn) ||
+           lhi_pages_find(dump->file.pages, pfn, &place) == LH_PRESENT;
 }
 
 uint64_t lhi_dump_file_offset(const lh_dump *dump, uint64_t physical)
 {
     lhi_run place = {0};
-    if (lhi_pages_find(dump->pages, physical / LHI_PAGE_SIZE, &place) != LH_PRESENT || place.memory)
+    if (lhi_pages_find(dump->file.pages, physical / LHI_PAGE_SIZE, &place) != LH_PRESENT || place.memory)
         return LHI_NOT_IN_FILE;
     return place.offset + physical % LHI_PAGE_SIZE;
 }
 
 uint64_t lhi_dump_read_failures(const lh_dump *dump)
 {
-    return lhi_source_failures(dump->source);
+    return lhi_source_failures(dump->file.source);
 }
 
 lh_status lhi_dump_check_reads(const lh_dump *dump, uint64_t before, lh_error *err)
 {
-    if (lhi_source_failures(dump->source) == before)
+    if (lhi_source_failures(dump->file.source) == before)
         return LH_OK;
     lh_status status = lhi_fail(err, LH_ERR_IO, "reads failed during the call");
     lhi_prefix(err, "%s", lhi_dump_name(dump));

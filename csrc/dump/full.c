@@ -1,8 +1,8 @@
 /* Full dumps (type 1): the header's memory runs, their pages back to back behind it. */
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "dump/formats.h"
 #include "dump/header.h"
-#include "dump/lookup.h"
 #include "source/source.h"
 
 typedef struct lhi_full {
@@ -80,18 +80,18 @@ static lh_status check_total(const lhi_runs *runs, uint64_t bytes, lhi_notes *no
                           (unsigned long long)fit);
 }
 
-lh_status lhi_full_open(lh_source *source, const lhi_runs *runs, lhi_notes *notes, lhi_pages **out,
-                        lh_error *err)
+static lh_status open_pages(lhi_opened *file, lh_error *err)
 {
-    uint64_t bytes = lhi_source_size(source) - LHI_HEADER_SIZE;
-    lh_status status = check_total(runs, bytes, notes, err);
+    const lhi_runs *runs = &file->runs;
+    uint64_t bytes = lhi_source_size(file->source) - LHI_HEADER_SIZE;
+    lh_status status = check_total(runs, bytes, &file->notes, err);
     if (status != LH_OK)
         return status;
     lhi_full *full = lhi_calloc(1, sizeof *full);
     if (!full)
         return lhi_fail_memory(err);
     full->pages.ops = &full_ops;
-    full->pages.source = source;
+    full->pages.source = file->source;
     full->runs = runs;
     full->stored = bytes / LHI_PAGE_SIZE;
     for (uint32_t i = 0; i < runs->count; i++) {
@@ -105,6 +105,21 @@ lh_status lhi_full_open(lh_source *source, const lhi_runs *runs, lhi_notes *note
         full->pages.described = runs->claimed;
     full->pages.clipped = full->pages.described - full->pages.present;
     full->pages.ram = runs->cut ? 0 : runs->pages;
-    *out = &full->pages;
+    file->pages = &full->pages;
     return LH_OK;
 }
+
+static bool claims(const uint8_t *bytes, size_t size)
+{
+    return lhi_header_has_type(bytes, size, 1);
+}
+
+static lh_status open(lhi_opened *file, lh_error *err)
+{
+    lh_status status = lhi_header_read(file, err);
+    if (status == LH_OK)
+        status = lhi_runs_parse(file->header, &file->runs, &file->notes, err);
+    return status == LH_OK ? open_pages(file, err) : status;
+}
+
+const lhi_format lhi_format_full = {"full", claims, open};

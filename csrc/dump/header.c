@@ -101,7 +101,7 @@ static lh_status fail_short(lh_error *err, uint64_t size)
         {BUGCHECK_PARAMETER, 32, "BugCheckParameter"},
         {DEBUGGER_DATA_BLOCK, 8, "KdDebuggerDataBlock"},
         {LHI_HEADER_RUNS, 700, "PhysicalMemoryBlock"},
-        {0x348, 3000, "ContextRecord"},
+        {LHI_HEADER_CONTEXT, 3000, "ContextRecord"},
         {0xf00, 0x98, "Exception"},
         {DUMP_TYPE, 4, "DumpType"},
         {0xfa0, 8, "RequiredDumpSpace"},
@@ -150,12 +150,11 @@ static lh_status check_signature(const lh_source *source, const uint8_t *bytes, 
                           "not a Windows crash dump (no PAGE), nor another known format");
 }
 
-static lh_status check_kind(const uint8_t *bytes, lh_dump_info *info, lh_error *err)
+static lh_status check_machine(const uint8_t *bytes, lh_error *err)
 {
     uint32_t machine = lhi_u32(bytes + MACHINE_IMAGE_TYPE);
-    uint32_t type = lhi_u32(bytes + DUMP_TYPE);
     uint32_t attributes = lhi_u32(bytes + ATTRIBUTES);
-    if (machine != 0x8664 && !(machine == LHI_MACHINE_ARM64 && type == 4)) {
+    if (machine != 0x8664 && !(machine == LHI_MACHINE_ARM64 && lhi_u32(bytes + DUMP_TYPE) == 4)) {
         const char *name = machine_name(machine);
         return lhi_fail_field(
             err, LH_ERR_UNSUPPORTED, "MachineImageType", MACHINE_IMAGE_TYPE,
@@ -168,28 +167,32 @@ static lh_status check_kind(const uint8_t *bytes, lh_dump_info *info, lh_error *
         return lhi_fail_field(
             err, LH_ERR_UNSUPPORTED, "Attributes", ATTRIBUTES,
             "the dump is encrypted; KernelDumpDecrypt with its private key makes it readable");
-    switch (type) {
-    case 1:
-        info->format = LH_FORMAT_FULL;
-        break;
-    case 4:
-        info->format = LH_FORMAT_TRIAGE;
-        break;
-    case 5:
-        info->format = LH_FORMAT_FULL_BITMAP;
-        break;
-    case 6:
-        info->format = LH_FORMAT_KERNEL_BITMAP;
-        break;
-    default:
-        if (type == LHI_UNSET32)
-            return lhi_fail_field(err, LH_ERR_FORMAT, "DumpType", DUMP_TYPE, "was never set");
-        return lhi_fail_field(err, LH_ERR_UNSUPPORTED, "DumpType", DUMP_TYPE,
-                              "a dump of type %u (%s); only 1 (full), 4 (triage), 5 and 6 (bitmap) are read",
-                              (unsigned)type, type_name(type) ? type_name(type) : "unknown");
-    }
-    info->machine = machine;
     return LH_OK;
+}
+
+static lh_status fail_type(const uint8_t *bytes, lh_error *err)
+{
+    uint32_t type = lhi_u32(bytes + DUMP_TYPE);
+    if (type == LHI_UNSET32)
+        return lhi_fail_field(err, LH_ERR_FORMAT, "DumpType", DUMP_TYPE, "was never set");
+    return lhi_fail_field(err, LH_ERR_UNSUPPORTED, "DumpType", DUMP_TYPE,
+                          "a dump of type %u (%s); only 1 (full), 4 (triage), 5 and 6 (bitmap) are read",
+                          (unsigned)type, type_name(type) ? type_name(type) : "unknown");
+}
+
+bool lhi_header_has_type(const uint8_t *bytes, size_t size, uint32_t type)
+{
+    return size >= LHI_HEADER_SIZE && memcmp(bytes, "PAGEDU64", 8) == 0 && lhi_u32(bytes + DUMP_TYPE) == type;
+}
+
+lh_status lhi_header_refuse(const lh_source *source, const uint8_t *bytes, size_t size, lh_error *err)
+{
+    lh_status status = check_signature(source, bytes, size, err);
+    if (status == LH_OK && size < LHI_HEADER_SIZE)
+        status = fail_short(err, size);
+    if (status == LH_OK)
+        status = check_machine(bytes, err);
+    return status == LH_OK ? fail_type(bytes, err) : status;
 }
 
 static uint32_t word(const uint8_t *bytes, uint32_t offset)
@@ -204,22 +207,14 @@ static uint64_t quad(const uint8_t *bytes, uint32_t offset)
     return value == LHI_UNSET64 ? 0 : value;
 }
 
-lh_status lhi_header_read(const lh_source *source, uint8_t *bytes, lh_dump_info *info, lhi_notes *notes,
-                          lh_error *err)
+lh_status lhi_header_read(lhi_opened *file, lh_error *err)
 {
-    uint64_t whole = lhi_source_size(source);
-    size_t size = whole < LHI_HEADER_SIZE ? (size_t)whole : LHI_HEADER_SIZE;
-    memset(bytes, 0, LHI_HEADER_SIZE);
-    lh_status status = lhi_source_read(source, 0, bytes, size, err);
-    if (status == LH_OK)
-        status = check_signature(source, bytes, size, err);
-    if (status == LH_OK && size < LHI_HEADER_SIZE)
-        status = fail_short(err, size);
-    if (status == LH_OK)
-        status = check_kind(bytes, info, err);
+    const uint8_t *bytes = file->header;
+    lh_dump_info *info = &file->info;
+    lh_status status = check_machine(bytes, err);
     if (status != LH_OK)
         return status;
-
+    info->machine = lhi_u32(bytes + MACHINE_IMAGE_TYPE);
     info->build = word(bytes, MINOR_VERSION);
     info->major = word(bytes, MAJOR_VERSION);
     info->processors = word(bytes, NUMBER_PROCESSORS);
@@ -233,8 +228,8 @@ lh_status lhi_header_read(const lh_source *source, uint8_t *bytes, lh_dump_info 
     info->debugger_data_block = quad(bytes, DEBUGGER_DATA_BLOCK);
     info->system_time = quad(bytes, SYSTEM_TIME);
     info->system_uptime = quad(bytes, SYSTEM_UPTIME);
-    info->file_size = whole;
+    info->file_size = lhi_source_size(file->source);
     if (word(bytes, ATTRIBUTES) & ATTRIBUTE_INSUFFICIENT_SPACE)
-        lhi_note(notes, "the header says that the disk had no room for the whole dump");
+        lhi_note(&file->notes, "the header says that the disk had no room for the whole dump");
     return LH_OK;
 }

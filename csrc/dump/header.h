@@ -2,11 +2,12 @@
 #ifndef LHI_DUMP_HEADER_H
 #define LHI_DUMP_HEADER_H
 
-#include "dump/notes.h"
+#include "dump/formats.h"
 
 /* Offsets of DUMP_HEADER64 (Windows SDK mindumpdef.h; facts 1.2). */
-#define LHI_HEADER_SIZE 0x2000u
-#define LHI_HEADER_RUNS 0x88u /* PhysicalMemoryBlockBuffer */
+#define LHI_HEADER_SIZE    0x2000u
+#define LHI_HEADER_RUNS    0x88u  /* PhysicalMemoryBlockBuffer */
+#define LHI_HEADER_CONTEXT 0x348u /* ContextRecord, of the processor that stopped the machine */
 
 /* Fields that Windows never set hold the text PAGE (facts 1.9). */
 #define LHI_UNSET32 0x45474150u
@@ -14,10 +15,16 @@
 
 #define LHI_MACHINE_ARM64 0xaa64u /* IMAGE_FILE_MACHINE_ARM64 of the PE specification */
 
-/* Reads the header into bytes[LHI_HEADER_SIZE]. Fails with LH_ERR_UNSUPPORTED naming what the file is where
- * that is known and not read here, else with LH_ERR_FORMAT. Fills the fields of *info that the header has. */
-lh_status lhi_header_read(const lh_source *source, uint8_t *bytes, lh_dump_info *info, lhi_notes *notes,
-                          lh_error *err);
+/* Whether these bytes are a whole header of a dump of this DumpType. */
+bool lhi_header_has_type(const uint8_t *bytes, size_t size, uint32_t type);
+
+/* Takes the fields of file->header into file->info. Fails with LH_ERR_UNSUPPORTED for a machine that is not
+ * read, and for an encrypted dump. */
+lh_status lhi_header_read(lhi_opened *file, lh_error *err);
+
+/* Always fails, for a file that no format claims: with LH_ERR_UNSUPPORTED naming what it is where that is
+ * known, else with LH_ERR_FORMAT. */
+lh_status lhi_header_refuse(const lh_source *source, const uint8_t *bytes, size_t size, lh_error *err);
 
 /* What a file that is no 64-bit Windows crash dump is, from its first bytes; NULL when unknown. */
 const char *lhi_identify(const uint8_t *bytes, size_t size);

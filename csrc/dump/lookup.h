@@ -1,21 +1,14 @@
-/* The makers of page lookups: one for each kind of dump, and the overlay over any of them. */
+/* The page lookups that are of no format: without any page, and the overlay over any other. */
 #ifndef LHI_DUMP_LOOKUP_H
 #define LHI_DUMP_LOOKUP_H
 
-#include "dump/notes.h"
 #include "dump/pages.h"
 #include "dump/runs.h"
 
 #define LHI_NOT_IN_FILE UINT64_MAX
 
-/* The lookup borrows source and runs: whoever owns it keeps both. */
-lh_status lhi_full_open(lh_source *source, const lhi_runs *runs, lhi_notes *notes, lhi_pages **out,
-                        lh_error *err);
-/* machine: the memory runs that tell which absent page is no RAM; NULL when they are not known. */
-lh_status lhi_bitmap_open(lh_source *source, const lhi_runs *machine, lhi_notes *notes, lhi_pages **out,
-                          lh_error *err);
 /* A lookup without any page: what is not RAM by the header's runs (may be NULL) is told, all else is not
- * captured. */
+ * captured. Borrows source and runs. */
 lh_status lhi_no_pages_open(lh_source *source, const lhi_runs *machine, lhi_pages **out, lh_error *err);
 /* Removes the pages, or replaces them when bytes is not NULL (count * 4096 bytes, copied; of a PFN given
  * twice the later page counts). `below` is borrowed. */

@@ -138,6 +138,14 @@ lh_status lhi_runs_parse(const uint8_t *header, lhi_runs *out, lhi_notes *notes,
     return LH_OK;
 }
 
+const lhi_runs *lhi_runs_of_machine(const uint8_t *header, lhi_runs *out)
+{
+    lhi_notes ignored = {0};
+    if (lhi_runs_parse(header, out, &ignored, NULL) != LH_OK)
+        return NULL;
+    return ignored.count == 0 && out->claimed == out->pages ? out : NULL;
+}
+
 const lhi_memory_run *lhi_runs_find(const lhi_runs *runs, uint64_t pfn)
 {
     uint32_t low = 0;

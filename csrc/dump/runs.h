@@ -28,6 +28,10 @@ typedef struct lhi_runs {
  * one is left. Notes what it left out. */
 lh_status lhi_runs_parse(const uint8_t *header, lhi_runs *out, lhi_notes *notes, lh_error *err);
 
+/* The machine's memory runs, put into *out; NULL where the header's are not flawless. Of a dump whose pages
+ * are found without them they are a help, not a need: only flawless ones tell what is no RAM. */
+const lhi_runs *lhi_runs_of_machine(const uint8_t *header, lhi_runs *out);
+
 /* The run that holds pfn, or NULL. */
 const lhi_memory_run *lhi_runs_find(const lhi_runs *runs, uint64_t pfn);
 

@@ -8,7 +8,9 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "dump/formats.h"
 #include "dump/header.h"
+#include "dump/lookup.h"
 #include "source/source.h"
 
 #include <string.h>
@@ -307,10 +309,20 @@ static void check_mark(opening *o)
 
 /* ------------------------------------------------------------------ life */
 
-lh_status lhi_triage_open(lh_source *source, const lh_dump_info *info, lhi_notes *notes, lhi_triage **out,
-                          lh_error *err)
+void lhi_triage_destroy(lhi_triage *triage)
 {
-    opening o = {.source = source, .info = info, .notes = notes};
+    if (!triage)
+        return;
+    lhi_blocks_free(&triage->blocks);
+    lhi_free(triage);
+}
+
+/* Reads the triage header and what it points to. A file that ends inside the triage header fails with
+ * LH_ERR_FORMAT; whatever else is missing or wrong is left out, and noted. */
+static lh_status read_triage(lhi_opened *file, lh_error *err)
+{
+    lh_source *source = file->source;
+    opening o = {.source = source, .info = &file->info, .notes = &file->notes};
     lh_status status = LH_OK;
     if (!lhi_span_inside(BASE, SIZE, lhi_source_size(source)))
         return lhi_fail_field(err, LH_ERR_FORMAT, "TriageHeader", BASE,
@@ -337,18 +349,27 @@ lh_status lhi_triage_open(lh_source *source, const lh_dump_info *info, lhi_notes
     }
     lhi_blocks_settle(&o.triage->blocks);
     if (o.triage->blocks.lost_bytes)
-        lhi_note(notes, "%llu bytes of data blocks are lost: the file is shorter than they say",
+        lhi_note(&file->notes, "%llu bytes of data blocks are lost: the file is shorter than they say",
                  (unsigned long long)o.triage->blocks.lost_bytes);
     if (o.outside[0])
-        lhi_note(notes, "parts of the triage header lie outside the file: %s", o.outside);
-    *out = o.triage;
+        lhi_note(&file->notes, "parts of the triage header lie outside the file: %s", o.outside);
+    file->triage = o.triage;
     return LH_OK;
 }
 
-void lhi_triage_destroy(lhi_triage *triage)
+static bool claims(const uint8_t *bytes, size_t size)
 {
-    if (!triage)
-        return;
-    lhi_blocks_free(&triage->blocks);
-    lhi_free(triage);
+    return lhi_header_has_type(bytes, size, 4);
 }
+
+static lh_status open(lhi_opened *file, lh_error *err)
+{
+    lh_status status = lhi_header_read(file, err);
+    if (status != LH_OK)
+        return status;
+    const lhi_runs *machine = lhi_runs_of_machine(file->header, &file->runs);
+    status = lhi_no_pages_open(file->source, machine, &file->pages, err);
+    return status == LH_OK ? read_triage(file, err) : status;
+}
+
+const lhi_format lhi_format_triage = {"triage", claims, open};

@@ -33,10 +33,6 @@ typedef struct lhi_triage {
 /* UNICODE_STRING64, 12 characters of the name, begin, end (likewise). */
 #define LHI_TRIAGE_UNLOADED_SIZE 0x38u
 
-/* Reads the triage header and what it points to. A file that ends inside the triage header fails with
- * LH_ERR_FORMAT; whatever else is missing or wrong is left out, and noted. */
-lh_status lhi_triage_open(lh_source *source, const lh_dump_info *info, lhi_notes *notes, lhi_triage **out,
-                          lh_error *err);
 void lhi_triage_destroy(lhi_triage *triage);
 
 /* NULL for every other kind of dump. */

@@ -30,6 +30,8 @@ enum {
     SECTION_FLAGS = 36
 };
 
+#define SECTION_EXECUTE 0x20000000u /* IMAGE_SCN_MEM_EXECUTE, PE format */
+
 /* An image may have 65535 sections; nt itself has about 30. More than this is damage, not a driver. */
 #define MOST_SECTIONS 1024u
 
@@ -98,31 +100,39 @@ lh_absence lhi_image_open(const lhi_space *space, uint64_t base, uint64_t span, 
     return LH_PRESENT;
 }
 
-bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out)
+/* The header of the section that an address lies in. */
+static lhi_answer find_section(const lhi_image *image, uint64_t va, uint8_t header[SECTION_SIZE])
 {
     uint64_t rva = va - image->base;
-
     if (va < image->base || rva >= image->span)
-        return false;
+        return LHI_NO;
     for (uint32_t i = 0; i < image->section_count && i < MOST_SECTIONS; i++) {
-        uint8_t header[SECTION_SIZE] = {0};
         if (lhi_rva_get(image, (uint64_t)image->sections + (uint64_t)i * SECTION_SIZE, header,
-                        sizeof header) != LH_PRESENT)
-            return false;
+                        SECTION_SIZE) != LH_PRESENT)
+            return LHI_UNKNOWN;
         uint32_t begin = lhi_u32(header + SECTION_ADDRESS);
         uint32_t size = lhi_u32(header + SECTION_VIRTUAL_SIZE);
         if (size == 0)
             size = lhi_u32(header + SECTION_RAW_SIZE);
-        if (rva >= begin && rva - begin < size) {
-            const uint8_t *end = memchr(header, 0, 8);
-            lhi_image_escape(header, end != NULL ? (size_t)(end - header) : 8, out->name, sizeof out->name);
-            out->rva = begin;
-            out->size = size;
-            out->flags = lhi_u32(header + SECTION_FLAGS);
-            return true;
-        }
+        if (rva >= begin && rva - begin < size)
+            return LHI_YES;
     }
-    return false;
+    return LHI_NO;
+}
+
+bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out)
+{
+    uint8_t header[SECTION_SIZE] = {0};
+    if (find_section(image, va, header) != LHI_YES)
+        return false;
+    const uint8_t *end = memchr(header, 0, 8);
+    lhi_image_escape(header, end != NULL ? (size_t)(end - header) : 8, out->name, sizeof out->name);
+    out->rva = lhi_u32(header + SECTION_ADDRESS);
+    out->size = lhi_u32(header + SECTION_VIRTUAL_SIZE);
+    if (out->size == 0)
+        out->size = lhi_u32(header + SECTION_RAW_SIZE);
+    out->flags = lhi_u32(header + SECTION_FLAGS);
+    return true;
 }
 
 bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16])
@@ -131,4 +141,13 @@ bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16])
     bool found = lhi_image_section_of(image, va, &section);
     memcpy(out, section.name, sizeof section.name);
     return found;
+}
+
+lhi_answer lhi_image_is_code(const lhi_image *image, uint64_t va)
+{
+    uint8_t header[SECTION_SIZE] = {0};
+    lhi_answer found = find_section(image, va, header);
+    if (found != LHI_YES)
+        return found;
+    return lhi_u32(header + SECTION_FLAGS) & SECTION_EXECUTE ? LHI_YES : LHI_NO;
 }

@@ -76,5 +76,7 @@ typedef struct lhi_section {
 bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out);
 /* Name of the section an address lies in ("" where none); NUL-terminated, escaped. */
 bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16]);
+/* Does the address lie in a section whose pages may be executed? LHI_NO also where it lies in none. */
+lhi_answer lhi_image_is_code(const lhi_image *image, uint64_t va);
 
 #endif

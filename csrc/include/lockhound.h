@@ -174,7 +174,7 @@ typedef enum lh_format {
     LH_FORMAT_FULL = 1,
     LH_FORMAT_KERNEL_BITMAP = 2,
     LH_FORMAT_FULL_BITMAP = 3,
-    LH_FORMAT_TRIAGE = 4 /* no physical page: pieces of virtual memory */
+    LH_FORMAT_TRIAGE = 4, /* no physical page: pieces of virtual memory */
 } lh_format;
 /* The name used in JSON: "full", "kernel-bitmap", "full-bitmap", "triage". A static string; "unknown" for
  * another number. */
@@ -411,6 +411,7 @@ typedef struct lh_identity {
     bool code;          /* of a module: the section can be executed */
     bool writable;      /* of a module: the section can be written */
     bool live;          /* of a stack: the word is in use, it lies above the saved stack pointer */
+    bool live_known;    /* whether that pointer could be read */
     char tag[24];       /* of a pool block, escaped; "" where none */
     char section[16];   /* of a module, escaped; "" where not known */
     char name[128];     /* module "leaky.sys", device "\Device\Leaky0", process "capture.exe"; escaped; "" */
@@ -422,6 +423,36 @@ typedef struct lh_identity {
  * front of the address. */
 LH_API lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_identity *out,
                                     lh_error *err);
+/* The call stack of a thread, unwound by the unwind data of the images in the dump; x64 only. */
+typedef struct lh_stack lh_stack;
+typedef struct lh_frame {
+    size_t struct_size;
+    uint64_t stack_pointer; /* RSP in this frame */
+    uint64_t address;       /* where its code stands: a return address, unless it was interrupted there */
+    bool interrupted;       /* the first frame, and those that an interrupt or exception stopped */
+    bool unloaded;          /* `module` is an unloaded one, whose range contains the address */
+    uint64_t module_base;   /* 0: no module contains the address */
+    uint64_t function;      /* begin of its function by the unwind data; 0: not known, or a leaf function */
+    char module[128];       /* "leaky.sys"; "" where none is, or its name is not in the dump */
+    char symbol[128];       /* the name under which the kernel exports that function; "" where it does not */
+} lh_frame;
+typedef struct lh_stack_end {
+    size_t struct_size;
+    bool complete;           /* reached user mode or the first frame of a system thread */
+    const char *reason;      /* one clause; a static string */
+    lh_absence absence;      /* what is missing, where that ended it; else LH_PRESENT */
+    uint64_t absent_address; /* 0 where a layout is missing */
+} lh_stack_end;
+/* thread is the address of a thread object, or 0 for the one that raised the bug check. A stack that can't be
+ * followed to its end is an answer, also one without frames: lh_stack_get_end says why it ends. Fails with
+ * LH_ERR_INVALID_ARGUMENT when what is at the address is no thread, and with LH_ERR_ABSENT when it is not
+ * there, or the build's layout of threads is not known. */
+LH_API lh_status lh_kernel_stack(lh_kernel *kernel, uint64_t thread, lh_stack **out, lh_error *err);
+LH_API void lh_stack_release(lh_stack *stack);
+LH_API size_t lh_stack_count(const lh_stack *stack);
+/* Frames from the innermost outwards. */
+LH_API lh_status lh_stack_get_frame(const lh_stack *stack, size_t index, lh_frame *out, lh_error *err);
+LH_API lh_status lh_stack_get_end(const lh_stack *stack, lh_stack_end *out, lh_error *err);
 
 /* ------------------------------------------------------------------ search */
 

@@ -2,6 +2,7 @@
 #include "nt/device.h"
 
 #include "base/bytes.h"
+#include "nt/read.h"
 #include "nt/text.h"
 
 #include <string.h>
@@ -41,7 +42,23 @@ static bool claimed_twice(const lh_kernel *kernel, const lhi_module *module)
     return false;
 }
 
-/* What a module's record says of itself must agree: the two names, and the time stamp of the image. */
+/* The entry point that a module's record has is elsewhere than the image at its base: outside of it, or not
+ * where its header says. 0: the record has none. Records before Windows 10 have no time stamp, and still
+ * this. */
+static bool enters_elsewhere(const lh_kernel *kernel, const lhi_module *module, const lhi_image *image)
+{
+    uint64_t entry = 0, at = 0;
+    if (lhi_read_field(&kernel->space, kernel->layout, module->entry, LHI_F_KLDR_DATA_TABLE_ENTRY_EntryPoint,
+                       8, &entry, &at) != LH_PRESENT ||
+        entry == 0)
+        return false;
+    if (entry < module->base || entry - module->base >= module->size)
+        return true;
+    return image && image->entry != 0 && entry - module->base != image->entry;
+}
+
+/* What a module's record says of itself must agree: the two names, the entry point, and the time stamp of the
+ * image. */
 static const char *contradiction(const lh_kernel *kernel, const lhi_module *module)
 {
     char path[512];
@@ -57,9 +74,9 @@ static const char *contradiction(const lh_kernel *kernel, const lhi_module *modu
     if (lhi_text_unicode_string(&kernel->space, full, true, path, sizeof path, &ignored) == LH_PRESENT &&
         path[0] && strlen(path) + 8 < sizeof path && strcmp(lhi_text_base_name(path), module->name) != 0)
         return "the two names of its module record differ";
-    if (module->timestamp != 0 &&
-        lhi_image_open(&kernel->space, module->base, module->size, &image) == LH_PRESENT &&
-        image.timestamp != 0 && image.timestamp != module->timestamp)
+    bool open = lhi_image_open(&kernel->space, module->base, module->size, &image) == LH_PRESENT;
+    if (enters_elsewhere(kernel, module, open ? &image : NULL) ||
+        (open && module->timestamp != 0 && image.timestamp != 0 && image.timestamp != module->timestamp))
         return "its module record and the image at its base are of different files";
     return NULL;
 }
@@ -125,6 +142,12 @@ static bool dispatch_module(const lh_kernel *kernel, uint64_t address, lhi_drive
     if (only)
         take_module(kernel, driver, only, LHI_NAME_MODULE);
     return only != NULL;
+}
+
+/* DriverSize is the length of the range; a driver object that has none says nothing. */
+static bool other_size(const lhi_driver *driver, const lhi_module *module)
+{
+    return driver->size != 0 && ((driver->size + 0xfff) & ~0xfffull) != module->size;
 }
 
 void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out)
@@ -201,7 +224,10 @@ void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out)
     if (driver.has_module)
         goto done;
     module = lhi_module_unloaded_at(&kernel->modules, driver.start);
-    if (module && module->base == driver.start) {
+    if (module && module->base == driver.start &&
+        (lhi_module_range_shared(&kernel->modules, module) || other_size(&driver, module))) {
+        driver.doubt = "another driver was loaded where its image was";
+    } else if (module && module->base == driver.start) {
         uint64_t ignored_physical = 0;
         lh_absence mapped = lhi_space_translate(&kernel->space, driver.start, &ignored_physical);
         if (mapped == LH_ABSENT_NOT_MAPPED) {
@@ -246,7 +272,10 @@ void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *ou
         if (!kernel->modules.complete) {
             driver.absence = kernel->modules.absence;
             driver.absent_at = kernel->modules.absent_at;
-        } else if ((module = lhi_module_unloaded_at(&kernel->modules, code)) != NULL) {
+        } else if ((module = lhi_module_unloaded_at(&kernel->modules, code)) != NULL &&
+                   lhi_module_range_shared(&kernel->modules, module)) {
+            driver.doubt = "it lies where more than one driver was loaded in turn";
+        } else if (module != NULL) {
             lh_absence mapped = lhi_space_translate(&kernel->space, code, &(uint64_t){0});
             if (mapped == LH_ABSENT_NOT_MAPPED)
                 take_module(kernel, &driver, module, LHI_NAME_UNLOADED);
@@ -255,6 +284,25 @@ void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *ou
         }
     }
     *out = driver;
+}
+
+void lhi_driver_from_routine(const lh_kernel *kernel, uint64_t routine, lhi_driver *out)
+{
+    lhi_image image = {0};
+    lhi_driver_from_code(kernel, routine, out);
+    if (!out->has_module || out->module.unloaded)
+        return;
+    lh_absence absence = lhi_image_open(&kernel->space, out->module.base, out->module.size, &image);
+    lhi_answer code = absence == LH_PRESENT ? lhi_image_is_code(&image, routine) : LHI_UNKNOWN;
+    if (code == LHI_YES)
+        return;
+    out->has_module = false;
+    out->absence = LH_ABSENT_LAYOUT;
+    out->absent_at = routine;
+    if (code == LHI_NO)
+        out->doubt = "it lies in a module's data";
+    else
+        out->absence = absence == LH_PRESENT ? LH_ABSENT_NOT_CAPTURED : absence;
 }
 
 static lhi_answer in_device_list(const lh_kernel *kernel, uint64_t driver, uint64_t device,

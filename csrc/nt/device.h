@@ -32,6 +32,9 @@ typedef struct lhi_driver {
 void lhi_driver_read(const lh_kernel *kernel, uint64_t address, lhi_driver *out);
 /* The driver whose image contains a code address. */
 void lhi_driver_from_code(const lh_kernel *kernel, uint64_t code, lhi_driver *out);
+/* The driver that a routine is of: as before, and the address lies in code. has_module is false where it
+ * doesn't, or where that can't be told; `doubt` or `absence` says which. */
+void lhi_driver_from_routine(const lh_kernel *kernel, uint64_t routine, lhi_driver *out);
 
 typedef struct lhi_device {
     uint64_t address;

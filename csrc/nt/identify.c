@@ -91,14 +91,15 @@ static bool on_stack(const lh_kernel *kernel, const lhi_stacks *stacks, lh_ident
         return false;
     contain(out, LH_PLACE_STACK, stack->limit, stack->base - stack->limit);
     out->owner = stack->thread;
-    out->live = stack->pointer != 0 && out->address >= stack->pointer;
+    out->live_known = stack->pointer != 0;
+    out->live = out->live_known && out->address >= stack->pointer;
     if (lhi_process_read(kernel, stack->process, &process, &ignored) == LH_OK)
         lhi_text_copy(process.name, out->owner_name, sizeof out->owner_name);
     say(out, "the kernel stack of thread 0x%" PRIx64 "%s%s, %s", stack->thread,
         out->owner_name[0] ? " of " : "", out->owner_name,
-        stack->pointer == 0 ? "of which part is in use is not known"
-        : out->live         ? "in use"
-                            : "below its stack pointer: left over");
+        !out->live_known ? "of which part is in use is not known"
+        : out->live      ? "in use"
+                         : "below its stack pointer: left over");
     return true;
 }
 

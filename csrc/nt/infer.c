@@ -15,6 +15,23 @@ static bool word(const lhi_witness *w, uint64_t address, uint64_t *out)
     return lhi_read_u64(&w->kernel->space, address, out, &at) == LH_PRESENT;
 }
 
+/* The entry on a process's list, as its structure begins so far before it: a thread object, by its dispatcher
+ * header. */
+static int ask_thread_entry(const lhi_witness *w, uint64_t offset)
+{
+    int agree = 0;
+    int against = 0;
+    for (size_t i = 0; i < w->process_count; i++) {
+        uint64_t entry = 0;
+        if (!lhi_first_thread_entry(w->kernel, w->processes[i], &entry))
+            continue;
+        int says = entry - LHI_KERNEL_HALF < offset ? -1 : lhi_looks_like_thread(w->kernel, entry - offset);
+        agree += says > 0;
+        against += says < 0;
+    }
+    return lhi_weigh(agree, against);
+}
+
 static int ask_process(const lhi_witness *w, uint64_t offset)
 {
     const uint64_t apc = w->kernel->row.offsets[LHI_F_KTHREAD_ApcState];
@@ -84,6 +101,22 @@ static int ask_list(const lhi_witness *w, uint64_t offset)
     return lhi_weigh(agree, against);
 }
 
+static int ask_stack_limit(const lhi_witness *w, uint64_t offset)
+{
+    int agree = 0;
+    int against = 0;
+    for (size_t i = 0; i < w->thread_count; i++) {
+        uint64_t limit = 0;
+        if (!word(w, w->threads[i].address + offset, &limit))
+            continue;
+        if (lhi_is_object(limit, LHI_PAGE_SIZE))
+            agree++;
+        else
+            against++;
+    }
+    return lhi_weigh(agree, against);
+}
+
 static int ask_stack_base(const lhi_witness *w, uint64_t offset)
 {
     int agree = 0;
@@ -111,6 +144,15 @@ void lhi_settle_threads(lhi_witness *w)
     const uint64_t last = stated->thread_size >= 0x100 && stated->thread_size <= THREAD_MOST
                               ? stated->thread_size - 16
                               : THREAD_MOST;
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_KTHREAD_ThreadListEntry,
+                      .ask = ask_thread_entry,
+                      .first = 0x100,
+                      .last = 0x600,
+                      .step = 8,
+                      .least = 2,
+                      .source = "so far before the entries of the processes' lists lie thread objects",
+                  });
     lhi_witness_threads(w);
     lhi_settle(
         w,
@@ -129,6 +171,12 @@ void lhi_settle_threads(lhi_witness *w)
                       .least = 2,
                       .preferred = process_places,
                       .source = "leads each thread to the process whose list it is on",
+                  });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_KTHREAD_StackLimit,
+                      .ask = ask_stack_limit,
+                      .stated = stated->thread_stack_limit,
+                      .least = 2,
                   });
     lhi_settle(w, &(lhi_question){
                       .field = LHI_F_KTHREAD_StackBase,

@@ -6,6 +6,8 @@
 #define TYPE_IRP  6     /* IO_TYPE_IRP, WDK wdm.h */
 #define IRP_SIZE  0xd0u /* sizeof(IRP), public PDB type _IRP */
 #define SLOT_SIZE 0x48u /* sizeof(IO_STACK_LOCATION), public PDB type */
+/* Stack locations that a place may lie in, counted from the lowest: more than any stack of devices has. */
+#define MOST_SLOTS_BACK 32u
 
 const char *lhi_irp_state_name(lhi_irp_state state)
 {
@@ -144,6 +146,11 @@ static void tell_origin(lhi_irp *irp)
             set_origin(irp, LHI_ORIGIN_UNKNOWN,
                        "OriginalFileObject and user mode, but no UserIosb, thread or cancel: the marks "
                        "contradict each other");
+        if (irp->orphan && irp->slot_count != 0 && irp->slots[irp->slot_count - 1].file != irp->file)
+            set_origin(
+                irp, LHI_ORIGIN_UNKNOWN,
+                "the marks of a request that was cut off from its thread, but its topmost location has "
+                "another file: a copy of them");
     } else if (irp->file != 0 && irp->thread != 0 && on_list) {
         set_origin(irp, LHI_ORIGIN_MANAGER,
                    "OriginalFileObject, and queued to its thread: made by the I/O manager");
@@ -313,4 +320,40 @@ void lhi_irp_read(const lh_kernel *kernel, uint64_t address, uint64_t mdl, const
     irp->links =
         read_links(kernel, address + kernel->layout->offsets[LHI_F_IRP_ThreadListEntry], links[0], links[1]);
     tell_origin(irp);
+}
+
+bool lhi_irp_names(const lhi_irp *irp, uint64_t value)
+{
+    for (size_t i = 0; i < irp->slot_count; i++) {
+        const lhi_slot *slot = &irp->slots[i];
+        bool named = slot->context == value;
+        for (size_t k = 0; k < 4; k++)
+            named = named || slot->parameters[k] == value;
+        if (named)
+            return true;
+    }
+    return false;
+}
+
+bool lhi_irp_around(const lh_kernel *kernel, uint64_t va, uint64_t value, const lhi_free_lists *freed,
+                    lhi_irp *out)
+{
+    const uint16_t *at = kernel->layout->offsets;
+    const uint64_t parameters = at[LHI_F_IO_STACK_LOCATION_Parameters];
+    const uint64_t fields[] = {at[LHI_F_IO_STACK_LOCATION_Context], parameters, parameters + 8,
+                               parameters + 16, parameters + 24};
+    for (unsigned slot = 0; slot < MOST_SLOTS_BACK; slot++) {
+        for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+            uint64_t back = IRP_SIZE + (uint64_t)SLOT_SIZE * slot + fields[i];
+            uint16_t type = 0;
+            if (va - LHI_KERNEL_HALF < back ||
+                lhi_space_u16(&kernel->space, va - back + at[LHI_F_IRP_Type], &type) != LH_PRESENT ||
+                type != TYPE_IRP)
+                continue;
+            lhi_irp_read(kernel, va - back, 0, freed, out);
+            if (out->state != LHI_IRP_NOT_ONE && slot < out->slot_count && lhi_irp_names(out, value))
+                return true;
+        }
+    }
+    return false;
 }

@@ -71,6 +71,13 @@ typedef struct lhi_irp {
 void lhi_irp_read(const lh_kernel *kernel, uint64_t address, uint64_t mdl, const lhi_free_lists *freed,
                   lhi_irp *out);
 
+/* The packet that has the word at `va`, which is `value`, in the parameters or as the context of one of its
+ * stack locations. false: none. */
+bool lhi_irp_around(const lh_kernel *kernel, uint64_t va, uint64_t value, const lhi_free_lists *freed,
+                    lhi_irp *out);
+/* Do the parameters or the context of one of its stack locations have the value? */
+bool lhi_irp_names(const lhi_irp *irp, uint64_t value);
+
 /* IRP_MJ_* by number, "IRP_MJ_DEVICE_CONTROL"; "IRP_MJ_?" beyond 27. */
 const char *lhi_irp_major_name(uint8_t major);
 

@@ -322,3 +322,16 @@ const lhi_module *lhi_module_unloaded_at(const lhi_modules *modules, uint64_t va
     }
     return NULL;
 }
+
+bool lhi_module_range_shared(const lhi_modules *modules, const lhi_module *unloaded)
+{
+    for (size_t i = 0; i < modules->count; i++) {
+        const lhi_module *other = &modules->items[i];
+        /* The same file may come and go at the same place. */
+        bool same_file = other->unloaded && other->name[0] && strcmp(other->name, unloaded->name) == 0;
+        if (!same_file && other->entry != unloaded->entry && other->base < unloaded->base + unloaded->size &&
+            unloaded->base < other->base + other->size)
+            return true;
+    }
+    return false;
+}

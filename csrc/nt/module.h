@@ -43,6 +43,8 @@ const lhi_module *lhi_module_at(const lhi_modules *modules, uint64_t va);
 /* The newest unloaded driver whose range contained it. A range may have been used again by a loaded module:
  * ask that first. */
 const lhi_module *lhi_module_unloaded_at(const lhi_modules *modules, uint64_t va);
+/* Another file's image lay, or lies, in a part of an unloaded driver's range. */
+bool lhi_module_range_shared(const lhi_modules *modules, const lhi_module *unloaded);
 /* One list entry by its address (DRIVER_OBJECT.DriverSection), also when the list could not be walked to it.
  * LH_ABSENT_LAYOUT: what is there is no such entry (its base is not page aligned or its size absurd). Name
  * falls back to FullDllName. */

@@ -20,9 +20,8 @@
 #define NAME_LENGTH 15u
 /* Windows Server supports 2048 logical processors at most; KiProcessorBlock has no more elements. */
 #define PROCESSORS_MOST 2048u
-/* The header's CONTEXT (facts dump-formats 1.2) and the offset of Rsp in every x64 CONTEXT (winnt.h). */
-#define HEADER_CONTEXT 0x348u
-#define CONTEXT_RSP    0x98u
+/* Offset of Rsp in every x64 CONTEXT (winnt.h). */
+#define CONTEXT_RSP 0x98u
 
 /* Windows puts its process-context identifiers, small numbers, into the low bits of the page directory's
  * address (facts E.1); above bit 51 there are none (Intel SDM, physical addresses). */
@@ -289,7 +288,7 @@ static void set_thread(const lh_kernel *kernel, uint64_t thread, lhi_current *ou
 
 void lhi_current_read(const lh_kernel *kernel, lhi_current *out)
 {
-    const uint64_t rsp = lhi_u64(lhi_dump_header_bytes(kernel->dump) + HEADER_CONTEXT + CONTEXT_RSP);
+    const uint64_t rsp = lhi_u64(lhi_dump_header_bytes(kernel->dump) + LHI_HEADER_CONTEXT + CONTEXT_RSP);
     const uint32_t count = lhi_processor_count(kernel);
     const lhi_triage *triage = lhi_dump_triage(kernel->dump);
     uint64_t by_context = 0;

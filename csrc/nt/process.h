@@ -21,6 +21,9 @@ lh_status lhi_process_read(const lh_kernel *kernel, uint64_t address, lh_process
 lhi_answer lhi_process_exited(const lh_process *process);
 /* Its last thread is gone: ProcessDelete, which is set then, or ExitTime. */
 bool lhi_process_is_dead(const lh_process *process);
+/* A thread stands on the process's list: it refers to its process, which therefore was not deleted. False
+ * where the list is empty, and where it is not wholly there. */
+bool lhi_process_has_threads(const lh_kernel *kernel, uint64_t address);
 
 /* What a process's page directory and its name can be. */
 bool lhi_is_directory(const lh_kernel *kernel, uint64_t dtb);

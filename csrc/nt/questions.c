@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/vec.h"
+#include "nt/answer.h"
 #include "nt/identify.h"
 #include "nt/kernel.h"
 #include "nt/process.h"
@@ -10,29 +11,7 @@
 
 #include <string.h>
 
-/* More than any version of these structs will hold: tells a struct_size that was never set. */
-#define STRUCT_MOST 4096u
-#define PAGE_MASK   ((uint64_t)LHI_PAGE_SIZE - 1)
-
-/* Gives a result to a caller whose struct may be older (shorter) or newer (longer) than ours. */
-static void give(void *out, size_t caller, const void *result, size_t ours)
-{
-    size_t common = caller < ours ? caller : ours;
-    memset(out, 0, caller);
-    memcpy(out, result, common);
-    memcpy(out, &caller, sizeof caller); /* struct_size comes first in each of them */
-}
-
-static lh_status check_struct(const void *out, lh_error *err)
-{
-    size_t size = 0;
-    if (!out)
-        return lhi_fail_argument(err, "out", "is NULL");
-    memcpy(&size, out, sizeof size);
-    if (size < 2 * sizeof(uint64_t) || size > STRUCT_MOST)
-        return lhi_fail_argument(err, "struct_size", "%zu is no size of this struct", size);
-    return LH_OK;
-}
+#define PAGE_MASK ((uint64_t)LHI_PAGE_SIZE - 1)
 
 lh_status lh_kernel_read(const lh_kernel *kernel, uint64_t address, void *buffer, size_t size, size_t *done,
                          lh_error *err)
@@ -87,14 +66,14 @@ lh_status lh_kernel_walk(const lh_kernel *kernel, uint64_t address, lh_walk *out
     lh_status status = LH_OK;
     if (!kernel)
         return lhi_fail_argument(err, "kernel", "is NULL");
-    status = check_struct(out, err);
+    status = lhi_answer_check(out, err);
     if (status != LH_OK)
         return status;
     uint64_t before = lhi_dump_read_failures(kernel->dump);
     lhi_space_walk(&kernel->space, address, &walk);
     status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK)
-        give(out, out->struct_size, &walk, sizeof walk);
+        lhi_answer_give(out, &walk, sizeof walk);
     return status;
 }
 
@@ -146,14 +125,14 @@ lh_status lh_kernel_get_process(const lh_kernel *kernel, uint64_t address, lh_pr
     lh_status status = LH_OK;
     if (!kernel)
         return lhi_fail_argument(err, "kernel", "is NULL");
-    status = check_struct(out, err);
+    status = lhi_answer_check(out, err);
     uint64_t before = lhi_dump_read_failures(kernel->dump);
     if (status == LH_OK)
         status = lhi_process_read(kernel, address, &process, err);
     if (status == LH_OK)
         status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK)
-        give(out, out->struct_size, &process, sizeof process);
+        lhi_answer_give(out, &process, sizeof process);
     return status;
 }
 
@@ -169,7 +148,7 @@ lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module 
     lh_status status = LH_OK;
     if (!kernel)
         return lhi_fail_argument(err, "kernel", "is NULL");
-    status = check_struct(out, err);
+    status = lhi_answer_check(out, err);
     if (status != LH_OK)
         return status;
     if (index >= kernel->modules.count)
@@ -190,7 +169,7 @@ lh_status lh_kernel_get_module(const lh_kernel *kernel, size_t index, lh_module 
     }
     status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK)
-        give(out, out->struct_size, &module, sizeof module);
+        lhi_answer_give(out, &module, sizeof module);
     return status;
 }
 
@@ -222,7 +201,7 @@ lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_ident
     lh_identity identity = {0};
     if (!kernel)
         return lhi_fail_argument(err, "kernel", "is NULL");
-    lh_status status = check_struct(out, err);
+    lh_status status = lhi_answer_check(out, err);
     if (status != LH_OK)
         return status;
     uint64_t before = lhi_dump_read_failures(kernel->dump);
@@ -233,6 +212,6 @@ lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_ident
     lhi_stacks_free(&stacks);
     status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK)
-        give(out, out->struct_size, &identity, sizeof identity);
+        lhi_answer_give(out, &identity, sizeof identity);
     return status;
 }

@@ -59,6 +59,38 @@ int lhi_looks_like_process(const lh_kernel *kernel, uint64_t address)
     return lhi_list_holds(kernel, address + WAIT_LIST) < 0 ? -1 : 1;
 }
 
+int lhi_looks_like_thread(const lh_kernel *kernel, uint64_t address)
+{
+    uint64_t type = 0;
+    uint64_t at = 0;
+    if (!lhi_is_object(address, 16) || address > ADDRESS_TOP)
+        return -1;
+    if (lhi_read_field(&kernel->space, kernel->layout, address, LHI_F_DISPATCHER_HEADER_Type, 1, &type,
+                       &at) != LH_PRESENT)
+        return 0;
+    if (type != TYPE_THREAD)
+        return -1;
+    return lhi_list_holds(kernel, address + WAIT_LIST);
+}
+
+bool lhi_first_thread_entry(const lh_kernel *kernel, uint64_t process, uint64_t *out)
+{
+    const uint64_t head = process + PROCESS_THREADS;
+    uint64_t at = 0;
+    return lhi_list_holds(kernel, head) >= 0 && lhi_read_u64(&kernel->space, head, out, &at) == LH_PRESENT &&
+           *out != head && lhi_list_holds(kernel, *out) >= 0;
+}
+
+bool lhi_process_has_threads(const lh_kernel *kernel, uint64_t address)
+{
+    uint64_t entry = 0;
+    uint64_t link = 0;
+    return lhi_is_object(address, 16) && address <= ADDRESS_TOP &&
+           lhi_first_thread_entry(kernel, address, &entry) &&
+           lhi_layout_offset(kernel->layout, LHI_F_KTHREAD_ThreadListEntry, &link) &&
+           entry - LHI_KERNEL_HALF >= link && lhi_looks_like_thread(kernel, entry - link) > 0;
+}
+
 /* One way along the list, until it closes, breaks, or there are enough. */
 static void follow(lhi_witness *w, uint64_t head, uint64_t link)
 {
@@ -125,12 +157,9 @@ void lhi_witness_threads(lhi_witness *w)
     if (!lhi_layout_offset(kernel->layout, LHI_F_KTHREAD_ThreadListEntry, &link))
         return;
     for (size_t i = 0; i < w->process_count; i++) {
-        const uint64_t head = w->processes[i] + PROCESS_THREADS;
         uint64_t entry = 0;
         uint64_t type = 0;
-        if (lhi_list_holds(kernel, head) < 0 ||
-            lhi_read_u64(&kernel->space, head, &entry, &at) != LH_PRESENT || entry == head ||
-            lhi_list_holds(kernel, entry) < 0 || entry - LHI_KERNEL_HALF < link)
+        if (!lhi_first_thread_entry(kernel, w->processes[i], &entry) || entry - LHI_KERNEL_HALF < link)
             continue;
         if (lhi_read_field(&kernel->space, kernel->layout, entry - link, LHI_F_DISPATCHER_HEADER_Type, 1,
                            &type, &at) == LH_PRESENT &&

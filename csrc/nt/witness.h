@@ -36,6 +36,10 @@ void lhi_witness_threads(lhi_witness *witness);
 /* 1: a process object lies there, by its dispatcher header and its page directory; 0: can't be told; -1:
  * none. */
 int lhi_looks_like_process(const lh_kernel *kernel, uint64_t address);
+/* A thread object, likewise by its dispatcher header. */
+int lhi_looks_like_thread(const lh_kernel *kernel, uint64_t address);
+/* The first entry of a process's list of threads; false where the list is empty, damaged or not there. */
+bool lhi_first_thread_entry(const lh_kernel *kernel, uint64_t process, uint64_t *out);
 /* A LIST_ENTRY whose neighbours point back: 1; 0: a neighbour is not there; -1: contradicted. */
 int lhi_list_holds(const lh_kernel *kernel, uint64_t entry);
 

@@ -116,6 +116,9 @@ PyObject *lhi_py_dump_raise(lhi_py_state *state, const lhi_py_dump *dump, lh_sta
 PyObject *lhi_py_dump_wrap(lhi_py_state *state, lh_dump *handle, PyObject *keeper, PyObject *filename);
 PyObject *lhi_py_kernel_open(lhi_py_dump *self, PyObject *ignored);
 
+/* ---- stack.c: (frames, complete, reason, absence, absent address). */
+PyObject *lhi_py_kernel_stack(lhi_py_kernel *self, PyObject *thread_object);
+
 /* ---- call.c: long calls. */
 typedef struct lhi_py_call {
     PyThreadState *thread; /* saved while the GIL is released */

@@ -47,12 +47,23 @@ static const lhi_py_field module_fields[] = {
     MODULE(version, LHI_PY_TEXT),
 };
 static const lhi_py_field identity_fields[] = {
-    IDENTITY(address, LHI_PY_U64),     IDENTITY(place, LHI_PY_PLACE),   IDENTITY(base, LHI_PY_U64),
-    IDENTITY(size, LHI_PY_U64),        IDENTITY(offset, LHI_PY_U64),    IDENTITY(owner, LHI_PY_U64),
-    IDENTITY(absence, LHI_PY_ABSENCE), IDENTITY(level, LHI_PY_I32),     IDENTITY(state, LHI_PY_U32),
-    IDENTITY(code, LHI_PY_BOOL),       IDENTITY(writable, LHI_PY_BOOL), IDENTITY(live, LHI_PY_BOOL),
-    IDENTITY(tag, LHI_PY_TEXT),        IDENTITY(section, LHI_PY_TEXT),  IDENTITY(name, LHI_PY_TEXT),
-    IDENTITY(owner_name, LHI_PY_TEXT), IDENTITY(text, LHI_PY_TEXT),
+    IDENTITY(address, LHI_PY_U64),
+    IDENTITY(place, LHI_PY_PLACE),
+    IDENTITY(base, LHI_PY_U64),
+    IDENTITY(size, LHI_PY_U64),
+    IDENTITY(offset, LHI_PY_U64),
+    IDENTITY(owner, LHI_PY_U64),
+    IDENTITY(absence, LHI_PY_ABSENCE),
+    IDENTITY(level, LHI_PY_I32),
+    IDENTITY(state, LHI_PY_U32),
+    IDENTITY(code, LHI_PY_BOOL),
+    IDENTITY(writable, LHI_PY_BOOL),
+    {"live", LHI_PY_BOOL, offsetof(lh_identity, live), offsetof(lh_identity, live_known)},
+    IDENTITY(tag, LHI_PY_TEXT),
+    IDENTITY(section, LHI_PY_TEXT),
+    IDENTITY(name, LHI_PY_TEXT),
+    IDENTITY(owner_name, LHI_PY_TEXT),
+    IDENTITY(text, LHI_PY_TEXT),
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
@@ -449,6 +460,7 @@ static PyMethodDef kernel_methods[] = {
     {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, LHI_PY_DOC_Kernel_map_physical},
     {"audit", LHI_PY_METHOD(lhi_py_audit), METH_VARARGS, LHI_PY_DOC_Kernel_audit},
     {"disassemble", LHI_PY_METHOD(lhi_py_disassemble), METH_VARARGS, LHI_PY_DOC_Kernel_disassemble},
+    {"stack", LHI_PY_METHOD(lhi_py_kernel_stack), METH_O, LHI_PY_DOC_Kernel_stack},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, LHI_PY_DOC_Kernel_investigate},
     {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, LHI_PY_DOC_Kernel_info_json},
     {"info_text", LHI_PY_METHOD(lhi_py_info_text), METH_VARARGS, LHI_PY_DOC_Kernel_info_text},

@@ -1,8 +1,11 @@
 /* The way from the process to the driver, step by step, and the debugger commands that show each step. */
 #include <inttypes.h>
 
+#include "case/lock.h"
 #include "case/method.h"
 #include "report/report.h"
+
+#define MOST_COMMANDS 16 /* lock trackers whose commands are listed */
 
 static lhi_node *step(lhi_case *c, lhi_node *list, const char *kind, uint64_t va, const char *statement)
 {
@@ -69,6 +72,26 @@ static void driver_steps(lhi_case *c, lhi_node *list, size_t index)
     }
 }
 
+/* The tracker of the lock, and the address in its trace that tells. */
+static void lock_steps(lhi_case *c, lhi_node *list, const lhi_lock *lock)
+{
+    lhi_arena *arena = &c->arena;
+    if (lock->tracker.address) {
+        lhi_node *row = step(c, list, "tracker", lock->tracker.address, lock->why);
+        lhi_tree_count(arena, row, "pages", lock->tracker.pages);
+    }
+    for (unsigned i = 0; i < lock->tracker.trace_size; i++) {
+        const lhi_frame *frame = &lock->frames[i];
+        if (frame->party == LHI_NONE || frame->party != lock->locker || lock->by == LHI_LOCK_BY_KERNEL)
+            continue;
+        const lhi_driver *driver = &c->parties[frame->party].driver;
+        step(c, list, "frame", frame->address,
+             lhi_arena_printf(arena, "entry %u of the trace: %s+0x%" PRIx64, i, driver->name,
+                              frame->address - driver->module.base));
+        return;
+    }
+}
+
 void lhi_report_chain(lhi_case *c, lhi_node *root)
 {
     lhi_arena *arena = &c->arena;
@@ -82,8 +105,13 @@ void lhi_report_chain(lhi_case *c, lhi_node *root)
     lhi_node *row = step(c, list, "mdl", r->mdl.address,
                          lhi_arena_printf(arena, "%s; Process names the process", r->mdl.reason));
     lhi_tree_count(arena, row, "pages", r->mdl.pages);
-    if (r->packet == LHI_NONE)
+    if (r->lock != LHI_NONE)
+        lock_steps(c, list, &c->locks[r->lock]);
+    if (r->packet == LHI_NONE) {
+        if (r->blamed != LHI_NONE)
+            driver_steps(c, list, r->blamed);
         return;
+    }
     const lhi_packet *packet = &c->packets[r->packet];
     if (packet->mdl != index && packet->mdl != LHI_NONE)
         step(c, list, "mdl", c->records[packet->mdl].mdl.address,
@@ -95,7 +123,7 @@ void lhi_report_chain(lhi_case *c, lhi_node *root)
         packet_steps(c, list, packet);
     }
     bool made = packet->irp->origin == LHI_ORIGIN_DRIVER && r->judged_packet == r->packet;
-    size_t party = made ? packet->maker : packet->at;
+    size_t party = lhi_case_blamed(c, r);
     if (made)
         step(c, list, "maker", packet->irp->address,
              packet->maker_reason ? packet->maker_reason : "not known");
@@ -137,11 +165,35 @@ static void packet_commands(lhi_case *c, lhi_node *list, const lhi_packet *packe
                     lhi_arena_printf(arena, "the completion routine in location %u", i + 1));
 }
 
+static void lock_commands(lhi_case *c, lhi_node *list, const lhi_lock *lock)
+{
+    lhi_arena *arena = &c->arena;
+    if (lock->tracker.address)
+        command(c, list, lhi_arena_printf(arena, "dt nt!_LOCK_TRACKER 0x%" PRIx64, lock->tracker.address),
+                lhi_arena_printf(arena, "Mdl 0x%" PRIx64 ", Count 0x%" PRIx64 ", StackTrace below",
+                                 lock->tracker.mdl, lock->tracker.pages));
+    for (unsigned i = 0; i < lock->tracker.trace_size; i++) {
+        const lhi_frame *frame = &lock->frames[i];
+        const lhi_driver *driver = frame->party != LHI_NONE ? &c->parties[frame->party].driver : NULL;
+        if (frame->kind == LHI_FRAME_DEVICE)
+            command(c, list, lhi_arena_printf(arena, "!devstack 0x%" PRIx64, frame->address),
+                    "the stack of devices that the request was sent to");
+        else if (frame->kind == LHI_FRAME_DRIVER && driver)
+            command(
+                c, list, lhi_arena_printf(arena, "ln 0x%" PRIx64, frame->address),
+                lhi_arena_printf(arena, "%s+0x%" PRIx64, driver->name, frame->address - driver->module.base));
+    }
+}
+
 static void tracker_commands(lhi_case *c, lhi_node *list)
 {
-    command(c, list, lhi_arena_printf(&c->arena, "dt nt!_MDL 0x%" PRIx64, c->parameters[2]), NULL);
-    command(c, list, lhi_arena_printf(&c->arena, "dt nt!_LOCK_TRACKER 0x%" PRIx64, c->parameters[0]),
-            "StackTrace: the callers of the routine that locked");
+    lhi_arena *arena = &c->arena;
+    command(c, list, lhi_arena_printf(arena, "!lockedpages 0x%" PRIx64, c->target),
+            c->trackers.count ? lhi_arena_printf(arena, "%zu tracker%s, %" PRIu64 " pages", c->trackers.count,
+                                                 c->trackers.count == 1 ? "" : "s", c->trackers.sum)
+                              : NULL);
+    for (size_t i = 0; i < c->lock_count && i < MOST_COMMANDS; i++)
+        lock_commands(c, list, &c->locks[i]);
 }
 
 static void unlock_commands(lhi_case *c, lhi_node *list)
@@ -195,9 +247,8 @@ void lhi_report_reproduce(lhi_case *c, lhi_node *root)
     if (r->mdl.first_frame)
         command(c, list, lhi_arena_printf(arena, "!pfn 0x%" PRIx64, r->mdl.first_frame),
                 "reference count at least 1");
-    if (r->packet == LHI_NONE)
-        return;
-    packet_commands(c, list, &c->packets[r->packet]);
+    if (r->packet != LHI_NONE)
+        packet_commands(c, list, &c->packets[r->packet]);
     if (r->judged_packet != r->packet)
         packet_commands(c, list, &c->packets[r->judged_packet]);
     for (size_t i = 0; i < c->named_count; i++) {

@@ -16,6 +16,8 @@ static const struct {
     {LHI_F_EPROCESS_LockedPagesList, "EPROCESS.LockedPagesList"},
     {LHI_F_KTHREAD_Process, "KTHREAD.Process"},
     {LHI_F_KTHREAD_ApcState, "KTHREAD.ApcState"},
+    {LHI_F_KTHREAD_ThreadListEntry, "KTHREAD.ThreadListEntry"},
+    {LHI_F_KTHREAD_StackLimit, "KTHREAD.StackLimit"},
     {LHI_F_KTHREAD_StackBase, "KTHREAD.StackBase"},
     {LHI_F_ETHREAD_Cid, "ETHREAD.Cid"},
     {LHI_F_ETHREAD_IrpList, "ETHREAD.IrpList"},
@@ -57,6 +59,14 @@ static const char *probe_name(const lhi_field_state *state)
     return state->probe == LHI_PROBE_AGREED || state->origin == LHI_FROM_DUMP ? "agreed" : "not_probed";
 }
 
+/* What an offset rests on, where there is more to say than `from`; and why there is none. */
+static const char *why(const lhi_field_state *state)
+{
+    if (state->origin != LHI_FROM_NOWHERE || state->probe == LHI_PROBE_FAILED)
+        return state->source;
+    return "this build has no such field, or no table has it; and nothing in this dump shows it";
+}
+
 void lhi_report_layout(lhi_case *c, lhi_node *coverage)
 {
     lhi_arena *arena = &c->arena;
@@ -85,7 +95,7 @@ void lhi_report_layout(lhi_case *c, lhi_node *coverage)
                       : state->confidence == LHI_VERIFIED ? "verified"
                                                           : "inferred");
         lhi_tree_text(arena, field, "probe", probe_name(state));
-        lhi_tree_text(arena, field, "why", state->source);
+        lhi_tree_text(arena, field, "why", why(state));
         if (state->probe == LHI_PROBE_FAILED)
             lhi_tree_address(arena, field, "given_up", state->dropped);
         else

@@ -211,14 +211,16 @@ static void considered(lhi_case *c, lhi_node *root)
         lhi_report_place(c, row, r->mdl.address);
         lhi_tree_text(arena, row, "kind", "mdl");
         lhi_tree_text(arena, row, "class",
-                      r->copy      ? "copy"
+                      r->untracked ? "untracked"
+                      : r->copy    ? "copy"
                       : r->refuted ? "refuted"
                                    : lhi_mdl_class_name(r->mdl.klass));
-        lhi_tree_text(arena, row, "reason",
-                      r->copy ? "another MDL describes the same pages, and only so many locks stand on them"
-                      : r->refuted
-                          ? "a frame of it has no reference left in the PFN database: the lock does not stand"
-                          : r->mdl.reason);
+        lhi_tree_text(
+            arena, row, "reason",
+            r->untracked ? "no lock tracker of the process is for it, and they account for every page"
+            : r->copy    ? "another MDL describes the same pages, and only so many locks stand on them"
+            : r->refuted ? "a frame of it has no reference left in the PFN database: the lock does not stand"
+                         : r->mdl.reason);
         lhi_tree_count(arena, row, "pages", r->mdl.pages);
         listed++;
     }

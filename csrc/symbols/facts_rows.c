@@ -186,9 +186,14 @@ static const lhi_fact build_22621[] = {
 
 /* 24H2 generation. NumberOfLockedPages may stay 0 there: four counters elsewhere sum up (facts A.5). */
 static const char b7_24h2[] = "published types of the 24H2 generation, cross-checked on six fields";
+/* Facts "real dumps" 1: the distance to the name did not change, and the values are plausible; no symbols say
+ * it. */
+static const char b7_24h2_locked[] =
+    "published types of the 24H2 generation; values in nine public dumps are plausible";
 static const char real[] = "seen in nine public dumps of 26100";
 static const lhi_fact build_24h2[] = {
     PROCESS(0x1d0, 0x1d8, 0x1f4, 0x290, 0x2d0, 0x338, 0x370, 0x398, V, b7_24h2),
+    {F(EPROCESS_NumberOfLockedPages), 0x290, S, b7_24h2_locked},
     {F(EPROCESS_UniqueProcessId), 0x1d0, V, real},
     {F(EPROCESS_ActiveProcessLinks), 0x1d8, V, real},
     {F(EPROCESS_ImageFileName), 0x338, V, real},

@@ -24,7 +24,7 @@ from .errors import (
 )
 from .kernel import Kernel
 from .records import Record
-from .rows import Absence, Absent, BugCheck, DumpInfo, Hit, Identity, Instruction, Module, Process, Run, Walk
+from .rows import Absence, Absent, BugCheck, DumpInfo, Frame, Hit, Identity, Instruction, Module, Process, Run, Stack, Walk
 from .tables import Addresses, Hits, Reads, Runs
 
 __version__ = version()
@@ -51,6 +51,7 @@ __all__ = [
     "Dump",
     "DumpInfo",
     "FormatError",
+    "Frame",
     "Hit",
     "Hits",
     "Holding",
@@ -70,6 +71,7 @@ __all__ = [
     "Record",
     "Run",
     "Runs",
+    "Stack",
     "UnsupportedError",
     "Verdict",
     "Walk",

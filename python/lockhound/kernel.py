@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from . import _lockhound
 from .errors import AbsentError, AmbiguousError, ArgumentError
 from .progress import Progress, watched
-from .rows import Identity, Instruction, Module, Process, Walk
+from .rows import Absent, Frame, Identity, Instruction, Module, Process, Stack, Walk
 from .tables import Addresses, Reads
 
 if TYPE_CHECKING:
@@ -104,6 +104,15 @@ class Kernel:
     def modules(self) -> tuple[Module, ...]:
         """Loaded and unloaded drivers."""
         return tuple(Module(**record) for record in self._raw.modules())
+
+    def stack(self, thread: SupportsIndex | None = None) -> Stack:
+        """The call stack of the thread object at an address; of the thread that raised the bug check where none is given.
+
+        A stack that can't be followed to its end is an answer and says why. ArgumentError when what is at the address is no thread.
+        """
+        frames, complete, reason, kind, address = self._raw.stack(thread)
+        absent = None if kind is None else Absent(kind, address or None)
+        return Stack(tuple(Frame.of(record) for record in frames), complete, reason, absent)
 
     def map_physical(self, addresses: Iterable[SupportsIndex]) -> Addresses:
         """The kernel addresses that map physical ones, by one sweep of the page tables."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -312,7 +312,7 @@ class Identity(Row):
     writable: bool | None
     tag: str | None
     state: str | None  # of a pool block: "allocated" or "free"
-    live: bool | None  # of a stack: in use
+    live: bool | None  # of a stack: in use; None also where its stack pointer is not known
     absence: str | None  # why the byte can't be read; None: it can
     level: int | None  # of the page tables at which the walk ended
 
@@ -336,6 +336,57 @@ class Identity(Row):
 
     def __str__(self) -> str:
         return f"{self.address:#x}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Frame(Row):
+    """A frame of a call stack. address is a return address, unless the frame was interrupted there."""
+
+    _hex: ClassVar[frozenset[str]] = frozenset({"address", "function", "module_base", "offset", "stack_pointer"})
+
+    stack_pointer: int
+    address: int
+    interrupted: bool  # the first frame, and those that an interrupt or exception stopped
+    module: str | None  # None where no module contains the address, or its name is not in the dump
+    module_base: int | None
+    offset: int | None  # of the address in its module
+    function: int | None  # begin of its function by the unwind data; None where not known, and for leaf functions
+    symbol: str | None  # the name under which the kernel exports that function
+    unloaded: bool  # module is an unloaded one, whose range contains the address
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Frame:
+        """From the record of the library."""
+        base = record["module_base"]
+        known = {name: record[name] or None for name in ("function", "module", "module_base", "symbol")}
+        return cls(**record | known, offset=record["address"] - base if base else None)
+
+    def __str__(self) -> str:
+        if self.module_base is None:
+            return f"{self.address:#x}"
+        name = self.module or f"{self.module_base:#x}"
+        if self.symbol and self.function is not None:
+            return f"{name}!{self.symbol}+{self.address - self.function:#x}"
+        return f"{name}+{self.offset:#x}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Stack(Row):
+    """A call stack, innermost frame first, and why it ends. absent tells what is missing where that ended it."""
+
+    frames: tuple[Frame, ...]
+    complete: bool  # reached user mode or the first frame of a system thread
+    reason: str
+    absent: Absent | None
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self.frames)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Frame:
+        return self.frames[index]
 
 
 def as_dict(row: Any) -> dict[str, Any]:

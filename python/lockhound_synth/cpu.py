@@ -8,12 +8,14 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from . import stacks
 from .machine import Machine
 from .physical import PAGE
 from .processes import Thread
 from .record import Record
 from .regions import VISTA_LAYOUT
 
+CONTEXT_COPY = 0x600  # below the frames: a local of the routine that stops the machine
 CONTEXT_FLAGS = 0x0010_000F  # CONTEXT_AMD64 with control, integer, segments and floating point
 PAIRS = 16
 MDL_LIST = 3
@@ -31,6 +33,7 @@ class Crash:
     thread: Thread
     context: bytes = b""
     callers: list[int] = field(default_factory=list)  # return addresses, where it was not a process's deletion
+    frames: list[tuple[int, int]] = field(default_factory=list)  # under KeBugCheckEx: stack pointer and code address
 
 
 def fill_in(machine: Machine, crash: Crash) -> int:
@@ -113,7 +116,6 @@ def _crash_stack(machine: Machine, crash: Crash) -> bytes:
     nt = machine.nt_base
     exports = machine.kernel.exports
     thread = crash.thread
-    top = thread.stack_base - 0x800
     parameters = crash.parameters
     if crash.code in (0x76, 0xCB):
         callers: tuple[str, ...] = (
@@ -127,16 +129,20 @@ def _crash_stack(machine: Machine, crash: Crash) -> bytes:
     else:
         callers = ("KiPageFault", "NtDeviceIoControlFile", "KiSystemServiceCopyEnd")
     returns = crash.callers or [nt + exports[name] + machine.places.randrange(0x20, 0x70) for name in callers]
-    words = [returns[0], crash.code, *parameters[:3], parameters[3]]
-    for depth, address in enumerate(returns[1:]):
-        words += [machine.places.getrandbits(20), parameters[1] if depth == 0 else 0, top + 0x200, address]
-    machine.space.write(top, struct.pack(f"<{len(words)}Q", *words))
+    laid = stacks.lay(machine, thread.stack_base, returns)
+    top = laid.top
+    # The home area of KeBugCheckEx's parameters, and the fifth behind it.
+    machine.space.write(top + 8, struct.pack("<5Q", crash.code, *parameters))
     thread.stack_pointer = top
+    crash.frames = laid.frames
     context = Record(machine.layouts["CONTEXT"])
     context.set("ContextFlags", CONTEXT_FLAGS).set("MxCsr", 0x1F80).set("SegCs", 0x10).set("SegSs", 0x18).set("EFlags", 0x246)
+    rax = machine.layouts["CONTEXT"].offset("Rax")  # the registers lie in the order of their encoding
+    for reg, value in laid.registers.items():
+        struct.pack_into("<Q", context.data, rax + 8 * reg, value)
     context.set("Rsp", top).set("Rip", nt + exports["KeBugCheckEx"]).set("Rcx", crash.code).set("Rdx", parameters[0])
-    context.set("R8", parameters[1]).set("R9", parameters[2]).set("Rbx", thread.address).set("Rbp", top + 0x200)
+    context.set("R8", parameters[1]).set("R9", parameters[2])
     context.put("FltSave", struct.pack("<I", 0x1F80), skip=0x18)
     copy = machine.layouts["CONTEXT"].size
-    machine.space.write(top + 0x100, bytes(context)[: min(copy, thread.stack_base - top - 0x100)])
+    machine.space.write(top - CONTEXT_COPY, bytes(context)[:copy])
     return bytes(context)

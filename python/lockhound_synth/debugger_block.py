@@ -83,6 +83,7 @@ def fill_in(machine: Machine) -> None:
 def _unloaded(machine: Machine) -> None:
     """UNLOADED_DRIVERS: name, start, end, time; 50 entries of 0x28 bytes."""
     array = machine.nonpaged.alloc(50 * 0x28, b"MmDT")
+    machine.label("unloaded_drivers", array, 50 * 0x28)
     for index, (name, start, end) in enumerate(machine.unloaded):
         text = machine.text(name, tag=b"MmDN", pool=machine.nonpaged)
         machine.space.write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import containers, filler
@@ -30,6 +30,8 @@ class Forged:
     pages: dict[int, bytes]
     evidence_pages: dict[str, int]
     missing: frozenset[int] = frozenset()
+    stack: list[tuple[int, int]] = field(default_factory=list)  # under KeBugCheckEx: stack pointer and code address of each frame
+    waiting: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # the same of threads that are switched out
 
     def translate(self, va: int) -> int | None:
         """Physical address of a kernel address by the forge's own map; None where nothing is mapped."""

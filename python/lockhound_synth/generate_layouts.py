@@ -352,6 +352,16 @@ ROUTINES = (
     "ObpCloseHandle",
     "KiSystemServiceCopyEnd",
 )
+# Routines that stand on stacks only.
+PRIVATE = (
+    "MiFreeMdlTracker",
+    "IopfCompleteRequest",
+    "IopSynchronousServiceTail",
+    "KiSwapContext",
+    "KiSwapThread",
+    "KiCommitThreadWait",
+    "VerifierMmUnlockPages",
+)
 
 
 class Flattener:
@@ -460,7 +470,11 @@ def write_kernels(folder: Path) -> None:
         with lzma.open(folder / f"{stem}.json.xz") as stream:
             isf = json.load(stream)
         pdb = isf["metadata"]["windows"]["pdb"]
-        symbols = {name: isf["symbols"][name]["address"] for name in dict.fromkeys(SYMBOLS + FURTHER + ROUTINES) if name in isf["symbols"]}
+        symbols = {
+            name: isf["symbols"][name]["address"]
+            for name in dict.fromkeys(SYMBOLS + FURTHER + ROUTINES + PRIVATE)
+            if name in isf["symbols"]
+        }
         lines.append(f"    {build}: ({pdb['GUID']!r}, {pdb['age']}, {symbols!r}),")
     lines += ["}", ""]
     (HERE / "kernels.py").write_text("\n".join(lines))

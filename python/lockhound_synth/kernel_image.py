@@ -11,9 +11,10 @@ import struct
 import uuid
 from dataclasses import dataclass, field
 
-from .generate_layouts import FURTHER, ROUTINES, SYMBOLS
+from .generate_layouts import FURTHER, PRIVATE, ROUTINES, SYMBOLS
 from .layouts import KERNELS
-from .pe import headers, tables, version
+from .pe import headers, tables, unwind, version
+from .pe.assemble import Reg
 from .physical import PAGE
 
 PDB_NAME = "ntkrnlmp.pdb"
@@ -26,6 +27,8 @@ GENUINE_FILES: dict[int, tuple[int, int, tuple[int, int, int, int]]] = {
 }
 # Revisions whose kernels are common; only the version resource shows them.
 REVISIONS = {7601: 24540, 9600: 19913, 14393: 4583, 17763: 1999, 19041: 1706, 22000: 978, 26100: 1742}
+ROUTINE = 0x100  # bytes a routine has at most
+PDATA_PAGES = 2
 FIRST_BUILD = {"MmPteBase": 14393, "ObHeaderCookie": 10240, "ExpPoolQuotaCookie": 9600}  # older kernels have no such global
 ROOM = {  # bytes a global needs, where more than 16
     "KdDebuggerDataBlock": 0x400, "KdVersionBlock": 0x40, "KiProcessorBlock": 0x200, "ObTypeIndexTable": 0x200, "NtBuildLab": 0x80,
@@ -47,8 +50,17 @@ class KernelImage:
     exports: dict[str, int]
     entry: int
     genuine: bool
+    private: dict[str, int]  # routines that nothing names but a symbol file
     name: str = "ntoskrnl.exe"
+    exception_table: tuple[int, int] = (0, 0)
     pages: dict[int, bytearray] = field(default_factory=dict)
+
+    def read(self, rva: int, size: int) -> bytes:
+        out = bytearray()
+        while len(out) < size:
+            page, offset = divmod(rva + len(out), PAGE)
+            out += self.pages[page][offset : offset + size - len(out)]
+        return bytes(out)
 
     def write(self, rva: int, data: bytes) -> None:
         position = 0
@@ -68,6 +80,7 @@ def build(build_number: int, identity: random.Random, rng: random.Random, *, gen
         guid = uuid.UUID(guid_text)
         symbols = {name: rvas[name] for name in SYMBOLS + FURTHER if name in rvas}
         code = {name: rvas[name] for name in ROUTINES if name in rvas}
+        private = {name: rvas[name] for name in PRIVATE if name in rvas}
         # As in those kernels: read-only data with the tables, then code, then data.
         data_at = min(symbols["KdDebuggerDataBlock"], symbols["PsActiveProcessHead"]) & ~0xFFFF
         tables_at = _hole(0x40 * PAGE, 8, {rva // PAGE for rva in rvas.values()})
@@ -80,7 +93,10 @@ def build(build_number: int, identity: random.Random, rng: random.Random, *, gen
         file_version = (*major, build_number, REVISIONS.get(build_number, 1))
         text_end = 0x90 * PAGE
         data_at, tables_at = text_end, size - 0x40 * PAGE
-        code = dict(zip(ROUTINES, _places(rng, PAGE, text_end, len(ROUTINES), 0x100), strict=True))
+        code = dict(zip(ROUTINES, _places(rng, PAGE, text_end, len(ROUTINES), ROUTINE), strict=True))
+        free = sorted(set(range(PAGE, text_end, ROUTINE)) - set(code.values()))
+        apart = random.Random(f"private/{guid}")
+        private = dict(zip(PRIVATE, apart.sample(free, len(PRIVATE)), strict=True))
         symbols = {}
         at = data_at + rng.randrange(0x10, 0x80) * 16
         there = [name for name in SYMBOLS if build_number >= FIRST_BUILD.get(name, 0)]
@@ -90,14 +106,14 @@ def build(build_number: int, identity: random.Random, rng: random.Random, *, gen
         at = -(-at // PAGE) * PAGE
         if at > tables_at:
             raise ValueError("the globals do not fit")
-    image = KernelImage(size, timestamp, file_version, guid, age, symbols, code, code["KiSystemServiceCopyEnd"], genuine)
+    image = KernelImage(size, timestamp, file_version, guid, age, symbols, code, code["KiSystemServiceCopyEnd"], genuine, private)
     if not genuine:
         for page in range(text_end // PAGE):
             image.pages[page] = bytearray(rng.randbytes(PAGE)) if page else bytearray(PAGE)
         for page in range(text_end // PAGE, size // PAGE):
             image.pages[page] = bytearray(PAGE)
     else:
-        for rva in code.values():
+        for rva in (code | private).values():
             image.write(rva & ~0xFFF, rng.randbytes(PAGE))  # the code pages that a stack or an import points to
     _tables(image, text_end, tables_at)
     for name, rva in symbols.items():
@@ -139,8 +155,10 @@ def _tables(image: KernelImage, text_end: int, at: int) -> None:
     )
     resource = version.resource_section(rsrc, info)
     image.write(rsrc, resource)
-    tables_end = rsrc + PAGE
-    parts = [(".edata", at, rdata, 0), (".rdata", rdata, rsrc, 0), (".rsrc", rsrc, tables_end, 0)]
+    pdata = rsrc + PAGE
+    image.exception_table = _exception_table(image, pdata)
+    tables_end = pdata + PDATA_PAGES * PAGE
+    parts = [(".edata", at, rdata, 0), (".rdata", rdata, rsrc, 0), (".rsrc", rsrc, pdata, 0), (".pdata", pdata, tables_end, 0)]
     if at < text_end:  # a genuine kernel: tables before the code
         parts = [(".rdata0", PAGE, at, 0), *parts, (".text", tables_end, text_end, 1), (".data", text_end, image.size, 2)]
     else:
@@ -155,6 +173,7 @@ def _tables(image: KernelImage, text_end: int, at: int) -> None:
         headers.DIR_EXPORT: (at, len(edata)),
         headers.DIR_RESOURCE: (rsrc, len(resource)),
         headers.DIR_DEBUG: (rdata, 28),
+        headers.DIR_EXCEPTION: image.exception_table,
     }
     image.write(
         0,
@@ -168,6 +187,82 @@ def _tables(image: KernelImage, text_end: int, at: int) -> None:
             os_version=image.version[:2],
         ),
     )
+
+
+# Frames that the processor or assembly code built (names and form as in the public symbols): a trap frame of 0x190 bytes with the
+# frame pointer in its middle, and the nonvolatile registers of a thread that is switched out.
+_TRAP = ((7, unwind.Push(Reg.RBP)), (14, unwind.Allocate(0x158)), (22, unwind.SetFrame(Reg.RBP, 0x80)))
+_KEPT = (Reg.RBX, Reg.RDI, Reg.RSI, Reg.R12, Reg.R13, Reg.R14, Reg.R15)
+_FIXED: dict[str, tuple[tuple[int, unwind.Step], ...]] = {
+    "KiSystemServiceCopyEnd": ((0, unwind.MachineFrame()), (3, unwind.Allocate(8)), *_TRAP),
+    "KiPageFault": ((0, unwind.MachineFrame(True)), *_TRAP),
+    "KiSwapContext": (
+        (7, unwind.Allocate(0x138)),
+        *((16 + 6 * i, unwind.SaveXmm(6 + i, 0x30 + 16 * i)) for i in range(3)),
+        *((40 + 5 * i, unwind.Save(reg, 0x100 + 8 * i)) for i, reg in enumerate(_KEPT)),
+    ),
+    "KeBugCheckEx": ((4, unwind.Allocate(0x28)),),
+    "PspSystemThreadStartup": ((5, unwind.Save(Reg.RBX, 0x30)), (9, unwind.Allocate(0x28))),
+    "KiStartSystemThread": ((4, unwind.Allocate(0x28)),),
+}
+
+
+def _steps(rng: random.Random) -> list[tuple[int, unwind.Step]]:
+    """A prologue as compilers write them: saves in the caller's home area or pushes, then the allocation, perhaps a frame pointer."""
+    saved = rng.sample(_KEPT, rng.randrange(4))
+    size = 0x30 + 8 * rng.randrange(1, 0x18) if rng.random() < 0.9 else 0x600
+    steps: list[tuple[int, unwind.Step]] = []
+    at = 0
+    if rng.random() < 0.5:
+        for reg in saved:
+            at += 1 + (reg >= 8)
+            steps.append((at, unwind.Push(reg)))
+    else:
+        at = 5 * len(saved)
+    if rng.random() < 0.3:
+        at += 1
+        steps.append((at, unwind.Push(Reg.RBP)))
+        framed = True
+    else:
+        framed = False
+    at += 7
+    steps.append((at, unwind.Allocate(size)))
+    if saved and not any(isinstance(s, unwind.Push) and s.reg in saved for _, s in steps):
+        above = size + 8 + 8 * framed
+        steps += [(at, unwind.Save(reg, above + 8 * i)) for i, reg in enumerate(saved)]
+    if framed:
+        at += 5
+        steps.append((at, unwind.SetFrame(Reg.RBP, 16 * rng.randrange(3))))
+    return steps
+
+
+def _exception_table(image: KernelImage, at: int) -> tuple[int, int]:
+    """Writes .pdata and the unwind data for every routine; some have a cold part that chains to the hot one."""
+    rng = random.Random(f"unwind/{image.guid}")
+    routines = sorted((rva, name) for name, rva in (image.exports | image.private).items())
+    begins = [rva for rva, _ in routines]
+    rows: list[unwind.Row] = []
+    infos = bytearray()
+    where = at + PDATA_PAGES * PAGE // 2
+    for (begin, name), following in zip(routines, [*begins[1:], begins[-1] + ROUTINE], strict=True):
+        end = min(begin + ROUTINE, following)
+        steps = _FIXED.get(name) or _steps(rng)
+        second = rng.random() < 0.3 and name not in _FIXED
+        split = begin + 0x40 if end - begin > 0x80 and name not in _FIXED and rng.random() < 0.3 else end
+        info = unwind.encode(steps, epilogues=(4, (4, 0x28)) if second else None, far=rng.random() < 0.3)
+        row = (begin, split, where + len(infos))
+        rows.append(row)
+        infos += info + bytes(-len(info) % 4)
+        if split != end:
+            extra: list[tuple[int, unwind.Step]] = []
+            rows.append((split, end, where + len(infos)))
+            infos += unwind.encode(extra, parent=row)
+    table = tables.runtime_functions(rows)
+    if max(len(table), len(infos)) > PDATA_PAGES * PAGE // 2:
+        raise ValueError("the unwind data do not fit")
+    image.write(at, table)
+    image.write(where, bytes(infos))
+    return at, len(table)
 
 
 _EXPORTED = {

@@ -168,6 +168,8 @@ def _write_thread(machine: Machine, thread: Thread, links_of: dict[tuple[int, in
     record, tcb = Record(shape), Record(inner)
     header = layouts["DISPATCHER_HEADER"]
     tcb.data[header.offset("Type")] = THREAD_OBJECT if thread.alive else 0
+    waiters = thread.address + header.offset("WaitListHead")
+    struct.pack_into("<2Q", tcb.data, header.offset("WaitListHead"), waiters, waiters)
     tcb.set("InitialStack", thread.stack_base - 0x60).set("StackLimit", thread.stack_limit).set("StackBase", thread.stack_base)
     tcb.set("KernelStack", thread.stack_pointer).set("Process", process.address).set("State", 5 if thread.alive else 4)
     apc = inner.offset("ApcState")

@@ -36,6 +36,7 @@ class Truth:
     decoys: list[dict[str, Any]] = field(default_factory=list)
     absent_labels: list[str] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)  # another address of the same bytes -> the one told above
+    unloaded: list[str] = field(default_factory=list)  # drivers that the kernel only remembers
     exit_status: int = 0
     later: dict[str, Any] | None = None  # what is true where the verdict only says that a rule is not here yet
 

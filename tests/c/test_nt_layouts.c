@@ -14,13 +14,13 @@
 
 /* Offsets of no build: every one may be moved. */
 typedef struct places {
-    uint64_t links, name, locked, flags, exit, thread_process, cid;
+    uint64_t links, name, locked, flags, exit, thread_process, thread_entry, cid;
 } places;
-static const places strange = {0x328, 0x4d0, 0x428, 0x344, 0x7a0, 0x228, 0x5e0};
+static const places strange = {0x328, 0x4d0, 0x428, 0x344, 0x7a0, 0x228, 0x318, 0x5e0};
 /* 10.0.19041 (facts B.7). */
-static const places known = {0x448, 0x5a8, 0x500, 0x464, 0x840, 0x220, 0x478};
+static const places known = {0x448, 0x5a8, 0x500, 0x464, 0x840, 0x220, 0x2f8, 0x478};
 /* 24H2 (facts B.7). */
-static const places newest = {0x1d8, 0x338, 0x290, 0x1f4, 0x5c0, 0x220, 0x4a8};
+static const places newest = {0x1d8, 0x338, 0x290, 0x1f4, 0x5c0, 0x220, 0x2f8, 0x4a8};
 
 static const char *const names[COUNT] = {"System", "smss.exe", "csrss.exe", "svchost.exe", "capture.exe"};
 
@@ -49,16 +49,17 @@ static void make_process(world *w, unsigned i, const places *p)
     /* One thread, on the process's list. */
     world_map(w, THR(i));
     world_set(w, THR(i), 6, 1);
+    self_list(w, THR(i) + 8);
     world_u64(w, THR(i) + 0x30, STACK(9));
     world_u64(w, THR(i) + 0x38, STACK(9) + 0x3000);
     world_u64(w, THR(i) + p->thread_process, at);
     world_u64(w, THR(i) + 0xb8, at);
     world_u64(w, THR(i) + p->cid, i == 0 ? 4 : 400 + 4 * i);
     world_u64(w, THR(i) + p->cid + 8, 2000 + 4 * i);
-    world_u64(w, at + 0x30, THR(i) + 0x2f8);
-    world_u64(w, at + 0x38, THR(i) + 0x2f8);
-    world_u64(w, THR(i) + 0x2f8, at + 0x30);
-    world_u64(w, THR(i) + 0x300, at + 0x30);
+    world_u64(w, at + 0x30, THR(i) + p->thread_entry);
+    world_u64(w, at + 0x38, THR(i) + p->thread_entry);
+    world_u64(w, THR(i) + p->thread_entry, at + 0x30);
+    world_u64(w, THR(i) + p->thread_entry + 8, at + 0x30);
 }
 
 static world make(const places *p, uint32_t build)
@@ -98,6 +99,7 @@ static void check_offsets(const lh_kernel *k, const places *p)
     CHECK_EQ(at(k, LHI_F_EPROCESS_Flags), p->flags);
     CHECK_EQ(at(k, LHI_F_EPROCESS_ExitTime), p->exit);
     CHECK_EQ(at(k, LHI_F_KTHREAD_Process), p->thread_process);
+    CHECK_EQ(at(k, LHI_F_KTHREAD_ThreadListEntry), p->thread_entry);
     CHECK_EQ(at(k, LHI_F_KTHREAD_ApcState), 0x98);
     CHECK_EQ(at(k, LHI_F_ETHREAD_Cid), p->cid);
 }

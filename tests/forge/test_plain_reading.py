@@ -17,7 +17,11 @@ from .raw_dump import RawDump, parse
 LOCKED, NOT_CHARGED, PARTIAL = 0x2, 0x4 | 0x10 | 0x40, 0x10
 IRP_HEAD, LOCATION = 0xD0, 0x48
 USER_END = 1 << 47
-NO_PENDING = {"returned_intact"}  # the lock is named by a packet that waits nowhere
+# The lock is named by a packet that waits nowhere, or by a lock tracker and no packet.
+NO_PENDING = {
+    "returned_intact", "tracked_leak", "tracked_verifier", "tracked_unloaded", "tracked_several", "tracked_invalid", "tracked_freed",
+    "tracked_short",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,15 @@ def standing(of: Memory, flagged: dict[int, int]) -> dict[int, int]:
         if told is not None and told[0] == 0:
             continue
         if len(group) > 1 and (told is None or told[1] or told[0] < len(group)):
-            group = [at for at in group if any(True for _ in packets_of(of, at))]
+            group = [at for at in group if any(True for _ in packets_of(of, at)) or at in tracked(of)]
         out.update({at: flagged[at] for at in group})
     return out
+
+
+def tracked(of: Memory) -> set[int]:
+    """The MDLs that lock trackers name; Mdl stands at 18 in every tree form (facts C.1), without bit 63 in some."""
+    places = [at for label, at in of.forged.machine.labels.items() if label.startswith("tracker:") and "+" not in label]
+    return {int.from_bytes(of.read(at + 0x18, 8) or b"", "little") | 1 << 63 for at in places}
 
 
 def in_free_block(of: Memory, at: int) -> bool:

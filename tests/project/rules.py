@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -106,6 +107,24 @@ def wrong_sources(root: Path) -> Iterator[str]:
     places = [name.split("/")[0] for name in listed if name.split("/")[0] in order]
     if places != sorted(places, key=order.index):
         yield "csrc/sources is not in the order of the ladder"
+
+
+def wrong_formats(root: Path) -> Iterator[str]:
+    """The table of dump formats against the files that define them, their public numbers and their names in JSON."""
+    dump = root / "csrc" / "dump"
+    rows = dict(re.findall(r"^FORMAT\((LH_FORMAT_\w+), (\w+)\)$", (dump / "formats.inc").read_text(), re.MULTILINE))
+    numbers = dict(re.findall(r"\b(LH_FORMAT_\w+) = (\d+)", (root / "csrc" / "include" / "lockhound.h").read_text()))
+    defined = [pair for path in sorted(dump.glob("*.c")) for pair in re.findall(r'lhi_format_(\w+) = \{"([^"]+)"', path.read_text())]
+    known = json.loads((root / "docs" / "case-1.schema.json").read_text())["properties"]["dump"]["properties"]["format"]["enum"]
+    for name in sorted(rows.keys() ^ numbers.keys()):
+        yield f"{name} stands in only one of lockhound.h and formats.inc"
+    if list(numbers.values()) != [str(number) for number in range(1, len(numbers) + 1)]:
+        yield "the numbers of the formats in lockhound.h do not ascend by one"
+    for name in sorted(set(rows.values()) ^ {name for name, _ in defined}):
+        yield f"lhi_format_{name} is defined and not in formats.inc, or the other way round"
+    for _, shown in defined:
+        if shown not in known:
+            yield f"the schema does not know the format {shown}"
 
 
 def wrong_first_lines(root: Path) -> Iterator[str]:

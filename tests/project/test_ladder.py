@@ -23,6 +23,7 @@ RULES: list[Callable[[Path], Iterator[str]]] = [
     rules.wrong_includes,
     rules.wrong_directories,
     rules.wrong_sources,
+    rules.wrong_formats,
     rules.wrong_first_lines,
     rules.wrong_imports,
 ]

@@ -56,6 +56,16 @@ GOOD: dict[str, Any] = {
     "considered": [{"kind": "mdl", "class": "unlocked", "reason": "stale", **PLACE}],
     "considered_total": 1,
     "cleared": [{"driver": "usb.sys", "reason": "a bus", **PLACE}],
+    "trackers": {
+        "layout": "from 10.0.16299", "state": "complete", "header": "0x1", "header_count": 5, "valid": 1, "count": 1, "pages": 5,
+        "list": [
+            {
+                **PLACE, "pages": 5, "user_address": "0x1", "bytes": 1, "who": 3, "first_frame": "0x2", "mdl": "0x3", "switched": False,
+                "locked_by": "driver", "driver": "leaky.sys", "client": None, "statement": "a",
+                "trace": [{"address": "0x4", "kind": "driver", "module": "leaky.sys", "offset": "0x5", "unloaded": False}],
+            },
+        ],
+    },
     "chain": [{"kind": "process", "statement": "a", **PLACE}],
     "coverage": {
         "regions": dict.fromkeys(("pool", "images", "pfn_database", "other"), REGION), "page_tables_missing": 0,

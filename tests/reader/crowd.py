@@ -30,8 +30,8 @@ class Crowd:
 class Copies:
     """Room for copies of a template: pointers into the template are moved with it."""
 
-    def __init__(self, scene: Scene, mdl: packets.Mdl, irp: packets.Irp, count: int) -> None:
-        self.scene, self.count = scene, count
+    def __init__(self, scene: Scene, mdl: packets.Mdl, irp: packets.Irp, count: int, *, queued: bool) -> None:
+        self.scene, self.count, self.queued = scene, count, queued
         space = scene.machine.space
         self.origin = mdl.address, irp.address, irp.size
         self.mdl, self.irp = space.read(mdl.address, MDL_SIZE), space.read(irp.address, irp.size)
@@ -64,6 +64,8 @@ class Copies:
                 struct.pack_into("<Q", moved, offset, value - old + self.base + at)
         struct.pack_into("<Q", moved, self.mdl_address, mdl)
         self.data[at : at + size] = moved
+        if self.queued:
+            self.scene.victim.threads[0].irps.append(self.base + at)
 
     def write(self) -> None:
         self.scene.machine.space.write(self.base, bytes(self.data))
@@ -87,7 +89,7 @@ def crowd(shape: str, count: int, build: int = 19041) -> Crowd:
         if shape == "own_packets"
         else scene.request(mdl, device, linked="none", lookaside=False)
     )
-    copies = Copies(scene, mdl, irp, count)
+    copies = Copies(scene, mdl, irp, count, queued=shape != "own_packets")
     # The templates go: nothing of them may count.
     scene.machine.space.write(mdl.address, bytes(MDL_SIZE))
     scene.machine.space.write(irp.address, bytes(irp.size))
@@ -116,7 +118,7 @@ def pieces(count: int, build: int = 19041) -> Crowd:
     holder, device = scene.driver(SPLITTING)
     mdl = scene.lock(1)
     irp = scene.request(mdl, device)
-    copies = Copies(scene, packets.partial_mdl(scene.machine, mdl, 0, 1), irp, count)
+    copies = Copies(scene, packets.partial_mdl(scene.machine, mdl, 0, 1), irp, count, queued=False)
     for number in range(count):
         copies.put_mdl(number, step=0)
     copies.write()
@@ -130,11 +132,11 @@ def busy_others(others: int, dead: int, build: int = 19041) -> Forged:
     _, device = scene.driver()
     scene.request(scene.lock(4), device)
     theirs = scene.lock(1, stranger)
-    request = scene.request(theirs, device, thread=stranger.threads[0], alone=True, linked="none")
-    living = Copies(scene, theirs, request, others)
+    request = scene.request(theirs, device, thread=stranger.threads[0], alone=True)
+    living = Copies(scene, theirs, request, others, queued=False)
     old = scene.lock(1)
     machine.space.write(old.address + machine.layouts["MDL"].offset("MdlFlags"), struct.pack("<H", packets.FIXED_SIZE))
-    gone = Copies(scene, old, request, dead)
+    gone = Copies(scene, old, request, dead, queued=False)
     for number in range(others):
         living.put_mdl(number)
         living.put_irp(number, living.mdl_at(number))

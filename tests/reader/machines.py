@@ -13,9 +13,6 @@ from lockhound_synth.forge import Forged
 TYPES = (1, 5, 6)
 FORMATS = {1: "full", 5: "full-bitmap", 6: "kernel-bitmap"}
 
-# What this version can't say yet, and says that it can't: the holder of an MDL that no packet names.
-WITHOUT_HOLDER = {"tracked_leak"}
-
 
 @lru_cache(maxsize=8)
 def forged(name: str, build: int, seed: int) -> Forged:

@@ -149,12 +149,12 @@ class Scene:
 
     def own(
         self, maker: Driver | None, device: Device, mdl: Mdl | int, *, back: bool = False, lookaside: bool | None = None,
-        alone: bool = False, arguments: tuple[int, int, int, int] = (0, 0, 0, 0),
+        alone: bool = False, arguments: tuple[int, int, int, int] = (0, 0, 0, 0), context: int = 0,
     ) -> Irp:  # fmt: skip
         """A driver's own packet, sent to a device; maker=None: without a completion routine; back: it came back."""
         completion = maker.module.symbols["Complete"] if maker else 0
         control = (ON_ALL if maker else 0) | PENDING_RETURNED
-        slot = Slot(device, INTERNAL, completion=completion, control=control, arguments=arguments)
+        slot = Slot(device, INTERNAL, completion=completion, context=context, control=control, arguments=arguments)
         return packets.make_irp(self.machine, [slot], 2 if back else 1, mdl=mdl, manager=False, flags=0, lookaside=lookaside, alone=alone)
 
     def disguised(self, maker: Driver, device: Device, mdl: Mdl, file: File, *, iosb: int | None) -> Irp:

@@ -111,7 +111,7 @@ def uncovered(scene: Scene) -> Cast:
     Without the trap the pieces cover all, and the driver that cut it keeps the request."""
     cut = Cut(scene)
     for first in (0, 4) if scene.trap else (0, 2, 4):
-        scene.own(cut.upper, cut.lower_device, cut.part(first, 2), back=True)
+        scene.own(cut.upper, cut.lower_device, cut.part(first, 2), back=True, context=cut.request.address)
     return nobody("insufficient") if scene.trap else named(cut.upper, cut.mdl)
 
 

@@ -59,9 +59,6 @@ def test_processes_threads_and_stacks(build: int) -> None:
             found = kernel.identify(process.address)
             assert (found.place, found.base, found.name) == ("process", process.address, process.name[:14])
         stacks = 0
-        if build == UNKNOWN:
-            assert kernel.identify(made.machine.threads[0].stack_base - 8).place == "unknown"
-            return
         for thread in made.machine.threads:
             if not thread.alive:
                 assert kernel.identify(thread.stack_base - 8).place == "system_ptes"
@@ -73,7 +70,9 @@ def test_processes_threads_and_stacks(build: int) -> None:
             top, low = kernel.identify(thread.stack_base - 8), kernel.identify(thread.stack_limit)
             assert (top.place, top.base, top.size) == ("stack", thread.stack_limit, thread.stack_base - thread.stack_limit)
             assert (top.owner, top.owner_name) == (thread.address, thread.process.name[:14])
-            assert (top.live, low.place, low.live) == (True, "stack", False)
+            known = build != UNKNOWN  # where the stack pointer is saved is not inferred, but for the thread that ran
+            assert low.place == "stack"
+            assert (top.live, low.live) == (True, False) or (not known and top.live is low.live is None)
         assert stacks >= 6
 
 

@@ -18,6 +18,7 @@ ORDINAL = 1 << 63
 DIR64 = 10  # IMAGE_REL_BASED_DIR64
 FIXED_INFO = 0xFEEF04BD
 CALL_THROUGH_SLOT = b"\xff\x15"
+CALL_DIRECT = b"\xe8"
 
 
 class ImageError(ValueError):
@@ -64,6 +65,29 @@ class LoadedImage:
 
     def renamed(self, name: str) -> LoadedImage:
         return replace(self, name=name)
+
+    def read(self, rva: int, size: int) -> bytes:
+        """Bytes as the file has them."""
+        out = b""
+        while len(out) < size:
+            page, offset = divmod(rva + len(out), PAGE)
+            out += self.pages[page][offset : offset + size - len(out)]
+        return out
+
+    def local_returns(self, callee: str) -> list[int]:
+        """RVAs behind the direct calls of a routine of the image itself, ascending."""
+        out: list[int] = []
+        for section in self.sections:
+            if not section.executable or section.discardable:
+                continue
+            body = self.read(section.rva, section.end - section.rva)
+            at = body.find(CALL_DIRECT)
+            while at >= 0:
+                behind = section.rva + at + 5
+                if at + 5 <= len(body) and behind + struct.unpack_from("<i", body, at + 1)[0] == self.symbols[callee]:
+                    out.append(behind)
+                at = body.find(CALL_DIRECT, at + 1)
+        return out
 
     def returns(self, callee: str) -> list[int]:
         """RVAs behind the calls through the import slot of a routine, ascending."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe.load import LoadedImage
 
-from . import absent, hostile, leftovers, made, mdls, origins, pending, splits, tracked
+from . import absent, hostile, leftovers, made, mdls, origins, pending, splits, tracked, tracking
 from .stage import Stage
 
 Story = Callable[[Stage], None]
@@ -75,10 +75,28 @@ MORE_STORIES: dict[str, Story] = {
     "hostile_driver": hostile.hostile_driver,
     "looping_lists": hostile.looping_lists,
     "lying_counts": hostile.lying_counts,
+    "tracked_manager": tracking.tracked_manager,
+    "tracked_request_gone": tracking.tracked_request_gone,
+    "tracked_library": tracking.tracked_library,
+    "tracked_verifier": tracking.tracked_verifier,
+    "tracked_unloaded": tracking.tracked_unloaded,
+    "tracked_no_module": tracking.tracked_no_module,
+    "tracked_several": tracking.tracked_several,
+    "tracked_borrowed": tracking.tracked_borrowed,
+    "tracked_passed_on": tracking.tracked_passed_on,
+    "tracked_invalid": tracking.tracked_invalid,
+    "tracked_freed": tracking.tracked_freed,
+    "tracked_kernel": tracking.tracked_kernel,
+    "tracked_no_import": tracking.tracked_no_import,
+    "tracked_short": tracking.tracked_short,
 }
 # Stories that only some kernels can tell: (first build, last build). Pool headers tell free blocks up to 17763.
 EVER = 1 << 31
-TOLD_BY = {"ioring": (22000, EVER), "freed_in_pool": (0, 17763), "segment_heap_unknown": (18362, EVER)}
+TOLD_BY = {
+    "ioring": (22000, EVER), "freed_in_pool": (0, 17763), "segment_heap_unknown": (18362, EVER),
+    # Before 8.1 trackers have no public layout, and of several locks the bug check's parameters tell one.
+    "tracked_several": (9600, EVER), "tracked_invalid": (9600, EVER), "tracked_kernel": (9600, EVER),
+}  # fmt: skip
 LARGE_POOL = {"mdl_large_page": True, "mdl_cut": False}  # chance decides for all others
 EXTRA_FRAMES = {f"pages_{count}": count for count in mdls.SIZES if count > 1000}
 NAMES: tuple[str, ...] = tuple(STORIES)

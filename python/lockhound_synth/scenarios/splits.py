@@ -60,7 +60,7 @@ class Split:
         """A packet for one piece: the splitter's own, or an associated one."""
         machine = self.stage.machine
         slot = Slot(
-            self.lower_device, READ, completion=self.splitter.module.symbols["Complete"], context=self.device.extension,
+            self.lower_device, READ, completion=self.splitter.module.symbols["Complete"], context=self.master.address,
             control=packets.ON_ALL | packets.PENDING_RETURNED, arguments=(mdl.length, 0, 0, 0),
         )  # fmt: skip
         return packets.make_irp(

@@ -4,9 +4,10 @@ writes the truth down and closes the machine."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from lockhound_synth import cpu, debugger_block, decoys, frames, io, processes
+from lockhound_synth import cpu, debugger_block, decoys, frames, io, processes, stacks
 from lockhound_synth.containers import HeaderFields
 from lockhound_synth.cpu import Crash
 from lockhound_synth.driver_image import plain_image
@@ -92,6 +93,7 @@ class Stage:
         self.explained_range: tuple[int, int] | None = None  # where copies can't be told from locks
         self.afterwards: list[Callable[[], None]] = []  # what a story spoils in finished structures
         self.aliases: dict[str, str] = {}
+        self.waiting: dict[int, list[tuple[int, int]]] = {}  # threads that are switched out, with their frames
         self.blamed: Driver | None = None  # whose name the kernel puts on the blue screen
         if self.rng.random() < 0.3:
             self.current = self.system  # the last reference went in a worker thread
@@ -178,6 +180,20 @@ class Stage:
         self.named.append({"name": driver.module.name, "pages": pages})
         self.guilty.append(driver)
 
+    def unload(self, size: int) -> tuple[str, int]:
+        """A driver of some vendor that was unloaded: the kernel remembers its name and range, and nothing is mapped there."""
+        name = f"{self.names.pop()}.sys"
+        base = self.machine.next_image
+        self.machine.next_image = base + 0x10_0000
+        self.machine.unloaded.append((name, base, base + size))
+        return name, base
+
+    def charge_gone(self, mdl: Mdl, name: str) -> None:
+        """A standing lock of a driver that was unloaded, which the right verdict names."""
+        self.charge(mdl, None)
+        self.ledger[-1]["holder"] = name
+        self.named.append({"name": name, "pages": mdl.pages})
+
     # The end
 
     def finish(self) -> Forged:
@@ -191,6 +207,9 @@ class Stage:
         crash = Crash(self.code, self.parameters, thread, callers=self.callers)
         if self.seed % 3 == 0:
             machine.unloaded.append(("gonedrv.sys", machine.next_image + 0x200000, machine.next_image + 0x20A000))
+        for waiter in machine.threads:
+            if waiter.alive and waiter is not thread and waiter.address not in self.waiting:
+                self.waiting[waiter.address] = stacks.switch_out(machine, waiter).frames
         frames.reserve(machine)
         decoys.plant(machine, subject or self.others[1])
         io.fill_in(machine)
@@ -225,6 +244,7 @@ class Stage:
             uptime=machine.rng.randrange(10**10, 10**12),
         )
         forged = Forged(machine, self._truth(crash), header, {p: bytes(d) for p, d in machine.physical.frames.items()}, evidence)
+        forged = replace(forged, stack=crash.frames, waiting=self.waiting)
         forged.check()
         gone = {evidence[label] for label in self.missing}
         return forged.without(gone) if gone else forged
@@ -321,6 +341,7 @@ class Stage:
             decoys=[{"kind": d.kind, "physical": hexadecimal(d.physical), "value": hexadecimal(d.value)} for d in machine.decoys],
             absent_labels=list(self.missing),
             aliases=self.aliases,
+            unloaded=[name for name, _, _ in machine.unloaded],
             exit_status=EXIT[self.kind],
             later=self.later,
         )

@@ -1,0 +1,198 @@
+/* Reads the stack trace of a lock tracker: whose code each address is, and who called the routine that locks.
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "case/lock.h"
+
+#define WHOLE_STACK 3u /* addresses of a stack that was captured; a failed capture leaves two (facts C.3) */
+
+const char *lhi_frame_kind_name(lhi_frame_kind kind)
+{
+    static const char *const names[] = {"unknown", "kernel", "verifier", "driver", "device", "no_module"};
+    return names[kind];
+}
+
+const char *lhi_lock_by_name(lhi_lock_by by)
+{
+    static const char *const names[] = {"unknown", "driver", "library", "io_manager", "kernel", "no_module"};
+    return names[by];
+}
+
+static bool gone(lh_absence absence)
+{
+    return absence != LH_PRESENT && absence != LH_ABSENT_LAYOUT && absence != LH_ABSENT_NONCANONICAL &&
+           absence != LH_ABSENT_NOT_MAPPED;
+}
+
+/* Not code: a device object, nothing known, or not in the dump. */
+static bool read_data(lhi_case *c, lhi_frame *frame, lhi_device *device, lh_error *err)
+{
+    lhi_driver driver = {0};
+    lhi_device_read(c->kernel, frame->address, device);
+    frame->kind = LHI_FRAME_NOWHERE;
+    if (gone(device->absence)) {
+        frame->kind = LHI_FRAME_UNKNOWN;
+        frame->absence = device->absence;
+        frame->absent_at = device->absent_at;
+        frame->why = "whether an address of the lock tracker's trace is a device object is not in this dump";
+    } else if (device->absence == LH_PRESENT) {
+        frame->kind = LHI_FRAME_DEVICE;
+        lhi_driver_read(c->kernel, device->driver, &driver);
+        if (driver.object_known) {
+            frame->party = lhi_case_party(c, &driver, err);
+            return frame->party != LHI_NONE;
+        }
+    }
+    return true;
+}
+
+static bool read_frame(lhi_case *c, uint64_t address, lhi_frame *frame, lhi_device *device, lh_error *err)
+{
+    lhi_driver driver = {0};
+    *frame = (lhi_frame){.address = address, .party = LHI_NONE};
+    lhi_driver_from_code(c->kernel, address, &driver);
+    if (!driver.has_module && !gone(driver.absence))
+        return read_data(c, frame, device, err);
+    if (driver.absence != LH_PRESENT) {
+        frame->absence = driver.absence;
+        frame->absent_at = driver.absent_at;
+        frame->why = driver.doubt
+                         ? driver.doubt
+                         : "the module of an address of the lock tracker's trace is not in this dump";
+        return true;
+    }
+    frame->kind = driver.is_kernel || strcmp(driver.name, "hal.dll") == 0 ? LHI_FRAME_KERNEL
+                  : strcmp(driver.name, "verifierext.sys") == 0           ? LHI_FRAME_VERIFIER
+                                                                          : LHI_FRAME_DRIVER;
+    frame->party = lhi_case_party(c, &driver, err);
+    return frame->party != LHI_NONE;
+}
+
+static bool passes_through(const lhi_frame *frame)
+{
+    return frame->kind == LHI_FRAME_KERNEL || frame->kind == LHI_FRAME_VERIFIER;
+}
+
+static void not_known(lhi_lock *lock, const lhi_frame *frame, const char *why)
+{
+    lock->by = LHI_LOCK_BY_UNKNOWN;
+    lock->absence = frame->absence;
+    lock->absent_at = frame->absent_at;
+    lock->why = frame->why ? frame->why : why;
+}
+
+static void by_manager(lhi_lock *lock, const lhi_device *device, const char *why)
+{
+    lock->by = LHI_LOCK_BY_MANAGER;
+    lock->device = *device;
+    lock->why = why;
+}
+
+/* The client of a library: the next code behind it that is another driver's. */
+static void find_client(const lhi_case *c, lhi_lock *lock, unsigned from)
+{
+    for (unsigned i = from; i < lock->tracker.trace_size; i++) {
+        const lhi_frame *frame = &lock->frames[i];
+        if (frame->kind != LHI_FRAME_DRIVER && !passes_through(frame))
+            return;
+        if (frame->kind == LHI_FRAME_DRIVER && !c->parties[frame->party].library) {
+            lock->client = frame->party;
+            return;
+        }
+    }
+}
+
+static void by_driver(const lhi_case *c, lhi_lock *lock, unsigned at)
+{
+    lock->locker = lock->frames[at].party;
+    lock->by = LHI_LOCK_BY_DRIVER;
+    lock->why = lock->tracker.address
+                    ? "the first address outside the kernel in the lock tracker's trace lies in that driver"
+                    : "the caller of the routine that locked, as the bug check names it, lies in that driver";
+    if (c->parties[lock->locker].library) {
+        lock->by = LHI_LOCK_BY_LIBRARY;
+        lock->why = "the first address outside the kernel in the lock tracker's trace lies in a library of "
+                    "Windows, which locks for its clients";
+        find_client(c, lock, at + 1);
+    }
+}
+
+/* Two addresses only: of a list's tracker, or of the bug check's parameters. The first is the caller of the
+ * routine that locks, and the second tells whether that was the I/O manager. */
+static void read_callers(const lhi_case *c, lhi_lock *lock, const lhi_device *device)
+{
+    const lhi_frame *caller = &lock->frames[0], *second = &lock->frames[1];
+    static const char unclear[] = "the second address is neither code nor a device object";
+    if (lock->tracker.trace_size < 2 || second->kind == LHI_FRAME_NOWHERE)
+        not_known(lock, second, unclear);
+    else if (second->kind == LHI_FRAME_UNKNOWN)
+        not_known(lock, second, unclear);
+    else if (second->kind == LHI_FRAME_DEVICE)
+        by_manager(lock, device,
+                   "a dispatch routine and a device object: the I/O manager locked for a request");
+    else if (caller->kind == LHI_FRAME_DRIVER)
+        by_driver(c, lock, 0);
+    else if (passes_through(caller) && second->kind == LHI_FRAME_DRIVER)
+        by_driver(c, lock, 1);
+    else if (caller->kind == LHI_FRAME_UNKNOWN)
+        not_known(lock, caller, "what the first address lies in is not known");
+    else
+        not_known(lock, caller, "neither of the two callers lies in a driver");
+}
+
+/* A whole trace begins inside nt, in the routine that made the tracker. One that does not was written over by
+ * the I/O manager: the dispatch routine, then the device object. */
+static void read_stack(const lhi_case *c, lhi_lock *lock, const lhi_device *device)
+{
+    unsigned at = 0;
+    while (at < lock->tracker.trace_size && passes_through(&lock->frames[at]))
+        at++;
+    const lhi_frame *first = &lock->frames[at < LHI_TRACE ? at : LHI_TRACE - 1];
+    const lhi_frame *second = &lock->frames[1];
+    if (at == lock->tracker.trace_size) {
+        lock->by = LHI_LOCK_BY_KERNEL;
+        lock->locker = lock->frames[0].party;
+        lock->why = lock->tracker.trace_size >= WHOLE_STACK && lock->tracker.trace_size < LHI_TRACE
+                        ? "the lock tracker's trace is the kernel's alone"
+                        : "all that the lock tracker's trace has room for lies in the kernel";
+    } else if (at <= 1 && second->kind == LHI_FRAME_DEVICE) {
+        by_manager(lock, device,
+                   "a dispatch routine and a device object: the I/O manager locked for a request");
+    } else if (at == 0) {
+        not_known(lock, first->kind == LHI_FRAME_UNKNOWN ? first : second,
+                  "the lock tracker's trace is neither a stack nor a dispatch routine with its device");
+    } else if (first->kind == LHI_FRAME_DRIVER) {
+        by_driver(c, lock, at);
+    } else if (first->kind == LHI_FRAME_NOWHERE) {
+        lock->by = LHI_LOCK_BY_NOBODY;
+        lock->why = "code that lies in no module, loaded or unloaded, called the routine that locks";
+    } else {
+        not_known(lock, first, "the first address outside the kernel in the lock tracker's trace is no code");
+    }
+}
+
+lh_status lhi_case_read_lock(lhi_case *c, lhi_lock *lock, lh_error *err)
+{
+    lhi_device device = {0};
+    lock->locker = lock->client = lock->record = LHI_NONE;
+    for (unsigned i = 0; i < lock->tracker.trace_size; i++) {
+        lhi_device read = {0};
+        if (!read_frame(c, lock->tracker.trace[i], &lock->frames[i], &read, err))
+            return LH_ERR_NO_MEMORY;
+        if (i == 1)
+            device = read;
+    }
+    if (!c->kernel->nt_known) { /* what is the kernel's code in the trace can't be told from a driver's */
+        lock->absence = LH_ABSENT_NOT_CAPTURED;
+        lock->absent_at = lock->tracker.trace[0];
+        lock->why = "where the kernel's own image lies is not in this dump";
+        return LH_OK;
+    }
+    bool stack = lock->tracker.address != 0 && c->trackers.form != LHI_TRACKER_LIST;
+    if (stack)
+        read_stack(c, lock, &device);
+    else
+        read_callers(c, lock, &device);
+    return LH_OK;
+}

@@ -1,0 +1,60 @@
+/* One lock as its tracker tells of it: who locked, by the trace; and what that means for the record. */
+#ifndef LHI_CASE_LOCK_H
+#define LHI_CASE_LOCK_H
+
+#include "case/case.h"
+
+typedef enum lhi_frame_kind {
+    LHI_FRAME_UNKNOWN = 0, /* what it lies in is not in the dump, or contradicts itself */
+    LHI_FRAME_KERNEL,      /* nt or hal */
+    LHI_FRAME_VERIFIER,    /* VerifierExt.sys: its thunks wrap the routines that lock */
+    LHI_FRAME_DRIVER,
+    LHI_FRAME_DEVICE, /* no code: a device object, the mark of a lock made by the I/O manager */
+    LHI_FRAME_NOWHERE /* in no module, loaded or unloaded */
+} lhi_frame_kind;
+const char *lhi_frame_kind_name(lhi_frame_kind kind);
+
+typedef struct lhi_frame {
+    uint64_t address;
+    lhi_frame_kind kind;
+    size_t party; /* whose code, or whose device; LHI_NONE */
+    lh_absence absence;
+    uint64_t absent_at;
+    const char *why; /* it is not known */
+} lhi_frame;
+
+/* Who locked, by the trace. */
+typedef enum lhi_lock_by {
+    LHI_LOCK_BY_UNKNOWN = 0,
+    LHI_LOCK_BY_DRIVER,
+    LHI_LOCK_BY_LIBRARY, /* for a client */
+    LHI_LOCK_BY_MANAGER, /* the I/O manager, for a request to `device`: its packet decides */
+    LHI_LOCK_BY_KERNEL,  /* no frame outside nt */
+    LHI_LOCK_BY_NOBODY   /* code that lies in no module */
+} lhi_lock_by;
+const char *lhi_lock_by_name(lhi_lock_by by);
+
+struct lhi_lock {
+    lhi_tracker tracker;
+    lhi_frame frames[LHI_TRACE];
+    lhi_lock_by by;
+    size_t locker; /* the party of the first frame outside nt, hal and the verifier; of nt for BY_KERNEL */
+    size_t client; /* behind a library: the next frame that is another driver's; LHI_NONE */
+    lhi_device device;
+    size_t record;   /* of its MDL, LHI_NONE */
+    bool agrees;     /* a packet says the same driver */
+    bool borrowed;   /* a packet of another driver's making only has its MDL */
+    const char *why; /* the trace says so */
+    lh_absence absence;
+    uint64_t absent_at;
+};
+
+/* lock.c: reads the trace of `lock->tracker`, fills in the rest but `record`. */
+lh_status lhi_case_read_lock(lhi_case *c, lhi_lock *lock, lh_error *err);
+/* lock_judge.c: ties locks and records together, settles anew the outcome of every record in the ledger, and
+ * the ledger with it. After judge. */
+lh_status lhi_case_judge_locks(lhi_case *c, lh_error *err);
+/* lock_explain.c: evidence and who is cleared. After the verdict. */
+lh_status lhi_case_explain_locks(lhi_case *c, lh_error *err);
+
+#endif
