@@ -30,3 +30,11 @@ def test_benchmark_prints_ratios(root: Path, what: str, rows: int) -> None:
     found = re.findall(r"^(?:whole case|search), .+ +(\d+\.\d\d)   \(\d+\.\d\d to \d+\.\d\d\)$", done.stdout, re.MULTILINE)
     assert len(found) == rows
     assert all(float(ratio) > 0 for ratio in found)
+
+
+def test_sleeper_prints_its_ratio(root: Path) -> None:
+    command = [sys.executable, "-m", "tests.bench", "sleeper", "--mib", "8", "--sleeps", "80"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^beside plain C +\d+\.\d+ ms +\d+\.\d+ ms\nbeside a search +\d+\.\d+ ms +\d+\.\d+ ms\n", done.stdout, re.MULTILINE)
+    assert float(re.findall(r"^ratio at 99\.9 %: (\d+\.\d\d)$", done.stdout, re.MULTILINE)[0]) > 0

@@ -72,6 +72,10 @@ class Yardstick:
             raise OSError(error, os.strerror(error))
         return out.value
 
+    def spin(self) -> None:
+        """Some milliseconds of plain arithmetic on all threads."""
+        self._library.spin_on(5_000_000, self.threads)
+
     def scaling(self) -> float:
         """How much more all threads count together than one: the number of threads on a machine that has them to itself."""
         rounds = 20_000_000

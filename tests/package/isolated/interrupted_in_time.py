@@ -16,34 +16,36 @@ LASTS, WITHIN = 5.0, 0.2  # seconds
 
 
 class Throttled(io.BytesIO):
-    """A slow disk: a file that takes its time for every read, once it is told to."""
+    """A slow disk: a file that takes its time for every read, once it is told to; and says when it has come to a certain read."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
-        self.pause, self.reads = 0.0, 0
+        self.pause, self.reads, self.awaited = 0.0, 0, 0
+        self.reached = threading.Event()
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
+        if self.reads == self.awaited:
+            self.reached.set()
         time.sleep(self.pause)
         return super().read(size)
 
+    def begin(self, pause: float, awaited: int = 0) -> None:
+        """Counts anew."""
+        self.pause, self.reads, self.awaited = pause, 0, awaited
+        self.reached.clear()
+
 
 class Interrupter:
-    """Sends the signal from a thread of its own when the search has told of progress, and remembers when."""
+    """Sends the signal from a thread of its own when the search has come to a read, and remembers when."""
 
-    def __init__(self) -> None:
-        self.under_way = threading.Event()
+    def __init__(self, source: Throttled) -> None:
+        self.source = source
         self.sent = 0.0
-        self.last: tuple[int, int] = (0, 0)
         self._thread = threading.Thread(target=self._send)
 
-    def progress(self, done: int, total: int) -> None:
-        self.last = done, total
-        if 0 < done < total:
-            self.under_way.set()
-
     def _send(self) -> None:
-        self.under_way.wait()
+        self.source.reached.wait()
         self.sent = time.monotonic()
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -52,22 +54,21 @@ class Interrupter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.under_way.set()
+        self.source.reached.set()
         self._thread.join()
 
 
-def interrupted(dump: lh.Dump, value: int, threads: int) -> float:
-    """Seconds from the signal to the exception."""
-    with Interrupter() as interrupter:
+def interrupted(dump: lh.Dump, source: Throttled, value: int, threads: int, total: int) -> float:
+    """Seconds from the signal to the exception. Nobody listens to the progress: the signal has to be seen without that."""
+    with Interrupter(source) as interrupter:
         try:
-            dump.search([value], threads=threads, progress=interrupter.progress)
+            dump.search([value], threads=threads)
         except KeyboardInterrupt:
             took = time.monotonic() - interrupter.sent
         else:
             raise SystemExit("the search went on to its end")
-    done, total = interrupter.last
-    if not 0 < done < total:
-        raise SystemExit(f"the signal did not come in mid-search: {done} of {total}")
+    if not source.awaited <= source.reads < total:
+        raise SystemExit(f"the signal did not come in mid-search: {source.reads} of {total} reads")
     return took
 
 
@@ -77,19 +78,20 @@ def main(path: str, threads: int, times: int) -> None:
     value = dump.bugcheck.parameters[1]
     dump.kernel()
     expected = dump.search([value], threads=threads)
-    source.reads = 0
+    source.begin(0.0)
     dump.search([value], threads=threads)
-    pause = LASTS / source.reads + 0.001
-    source.pause = pause
+    total = source.reads
+    pause = LASTS / total + 0.001
+    source.begin(pause)
     began = time.monotonic()
     if dump.search([value], threads=threads) != expected or time.monotonic() - began < LASTS:
         raise SystemExit("the throttle does not work")
-    for _ in range(times):
-        source.pause = pause
-        took = interrupted(dump, value, threads)
+    for turn in range(times):
+        source.begin(pause, awaited=3 + turn)
+        took = interrupted(dump, source, value, threads, total)
         if took > WITHIN:
             raise SystemExit(f"it took {took:.3f} s")
-        source.pause = 0.0
+        source.begin(0.0)
         if dump.search([value], threads=threads) != expected:
             raise SystemExit("the handle is damaged")
     print(f"interrupted {times} times in mid-search, usable each time")
