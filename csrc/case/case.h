@@ -19,7 +19,8 @@
 typedef struct lhi_party {
     lhi_driver driver;
     lhi_answer can_lock, can_split; /* by its imports; computed when asked for */
-    bool asked_lock, asked_split;
+    bool asked_lock, asked_split, asked_place;
+    bool places; /* imports what makes packets outside the pool */
     bool library;
     bool framework; /* imports routines of other modules than nt and hal, which may lock or split for it */
     bool version_known, image_known;
@@ -82,6 +83,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     uint64_t others[8];      /* addresses of the first of them */
     bool freed;
     const char *freed_reason;
+    bool pool_unknown;     /* it is not of those lists, and whether its block is free can't be told */
     bool lists_unknown;    /* it could lie on a list of freed MDLs that was not wholly read */
     bool liveness_unknown; /* lists of freed MDLs could not be read, or pool state can't be told */
     uint64_t frames_referenced, frames_unreferenced, frames_unknown; /* by the PFN database */
@@ -233,6 +235,8 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err);
 size_t lhi_case_party(lhi_case *c, const lhi_driver *driver, lh_error *err); /* LHI_NONE: no memory */
 lhi_answer lhi_case_can_lock(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_split(lhi_case *c, size_t party);
+/* Its packets need not lie in the pool. */
+bool lhi_case_places_packets(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 /* packet.c: device, driver, maker, thread and file of a packet just found. */
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);

@@ -188,6 +188,20 @@ static lh_status others_are_own(lhi_case *c, const lhi_record *r, const lhi_pack
     return status;
 }
 
+/* Where it can't be told whether the MDL was freed, MdlAddress alone may be a leftover: a driver that uses
+ * its packet again need not clear it. Then something else of the request must speak of the same MDL: another
+ * pointer of the maker's, or the length that was asked for. */
+static bool is_vouched(const lhi_record *r, const lhi_packet *packet)
+{
+    bool asked = false;
+    if (packet->irp->state == LHI_IRP_PENDING) {
+        for (size_t i = packet->irp->current - 1u; i < packet->irp->slot_count; i++)
+            asked = asked || (uint32_t)packet->irp->slots[i].parameters[0] == r->mdl.byte_count ||
+                    (uint32_t)packet->irp->slots[i].parameters[1] == r->mdl.byte_count;
+    }
+    return asked || r->other_pointers != 0 || r->predecessors.count != 0;
+}
+
 /* A driver's own packet: its maker locked, its maker owes. */
 static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, lh_error *err)
 {
@@ -246,6 +260,13 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
                "something beside the packet keeps a pointer to the MDL, and whose it is this version does "
                "not ask");
         return lhi_case_skip_holders(c) ? LH_OK : lhi_fail_memory(err);
+    }
+    if ((r->pool_unknown || r->lists_unknown) && !is_vouched(r, packet)) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "whether the MDL was freed can't be told, and nothing but the packet's MdlAddress says that "
+               "it is "
+               "of this request");
+        return LH_OK;
     }
     if (c->parties[packet->maker].library) {
         settle(r, LHI_OUTCOME_UNATTRIBUTED, "a library driver made the packet for one of its clients");

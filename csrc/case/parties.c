@@ -24,6 +24,9 @@ static const char *const splitting[] = {
     "MmGetSystemRoutineAddress",
 };
 
+/* The one routine that makes a packet of memory which the caller brings, such as its own stack (WDK). */
+static const char *const placing[] = {"IoInitializeIrp"};
+
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b)
 {
     if (a == b)
@@ -137,4 +140,14 @@ lhi_answer lhi_case_can_split(lhi_case *c, size_t party)
         p->asked_split = true;
     }
     return p->can_split;
+}
+
+bool lhi_case_places_packets(lhi_case *c, size_t party)
+{
+    lhi_party *p = &c->parties[party];
+    if (!p->asked_place) {
+        p->places = ask(c, p, placing, sizeof placing / sizeof placing[0]) == LHI_YES;
+        p->asked_place = true;
+    }
+    return p->places;
 }

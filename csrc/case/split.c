@@ -303,7 +303,8 @@ static lh_status end_here(lhi_case *c, size_t record, const lhi_pieces *pieces, 
         look_at_rest(c, current->mdl != LHI_NONE ? current->mdl : record, pieces, out, &rest, err);
     if (status != LH_OK)
         return status;
-    bool hidden = lhi_case_pool_could_hide(c);
+    bool hidden =
+        lhi_case_pool_could_hide(c) || (lhi_case_places_packets(c, out->party) && lhi_case_could_hide(c));
     lhi_answer can_split = lhi_case_can_split(c, out->party);
     bool cut = rest.back || (pieces->orphans.count && can_split != LHI_NO);
     if (pieces->too_many) {

@@ -322,6 +322,7 @@ ROUTINES = (
     "IoDetachDevice",
     "IoFreeIrp",
     "IoFreeMdl",
+    "IoInitializeIrp",
     "IoMakeAssociatedIrp",
     "IofCallDriver",
     "IofCompleteRequest",

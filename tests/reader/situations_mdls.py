@@ -137,6 +137,41 @@ def small_share(scene: Scene) -> Cast:
     return Cast(frozenset({small.module.name, other.module.name}), at_most(small).kinds)
 
 
+def large_freed(scene: Scene) -> Cast:
+    """An MDL too large for the lookaside list was freed while locked; a driver's packet that is used for something else now and waits below
+    still names it. A segment heap does not tell that the block is free. Without the trap the packet asks for its length."""
+    mdl = scene.lock(40)
+    maker, _ = scene.driver(MAKING)
+    _, lower = scene.driver()
+    scene.own(maker, lower, mdl, arguments=(0x10 if scene.trap else mdl.length, 0, 0, 0))
+    if not scene.trap:
+        return named(maker, mdl)
+    scene.machine.nonpaged.free(mdl.address)
+    return nobody()
+
+
+def large_freed_back(scene: Scene) -> Cast:
+    """As before, and the packet is back with its maker. Without the trap its maker keeps the MDL beside it."""
+    mdl = scene.lock(40)
+    maker, device = scene.driver(MAKING)
+    _, lower = scene.driver()
+    scene.own(maker, lower, mdl, back=True)
+    if not scene.trap:
+        scene.machine.space.write_u64(device.extension + 0x30, mdl.address)
+        return named(maker, mdl)
+    scene.machine.nonpaged.free(mdl.address)
+    return nobody()
+
+
+def large_in_request(scene: Scene) -> Cast:
+    """Such an MDL in a request of the victim: the I/O manager frees it at completion and not before, so it stands, whatever the pool tells.
+    The trap is its size."""
+    mdl = scene.lock(40 if scene.trap else 5)
+    holder, device = scene.driver()
+    scene.request(mdl, device)
+    return named(holder, mdl)
+
+
 # Requests in pieces
 
 
@@ -251,7 +286,7 @@ def pieces_in_two_drivers(scene: Scene) -> Cast:
 
 CHAINS: tuple[Callable[[Scene], Cast], ...] = tuple(long_chain(length) for length in (64, 65, 66, 200))
 ALL = (
-    copied_structure, awe_pages, chain_from_stranger, chain_from_orphan, copied_into_request, chain_from_freed, small_share,
+    large_freed, large_freed_back, large_in_request, copied_structure, awe_pages, chain_from_stranger, chain_from_orphan, copied_into_request, chain_from_freed, small_share,
     hidden_by_framework, request_absent, piece_without_packet,
     piece_of_another_buffer, stale_piece, piece_absent, pieces_in_two_drivers, *CHAINS,
 )  # fmt: skip

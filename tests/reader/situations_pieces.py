@@ -7,7 +7,7 @@ import struct
 from lockhound_synth import packets
 from lockhound_synth.packets import Mdl
 
-from .scene import Cast, Scene, at_most, named, nobody
+from .scene import SPLITTING, Cast, Scene, at_most, named, nobody
 from .situations_mdls import Cut
 
 
@@ -119,7 +119,28 @@ def stale_back_piece(scene: Scene) -> Cast:
     return nobody("insufficient") if scene.trap else named(cut.upper, cut.mdl)
 
 
+def stack_absent(scene: Scene) -> Cast:
+    """The driver that has the request can make packets on its own stack, and a page of a stack is not captured: a piece may lie there.
+    Without the trap the page is there."""
+    cut = Cut(scene, imports=(*SPLITTING, "IoInitializeIrp"))
+    _stack(scene)
+    return nobody("insufficient") if scene.trap else named(cut.upper, cut.mdl)
+
+
+def stack_absent_and_nothing_there(scene: Scene) -> Cast:
+    """As before, and the driver's packets come from the pool, all of which is there: the trap is the page."""
+    cut = Cut(scene)
+    _stack(scene)
+    return named(cut.upper, cut.mdl)
+
+
+def _stack(scene: Scene) -> None:
+    stack = scene.machine.system_pages(2)
+    if scene.trap:
+        scene.lose("stack", stack)
+
+
 ALL = (
     piece_not_flagged, piece_of_no_process, piece_not_flagged_of_no_process, piece_of_system_address, bare_mdl_idle, bounced,
-    bounced_by_argument, bounced_by_block, bounced_by_extension, request_of_another_user, stale_back_piece,
+    stack_absent, stack_absent_and_nothing_there, bounced_by_argument, bounced_by_block, bounced_by_extension, request_of_another_user, stale_back_piece,
 )  # fmt: skip

@@ -39,7 +39,7 @@ def returned_intact(stage: Stage) -> None:
     maker, device, lower, lower_device = maker_above(stage, ALLOCATING)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 30))
     irp = packets.make_irp(machine, [own_slot(stage, lower_device, mdl, maker, device.extension)], 2, mdl=mdl, manager=False, flags=0)
-    machine.space.write_u64(device.extension + 0x30, irp.address)
+    machine.space.write(device.extension + 0x30, struct.pack("<2Q", irp.address, mdl.address))
     stage.charge(mdl, maker)
     stage.note_irp(irp, "returned", lower_device)
     stage.name(maker, mdl.pages)
