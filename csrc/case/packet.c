@@ -108,6 +108,30 @@ static bool other_stack(const lhi_case *c, const lhi_packet *packet)
     return true;
 }
 
+#define THREAD_HEAD 0x300u /* has KTHREAD.ApcState and KTHREAD.Process on every build (facts B.7) */
+
+/* Does a thread belong to the process that the packet was found by? Where no layout says where the thread
+ * keeps its process, it does if it has the address of that one at all. */
+static lhi_answer is_of_process(const lhi_case *c, const lhi_packet *packet)
+{
+    const lhi_thread_info *thread = &packet->thread;
+    lhi_answer answer = LHI_NO;
+    if (thread->absence == LH_PRESENT) /* a dead thread's memory may be another's by now */
+        return thread->process == packet->process          ? LHI_YES
+               : thread->is_thread && thread->process != 0 ? LHI_NO
+                                                           : LHI_UNKNOWN;
+    if (thread->absence != LH_ABSENT_LAYOUT || !lhi_is_kernel(thread->address))
+        return LHI_UNKNOWN;
+    for (uint64_t at = 0; at < THREAD_HEAD && answer != LHI_YES; at += 8) {
+        uint64_t word = 0;
+        if (lhi_space_u64(&c->kernel->space, thread->address + at, &word) != LH_PRESENT)
+            answer = LHI_UNKNOWN;
+        else if (word == packet->process)
+            answer = LHI_YES;
+    }
+    return answer;
+}
+
 /* Marks that contradict the packet, whatever its arithmetic says. */
 static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
 {
@@ -120,9 +144,7 @@ static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
     if (irp->origin == LHI_ORIGIN_MANAGER && irp->state == LHI_IRP_PENDING && irp->file != 0 &&
         other_stack(c, packet))
         return "its file was opened on another stack of devices than it went through";
-    /* A dead thread's memory may be another's by now: only a living one contradicts. */
-    if (irp->thread != 0 && packet->thread.absence == LH_PRESENT && packet->thread.is_thread &&
-        packet->thread.process != packet->process && packet->thread.process != 0)
+    if (irp->thread != 0 && is_of_process(c, packet) == LHI_NO)
         return "it belongs to a thread of another process";
     return NULL;
 }
@@ -134,7 +156,9 @@ static const char *missing_witness(const lhi_case *c, const lhi_packet *packet)
     lhi_device opened = {0};
     if (irp->origin != LHI_ORIGIN_MANAGER && irp->origin != LHI_ORIGIN_THREADED)
         return NULL;
-    if (irp->thread != 0 && lhi_case_is_missing(packet->thread.absence))
+    if (irp->thread != 0 &&
+        (lhi_case_is_missing(packet->thread.absence) ||
+         (packet->thread.absence == LH_ABSENT_LAYOUT && is_of_process(c, packet) == LHI_UNKNOWN)))
         return "whose thread the request is of is not in this dump";
     if (irp->file != 0 && lhi_case_is_missing(packet->file.absence))
         return "the file of the request is not in this dump";
