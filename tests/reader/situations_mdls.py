@@ -286,7 +286,8 @@ def pieces_in_two_drivers(scene: Scene) -> Cast:
 
 CHAINS: tuple[Callable[[Scene], Cast], ...] = tuple(long_chain(length) for length in (64, 65, 66, 200))
 ALL = (
-    large_freed, large_freed_back, large_in_request, copied_structure, awe_pages, chain_from_stranger, chain_from_orphan, copied_into_request, chain_from_freed, small_share,
+    large_freed, large_freed_back, large_in_request,
+    copied_structure, awe_pages, chain_from_stranger, chain_from_orphan, copied_into_request, chain_from_freed, small_share,
     hidden_by_framework, request_absent, piece_without_packet,
     piece_of_another_buffer, stale_piece, piece_absent, pieces_in_two_drivers, *CHAINS,
 )  # fmt: skip

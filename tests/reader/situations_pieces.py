@@ -142,5 +142,6 @@ def _stack(scene: Scene) -> None:
 
 ALL = (
     piece_not_flagged, piece_of_no_process, piece_not_flagged_of_no_process, piece_of_system_address, bare_mdl_idle, bounced,
-    stack_absent, stack_absent_and_nothing_there, bounced_by_argument, bounced_by_block, bounced_by_extension, request_of_another_user, stale_back_piece,
+    stack_absent, stack_absent_and_nothing_there,
+    bounced_by_argument, bounced_by_block, bounced_by_extension, request_of_another_user, stale_back_piece,
 )  # fmt: skip
