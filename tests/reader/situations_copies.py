@@ -166,7 +166,7 @@ def one_beside_a_leftover(scene: Scene) -> Cast:
     for _ in range(2 if scene.trap else 0):
         scene.request(mdl, device, linked="none")
     scene.request(mdl, device)
-    return at_most(holder) if scene.trap else named(holder, mdl)
+    return named(holder, mdl)
 
 
 ALL = (

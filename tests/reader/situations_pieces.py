@@ -111,6 +111,19 @@ def request_of_another_user(scene: Scene) -> Cast:
     return named(cut.upper, cut.mdl)
 
 
+def block_of_another_driver(scene: Scene) -> Cast:
+    """A driver that has nothing to do with the request watches it in a block of its own, and a packet of that driver, with the block as its
+    context, waits elsewhere: only the driver that has the request makes pieces of it. The trap is that packet."""
+    cut = Cut(scene)
+    if scene.trap:
+        watcher, _ = scene.driver(SPLITTING)
+        _, other = scene.driver()
+        block = scene.machine.nonpaged.alloc(0x80, b"Wtch")
+        scene.machine.space.write_u64(block + 0x10, cut.request.address)
+        scene.own(watcher, other, _bounce(scene), context=block)
+    return named(cut.upper, cut.mdl)
+
+
 def stale_back_piece(scene: Scene) -> Cast:
     """A piece over the whole buffer is back with the driver that has the request, from an earlier request; this one it sent down by a way
     that nothing tells. Without the trap the piece names the request."""
@@ -142,6 +155,6 @@ def _stack(scene: Scene) -> None:
 
 ALL = (
     piece_not_flagged, piece_of_no_process, piece_not_flagged_of_no_process, piece_of_system_address, bare_mdl_idle, bounced,
-    stack_absent, stack_absent_and_nothing_there,
+    block_of_another_driver, stack_absent, stack_absent_and_nothing_there,
     bounced_by_argument, bounced_by_block, bounced_by_extension, request_of_another_user, stale_back_piece,
 )  # fmt: skip
