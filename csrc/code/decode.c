@@ -141,6 +141,23 @@ static lhi_code_kind kind_of(const decoded *d)
     }
 }
 
+/* By the lowest four bits of the opcode (Intel SDM, appendix B). */
+static uint8_t condition_of(ZydisMnemonic mnemonic)
+{
+    static const ZydisMnemonic names[16] = {
+        ZYDIS_MNEMONIC_JO, ZYDIS_MNEMONIC_JNO, ZYDIS_MNEMONIC_JB,  ZYDIS_MNEMONIC_JNB,
+        ZYDIS_MNEMONIC_JZ, ZYDIS_MNEMONIC_JNZ, ZYDIS_MNEMONIC_JBE, ZYDIS_MNEMONIC_JNBE,
+        ZYDIS_MNEMONIC_JS, ZYDIS_MNEMONIC_JNS, ZYDIS_MNEMONIC_JP,  ZYDIS_MNEMONIC_JNP,
+        ZYDIS_MNEMONIC_JL, ZYDIS_MNEMONIC_JNL, ZYDIS_MNEMONIC_JLE, ZYDIS_MNEMONIC_JNLE,
+    };
+
+    for (uint8_t i = 0; i < 16; i++) {
+        if (names[i] == mnemonic)
+            return i;
+    }
+    return LHI_NO_CONDITION;
+}
+
 static void take_target(const decoded *d, uint64_t address, lhi_code *out)
 {
     const ZydisDecodedOperand *operand = &d->operands[0];
@@ -156,26 +173,40 @@ static void take_target(const decoded *d, uint64_t address, lhi_code *out)
         out->targets = LHI_TARGET_SLOT;
         out->target = out->place;
     }
-    if (d->code.mnemonic == ZYDIS_MNEMONIC_JZ)
-        out->condition = LHI_IF_ZERO;
-    else if (d->code.mnemonic == ZYDIS_MNEMONIC_JNZ)
-        out->condition = LHI_IF_NOT_ZERO;
+    out->condition = condition_of(d->code.mnemonic);
+}
+
+static bool is_high_byte(ZydisRegister name)
+{
+    return name >= ZYDIS_REGISTER_AH && name <= ZYDIS_REGISTER_BH;
+}
+
+static lhi_code_does to_register(const ZydisDecodedOperand *to, const ZydisDecodedOperand *from,
+                                 lhi_code *out)
+{
+    out->destination = number(to->reg.value);
+    if (is_immediate(from) && (to->size >= 32 || (to->size == 8 && !is_high_byte(to->reg.value)))) {
+        out->width = (uint8_t)(to->size / 8);
+        out->value = cut(from->imm.value.u, out->width);
+        return LHI_DOES_CONSTANT;
+    }
+    if (to->size == WIDE && is_wide_register(from)) {
+        out->source = number(from->reg.value);
+        return LHI_DOES_COPY;
+    }
+    if (to->size == WIDE / 2 && is_register(from)) {
+        out->source = number(from->reg.value);
+        return LHI_DOES_COPY_HALF;
+    }
+    if (is_memory(from) && to->size >= 32)
+        return to->size == WIDE && from->size == WIDE ? LHI_DOES_LOAD : LHI_DOES_LOAD_PART;
+    return LHI_DOES_OTHER;
 }
 
 static lhi_code_does copy_of(const ZydisDecodedOperand *to, const ZydisDecodedOperand *from, lhi_code *out)
 {
-    if (is_register(to)) {
-        out->destination = number(to->reg.value);
-        if (is_immediate(from) && to->size >= 32) {
-            out->value = cut(from->imm.value.u, (uint8_t)(to->size / 8));
-            return LHI_DOES_CONSTANT;
-        }
-        if (to->size == WIDE && is_wide_register(from)) {
-            out->source = number(from->reg.value);
-            return LHI_DOES_COPY;
-        }
-        return to->size == WIDE && is_memory(from) ? LHI_DOES_LOAD : LHI_DOES_OTHER;
-    }
+    if (is_register(to))
+        return to_register(to, from, out);
     if (!is_memory(to))
         return LHI_DOES_OTHER;
     if (is_immediate(from)) {
@@ -186,7 +217,24 @@ static lhi_code_does copy_of(const ZydisDecodedOperand *to, const ZydisDecodedOp
         out->source = number(from->reg.value);
         return LHI_DOES_STORE;
     }
+    if (is_register(from) && !is_high_byte(from->reg.value)) {
+        out->source = number(from->reg.value);
+        return LHI_DOES_STORE_PART;
+    }
     return LHI_DOES_OTHER;
+}
+
+/* Arithmetic on registers and numbers, which no flag and no memory enters. */
+static uint32_t operation_of(const decoded *d, const lhi_code *code)
+{
+    uint32_t result = (uint32_t)d->code.mnemonic << 16 ^ d->code.operand_width;
+
+    if (code->has_memory || code->read == 0 || (d->code.cpu_flags != NULL && d->code.cpu_flags->tested != 0))
+        return 0;
+    for (uint8_t i = 0; i < d->code.operand_count_visible; i++)
+        if (is_immediate(&d->operands[i]))
+            result = (result ^ (uint32_t)d->operands[i].imm.value.u) * 0x01000193u; /* FNV-1a's prime */
+    return result | 1;
 }
 
 static lhi_code_does sum_of(const decoded *d, lhi_code *out)
@@ -198,6 +246,7 @@ static lhi_code_does sum_of(const decoded *d, lhi_code *out)
         return LHI_DOES_OTHER;
     out->destination = number(to->reg.value);
     if (minus && is_register(by) && by->reg.value == to->reg.value && to->size >= 32) {
+        out->width = 8;
         out->value = 0;
         return LHI_DOES_CONSTANT;
     }
@@ -214,23 +263,20 @@ static lhi_code_does sum_of(const decoded *d, lhi_code *out)
     return LHI_DOES_OTHER;
 }
 
+/* Of whole registers, of their lowest parts, and of memory; with another register, or with a number. */
 static lhi_code_does compare_of(const decoded *d, lhi_code *out)
 {
     const ZydisDecodedOperand *a = &d->operands[0], *b = &d->operands[1];
+    bool test = d->code.mnemonic == ZYDIS_MNEMONIC_TEST;
 
-    if (d->code.mnemonic == ZYDIS_MNEMONIC_TEST) {
-        if (!is_register(a) || !is_register(b) || a->reg.value != b->reg.value)
-            return LHI_DOES_NOTHING;
-        out->source = number(a->reg.value);
-        out->width = (uint8_t)(a->size / 8);
-        return LHI_DOES_TEST;
-    }
-    if (!is_immediate(b) || (!is_register(a) && !is_memory(a)))
+    if ((!is_register(a) && !is_memory(a)) || (is_register(a) && is_high_byte(a->reg.value)) ||
+        (!is_immediate(b) && (!is_register(b) || is_high_byte(b->reg.value))))
         return LHI_DOES_NOTHING;
     out->width = (uint8_t)(a->size / 8);
     out->source = is_register(a) ? number(a->reg.value) : LHI_NO_REGISTER;
-    out->value = cut(b->imm.value.u, out->width);
-    return LHI_DOES_COMPARE;
+    out->other = is_register(b) ? number(b->reg.value) : LHI_NO_REGISTER;
+    out->value = is_immediate(b) ? cut(b->imm.value.u, out->width) : 0;
+    return test ? LHI_DOES_TEST : LHI_DOES_COMPARE;
 }
 
 static bool same_register(const ZydisDecodedOperand *a, const ZydisDecodedOperand *b)
@@ -247,6 +293,10 @@ static lhi_code_does does_of(const decoded *d, lhi_code *out)
         return LHI_DOES_NOTHING;
     case ZYDIS_MNEMONIC_MOV:
         return copy_of(first, second, out);
+    case ZYDIS_MNEMONIC_MOVZX:
+    case ZYDIS_MNEMONIC_MOVSX:
+    case ZYDIS_MNEMONIC_MOVSXD:
+        return is_memory(second) ? to_register(first, second, out) : LHI_DOES_OTHER;
     case ZYDIS_MNEMONIC_LEA:
         if (!is_wide_register(first) || second->mem.index != ZYDIS_REGISTER_NONE)
             return LHI_DOES_OTHER;
@@ -260,8 +310,14 @@ static lhi_code_does does_of(const decoded *d, lhi_code *out)
         if (!same_register(first, second) || first->size < 32)
             return LHI_DOES_OTHER;
         out->destination = number(first->reg.value);
+        out->width = 8;
         out->value = 0;
         return LHI_DOES_CONSTANT;
+    case ZYDIS_MNEMONIC_AND: /* how a compiler that saves bytes stores zero */
+        if (!is_memory(first) || !is_immediate(second) || second->imm.value.u != 0)
+            return LHI_DOES_OTHER;
+        out->value = 0;
+        return LHI_DOES_STORE_VALUE;
     case ZYDIS_MNEMONIC_ADD:
     case ZYDIS_MNEMONIC_SUB:
         return sum_of(d, out);
@@ -291,7 +347,9 @@ bool lhi_code_decode(const uint8_t *bytes, size_t size, uint64_t address, lhi_co
                      .base = LHI_NO_REGISTER,
                      .index = LHI_NO_REGISTER,
                      .destination = LHI_NO_REGISTER,
-                     .source = LHI_NO_REGISTER};
+                     .source = LHI_NO_REGISTER,
+                     .other = LHI_NO_REGISTER,
+                     .condition = LHI_NO_CONDITION};
 
     if (!decode(bytes, size, &d))
         return false;
@@ -305,6 +363,8 @@ bool lhi_code_decode(const uint8_t *bytes, size_t size, uint64_t address, lhi_co
         take_target(&d, address, &code);
     else
         code.does = does_of(&d, &code);
+    if (code.does == LHI_DOES_OTHER)
+        code.operation = operation_of(&d, &code);
     *out = code;
     return true;
 }

@@ -34,25 +34,28 @@ typedef enum lhi_code_target {
 } lhi_code_target;
 
 /* What it does with values, as far as following them needs to know; anything else is LHI_DOES_OTHER. */
+/* What it does with values, as far as following them needs to know; anything else is LHI_DOES_OTHER. */
 typedef enum lhi_code_does {
     LHI_DOES_OTHER = 0,
-    LHI_DOES_NOTHING,     /* no general register and no memory is written (flags may be) */
+    LHI_DOES_NOTHING,     /* writes no general register and no memory (flags may change) */
     LHI_DOES_COPY,        /* destination = source, 64 bits */
-    LHI_DOES_CONSTANT,    /* destination = value */
+    LHI_DOES_COPY_HALF,   /* destination = source, its lower 32 bits */
+    LHI_DOES_CONSTANT,    /* destination = value; of its lowest byte alone where width is 1 */
     LHI_DOES_ADDRESS,     /* destination = base + displacement, or the address `place` */
     LHI_DOES_LOAD,        /* destination = 64 bits of memory */
+    LHI_DOES_LOAD_PART,   /* destination = fewer bits of memory, extended */
     LHI_DOES_STORE,       /* memory = source, 64 bits */
-    LHI_DOES_STORE_VALUE, /* memory = value, `width` bytes */
+    LHI_DOES_STORE_PART,  /* memory = source, its lower bits */
+    LHI_DOES_STORE_VALUE, /* memory = value */
     LHI_DOES_ADD,         /* destination += value (also a subtraction) */
     LHI_DOES_SUBTRACT,    /* destination -= source */
-    LHI_DOES_PUSH,        /* of `source`, or of no register */
-    LHI_DOES_POP,         /* to `destination`, or to no register */
-    LHI_DOES_TEST,        /* flags by source against itself */
-    LHI_DOES_COMPARE      /* flags by source against value, `width` bytes; or by memory, where has_memory */
+    LHI_DOES_PUSH,        /* of `source`; of something else where that is LHI_NO_REGISTER */
+    LHI_DOES_POP,         /* to `destination`, likewise */
+    LHI_DOES_COMPARE, /* flags of `source` (memory where LHI_NO_REGISTER) minus `other`, else minus value */
+    LHI_DOES_TEST     /* flags of the same & `other`, else & value */
 } lhi_code_does;
 
-/* Conditions that following values can decide. */
-typedef enum lhi_code_condition { LHI_IF_OTHER = 0, LHI_IF_ZERO, LHI_IF_NOT_ZERO } lhi_code_condition;
+#define LHI_NO_CONDITION 0xffu
 
 typedef struct lhi_code {
     uint64_t address;
@@ -60,8 +63,8 @@ typedef struct lhi_code {
     lhi_code_kind kind;
     lhi_code_target targets;
     lhi_code_does does;
-    lhi_code_condition condition;                 /* of a branch */
-    uint64_t target;                              /* see lhi_code_target */
+    uint8_t condition; /* of a branch, by its number in the encoding: 4 zero, 5 not zero, 8 negative ... */
+    uint64_t target;   /* see lhi_code_target */
     uint32_t written, read;                       /* bit n: general register n, or a part of it */
     bool flags;                                   /* changes a flag */
     bool has_memory, reads_memory, writes_memory; /* by an operand that is not the stack of push, pop, call */
@@ -69,9 +72,11 @@ typedef struct lhi_code {
     bool has_place;                               /* rip-relative or absolute: the operand lies at `place` */
     int64_t displacement;                         /* of a memory operand that is not at a place */
     uint64_t place;
-    uint8_t width; /* bytes of the memory operand, or of what is compared */
-    uint8_t destination, source;
+    uint8_t width; /* bytes of the memory operand, or of what is set or compared */
+    uint8_t destination, source, other;
     uint64_t value;
+    uint32_t
+        operation; /* of LHI_DOES_OTHER: equal for what gives equal results for equal registers; 0: unknown */
 } lhi_code;
 
 /* Whether this library was built with a decoder. */

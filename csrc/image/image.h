@@ -74,6 +74,12 @@ typedef struct lhi_section {
 } lhi_section;
 /* The section an address lies in. false, *out untouched: none, or its header is not there. */
 bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out);
+
+/* Calls `visit` for each routine that is imported by name and whose name can be read: the DLL's file name and
+ * the routine's, as they stand there, and the address of its slot in the address table. */
+typedef void lhi_import_visit(void *user, const char *dll, const char *name, uint64_t slot);
+void lhi_image_each_import(const lhi_image *image, lhi_import_visit *visit, void *user);
+
 /* Name of the section an address lies in ("" where none); NUL-terminated, escaped. */
 bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16]);
 /* Does the address lie in a section whose pages may be executed? LHI_NO also where it lies in none. */

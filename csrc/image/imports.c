@@ -239,3 +239,42 @@ lhi_answer lhi_image_imports(const lhi_image *image, const char *const *names, s
         *which = names[question.found];
     return answer;
 }
+
+/* The names of one descriptor; `budget` bounds tables that overlap. */
+static void visit_names(const lhi_image *image, const char *dll, uint32_t thunks, uint32_t slots,
+                        uint32_t *budget, lhi_import_visit *visit, void *user)
+{
+    for (uint64_t i = 0; thunks != 0 && *budget > 0; i++, (*budget)--) {
+        uint8_t thunk[THUNK_SIZE] = {0};
+        uint8_t name[MOST_NAME + 1] = {0};
+        size_t length = 0;
+        if (lhi_rva_get(image, thunks + i * THUNK_SIZE, thunk, sizeof thunk) != LH_PRESENT)
+            return;
+        uint64_t value = lhi_u64(thunk);
+        if (value == 0)
+            return;
+        if ((value & BY_ORDINAL) == 0 &&
+            lhi_rva_string(image, value + HINT_SIZE, name, MOST_NAME, &length) == LH_PRESENT && length > 0 &&
+            length < MOST_NAME)
+            visit(user, dll, (const char *)name, image->base + slots + i * THUNK_SIZE);
+    }
+}
+
+void lhi_image_each_import(const lhi_image *image, lhi_import_visit *visit, void *user)
+{
+    uint8_t descriptor[DESCRIPTOR_SIZE] = {0};
+    uint32_t budget = MOST_THUNKS;
+    bool whole = false;
+
+    if (image->directories[DIRECTORY_IMPORT].rva == 0)
+        return;
+    for (uint32_t i = 0; next_descriptor(image, i, descriptor, &whole); i++) {
+        uint8_t dll[MOST_DLL_NAME + 1] = {0};
+        size_t length = 0;
+        if (lhi_rva_string(image, lhi_u32(descriptor + DESCRIPTOR_DLL), dll, MOST_DLL_NAME, &length) ==
+                LH_PRESENT &&
+            length < MOST_DLL_NAME)
+            visit_names(image, (const char *)dll, lhi_u32(descriptor + DESCRIPTOR_NAMES),
+                        lhi_u32(descriptor + DESCRIPTOR_SLOTS), &budget, visit, user);
+    }
+}

@@ -610,7 +610,20 @@ LH_API lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32
 /* The same as text for people. */
 LH_API lh_status lh_kernel_info_text(lh_kernel *kernel, const char *path, uint32_t flags, char **out,
                                      size_t *length, lh_error *err);
-/* Frees a string that one of the four above gave out. Accepts NULL. */
+/* What the code of drivers does with locked pages, read from the images in the dump: call sites of the
+ * routines that lock, unlock, allocate and free, in every form of call, and the ways through a function on
+ * which a lock is lost. module: a loaded one by its file name ("leaky.sys", "leaky", "nt"); NULL: all that
+ * lock or unlock. JSON, schema lockhound.locks/1. Of the options path, cancel, progress (in bytes of images)
+ * and limits.seconds are looked at; NULL is allowed. LH_ERR_INVALID_ARGUMENT: no such module;
+ * LH_ERR_UNSUPPORTED as in lh_kernel_disassemble. out and length as for lh_case_json. */
+LH_API lh_status lh_kernel_locks_json(lh_kernel *kernel, const char *module,
+                                      const lh_investigate_options *options, uint32_t flags, char **out,
+                                      size_t *length, lh_error *err);
+/* The same as text for people. */
+LH_API lh_status lh_kernel_locks_text(lh_kernel *kernel, const char *module,
+                                      const lh_investigate_options *options, uint32_t flags, char **out,
+                                      size_t *length, lh_error *err);
+/* Frees a string that one of those above gave out. Accepts NULL. */
 LH_API void lh_string_free(char *string);
 
 #ifdef __cplusplus

@@ -143,6 +143,7 @@ PyObject *lhi_py_info_text(lhi_py_kernel *self, PyObject *arguments);
 
 /* ---- code.c: what drivers' code shows. */
 PyObject *lhi_py_disassemble(lhi_py_kernel *self, PyObject *arguments);
+PyObject *lhi_py_locks(lhi_py_kernel *self, PyObject *arguments);
 
 /* ---- arrow.c: a node (lockhound.arrow says what that is) as capsules of the Arrow C data interface. */
 PyObject *lhi_py_arrow_schema(PyObject *module, PyObject *node);

@@ -1,4 +1,5 @@
-/* Kernel.disassemble: instructions as dicts, asked for in portions so that memory follows what is there. */
+/* Kernel.disassemble: instructions as dicts, in portions so that memory follows what is there; Kernel.locks.
+ */
 #include "python/binding.h"
 
 #include <string.h>
@@ -70,4 +71,39 @@ PyObject *lhi_py_disassemble(lhi_py_kernel *self, PyObject *arguments)
     }
     lhi_py_kernel_leave(self);
     return list;
+}
+
+PyObject *lhi_py_locks(lhi_py_kernel *self, PyObject *arguments)
+{
+    lhi_py_state *state = lhi_py_state_of(self);
+    const char *module = NULL;
+    int json = 0, redact = 0;
+    PyObject *timeout = NULL, *cancel = NULL, *progress = NULL, *result = NULL;
+    lh_investigate_options options = {.struct_size = sizeof options};
+    lhi_py_call call = {0};
+    char *text = NULL;
+    size_t length = 0;
+    lh_error err = {0};
+    lh_status status = LH_OK;
+
+    if (!PyArg_ParseTuple(arguments, "zzppOOO:locks", &module, &options.path, &json, &redact, &timeout,
+                          &cancel, &progress))
+        return NULL;
+    options.limits.struct_size = sizeof options.limits;
+    options.progress = lhi_py_progress;
+    options.progress_user = &call;
+    if (lhi_py_seconds(timeout, &options.limits.seconds) < 0 ||
+        lhi_py_cancel_of(state, cancel, &options.cancel) < 0 || lhi_py_call_init(&call, progress) < 0 ||
+        lhi_py_kernel_enter(state, self) < 0)
+        return NULL;
+    lhi_py_call_begin(&call, self->dump);
+    status = (json ? lh_kernel_locks_json : lh_kernel_locks_text)(
+        self->handle, module, &options, redact ? LH_RENDER_REDACT : 0, &text, &length, &err);
+    if (!lhi_py_call_end(&call))
+        result = status == LH_OK ? PyUnicode_DecodeUTF8(text, (Py_ssize_t)length, "replace")
+                                 : lhi_py_dump_raise(state, self->dump, status, &err);
+    if (status == LH_OK)
+        lh_string_free(text);
+    lhi_py_kernel_leave(self);
+    return result;
 }

@@ -460,6 +460,7 @@ static PyMethodDef kernel_methods[] = {
     {"map_physical", LHI_PY_METHOD(kernel_map_physical), METH_O, LHI_PY_DOC_Kernel_map_physical},
     {"audit", LHI_PY_METHOD(lhi_py_audit), METH_VARARGS, LHI_PY_DOC_Kernel_audit},
     {"disassemble", LHI_PY_METHOD(lhi_py_disassemble), METH_VARARGS, LHI_PY_DOC_Kernel_disassemble},
+    {"locks", LHI_PY_METHOD(lhi_py_locks), METH_VARARGS, LHI_PY_DOC_Kernel_locks},
     {"stack", LHI_PY_METHOD(lhi_py_kernel_stack), METH_O, LHI_PY_DOC_Kernel_stack},
     {"investigate", LHI_PY_METHOD(lhi_py_investigate), METH_VARARGS, LHI_PY_DOC_Kernel_investigate},
     {"info_json", LHI_PY_METHOD(lhi_py_info_json), METH_VARARGS, LHI_PY_DOC_Kernel_info_json},

@@ -125,6 +125,14 @@ def parser() -> argparse.ArgumentParser:
     code.add_argument("--size", type=positive, default=64, metavar="BYTES", help="of code [64]")
     code.add_argument("--json", action="store_true")
     code.set_defaults(run=run_disassemble)
+    locks = commands.add_parser("locks", help="where drivers' code locks and unlocks pages, and where a lock is lost")
+    locks.add_argument("dump", metavar="DUMP")
+    locks.add_argument("--module", metavar="NAME", help="one driver, whatever its code does; default: all that lock or unlock")
+    locks.add_argument("--json", action="store_true")
+    locks.add_argument("--redact", action="store_true", help="leave out the path")
+    locks.add_argument("--timeout", type=seconds, metavar="SECONDS")
+    locks.set_defaults(run=run_locks)
+
     identify = commands.add_parser("identify", help="what lies at an address, and whose it is")
     identify.add_argument("dump", metavar="DUMP")
     identify.add_argument("addresses", nargs="+", type=number, metavar="ADDRESS", help="0x..., decimal, or ffffe000`12345080")
@@ -389,6 +397,21 @@ def run_identify(options: argparse.Namespace) -> int:
         return NAMED
     for identity in found:
         write_line(sys.stdout, f"{identity.address:#018x}  {one_line(identity.text)}")
+    return NAMED
+
+
+# ---- locks
+
+
+def run_locks(options: argparse.Namespace) -> int:
+    """What drivers' code does with locked pages."""
+    with open(options.dump) as dump:
+        kernel = dump.kernel()
+        if options.json:
+            text = compact(json.loads(kernel.locks_json(options.module, redact=options.redact, timeout=options.timeout)))
+        else:
+            text = kernel.locks_text(options.module, redact=options.redact, timeout=options.timeout).rstrip("\n")
+    write_line(sys.stdout, text)
     return NAMED
 
 

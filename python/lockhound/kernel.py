@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import _lockhound
 from .errors import AbsentError, AmbiguousError, ArgumentError
 from .progress import Progress, watched
+from .records import Record
 from .rows import Absent, Frame, Identity, Instruction, Module, Process, Stack, Walk
 from .tables import Addresses, Reads
 
@@ -124,6 +126,62 @@ class Kernel:
         AbsentError when that is the first of all; UnsupportedError when lockhound was built without Zydis.
         """
         return tuple(Instruction.of(record) for record in self._raw.disassemble(address, size))
+
+    def lock_profile(
+        self,
+        module: str | Module,
+        *,
+        timeout: float | None = None,
+        cancel: _lockhound.Cancel | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Record:
+        """What a driver's code does with locked pages: call sites, and ways through a function on which a lock is lost.
+
+        One object of `modules` in lockhound.locks/1. ArgumentError when no loaded module has the name; UnsupportedError when
+        lockhound was built without Zydis.
+        """
+        name = module.name if isinstance(module, Module) else module
+        with watched(progress, "reading code") as report:
+            text = self._raw.locks(name, None, True, False, timeout, cancel, report)
+        return Record(json.loads(text)["modules"][0])
+
+    def lock_profiles(
+        self,
+        *,
+        timeout: float | None = None,
+        cancel: _lockhound.Cancel | None = None,
+        progress: Progress | bool | None = None,
+    ) -> tuple[Record, ...]:
+        """The same for every driver whose code locks or unlocks, but for the kernel's own."""
+        with watched(progress, "reading code") as report:
+            text = self._raw.locks(None, None, True, False, timeout, cancel, report)
+        return tuple(Record(found) for found in json.loads(text)["modules"])
+
+    def locks_text(
+        self,
+        module: str | None = None,
+        *,
+        redact: bool = False,
+        timeout: float | None = None,
+        cancel: _lockhound.Cancel | None = None,
+        progress: Progress | bool | None = None,
+    ) -> str:
+        """The same for people: of one driver, or of all."""
+        with watched(progress, "reading code") as report:
+            return self._raw.locks(module, _shown(self._dump.path), False, redact, timeout, cancel, report)
+
+    def locks_json(
+        self,
+        module: str | None = None,
+        *,
+        redact: bool = False,
+        timeout: float | None = None,
+        cancel: _lockhound.Cancel | None = None,
+        progress: Progress | bool | None = None,
+    ) -> str:
+        """The same as a document, lockhound.locks/1."""
+        with watched(progress, "reading code") as report:
+            return self._raw.locks(module, _shown(self._dump.path), True, redact, timeout, cancel, report)
 
     def investigate(
         self,

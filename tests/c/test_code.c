@@ -46,9 +46,9 @@ static void test_transfers(void)
     transfer("41ffe2", LHI_CODE_JUMP, LHI_TARGET_REGISTER, 0);
     CHECK_EQ(decode("41ffe2").source, LHI_R10);
     transfer("7402", LHI_CODE_BRANCH, LHI_TARGET_DIRECT, AT + 4);
-    CHECK_EQ(decode("7402").condition, LHI_IF_ZERO);
-    CHECK_EQ(decode("0f8500010000").condition, LHI_IF_NOT_ZERO);
-    CHECK_EQ(decode("7c02").condition, LHI_IF_OTHER);
+    CHECK_EQ(decode("7402").condition, 4);
+    CHECK_EQ(decode("0f8500010000").condition, 5);
+    CHECK_EQ(decode("7c02").condition, 12);
     transfer("c3", LHI_CODE_RETURN, LHI_TARGET_NONE, 0);
     transfer("c20800", LHI_CODE_RETURN, LHI_TARGET_NONE, 0);
     transfer("cc", LHI_CODE_STOP, LHI_TARGET_NONE, 0);
@@ -66,7 +66,8 @@ static void test_values(void)
     CHECK_EQ(code.written, 1u << LHI_RCX);
     CHECK_EQ(code.read, 1u << LHI_RBX);
     CHECK(!code.flags);
-    CHECK_EQ(decode("8bcb").does, LHI_DOES_OTHER); /* half a pointer */
+    CHECK_EQ(decode("8bcb").does, LHI_DOES_COPY_HALF);
+    CHECK_EQ(decode("668bcb").does, LHI_DOES_OTHER);
     code = decode("b8ffffffff");
     CHECK_EQ(code.does, LHI_DOES_CONSTANT);
     CHECK_EQ(code.value, 0xffffffffu);
@@ -88,8 +89,11 @@ static void test_values(void)
     CHECK_EQ(code.base, LHI_RBX);
     CHECK_EQ(code.displacement, 8);
     CHECK(code.has_memory && code.reads_memory && !code.writes_memory);
-    CHECK_EQ(decode("8b4308").does, LHI_DOES_OTHER);
-    code = decode("4c8b1510000000"); /* mov r10, [rip+10h] */
+    CHECK_EQ(decode("8b4308").does, LHI_DOES_LOAD_PART);
+    CHECK_EQ(decode("0fb64308").does, LHI_DOES_LOAD_PART);
+    CHECK_EQ(decode("0fb64308").width, 1);
+    CHECK_EQ(decode("0fb6c3").does, LHI_DOES_OTHER); /* movzx eax, bl */
+    code = decode("4c8b1510000000");                 /* mov r10, [rip+10h] */
     CHECK_EQ(code.does, LHI_DOES_LOAD);
     CHECK(code.has_place);
     CHECK_EQ(code.place, AT + 0x17);
@@ -102,8 +106,15 @@ static void test_values(void)
     CHECK_EQ(code.width, 1);
     CHECK_EQ(code.value, 1);
     CHECK_EQ(decode("48c7432000000000").does, LHI_DOES_STORE_VALUE);
-    CHECK_EQ(decode("897b08").does, LHI_DOES_OTHER);
-    code = decode("4883ec28"); /* sub rsp, 28h */
+    CHECK_EQ(decode("897b08").does, LHI_DOES_STORE_PART);
+    CHECK_EQ(decode("897b08").width, 4);
+    CHECK_EQ(decode("887b08").width, 1); /* mov [rbx+8], bh */
+    CHECK_EQ(decode("887b08").does, LHI_DOES_OTHER);
+    CHECK(decode("83e008").operation != 0); /* and eax, 8 */
+    CHECK(decode("83e008").operation != decode("83e004").operation);
+    CHECK_EQ(decode("0f44c1").operation, 0); /* cmovz */
+    CHECK_EQ(decode("2303").operation, 0);   /* and eax, [rbx] */
+    code = decode("4883ec28");               /* sub rsp, 28h */
     CHECK_EQ(code.does, LHI_DOES_ADD);
     CHECK_EQ(code.value, 0 - 0x28ull);
     code = decode("482be0"); /* sub rsp, rax */
@@ -121,7 +132,14 @@ static void test_values(void)
     CHECK_EQ(code.width, 8);
     CHECK_EQ(code.written, 0);
     CHECK_EQ(decode("85c0").width, 4);
-    CHECK_EQ(decode("4885c8").does, LHI_DOES_NOTHING);
+    CHECK_EQ(decode("4885c0").source, LHI_RAX);
+    CHECK_EQ(decode("4885c0").other, LHI_RAX);
+    CHECK_EQ(decode("4885c8").other, LHI_RCX);
+    CHECK_EQ(decode("84e4").does, LHI_DOES_NOTHING); /* test ah, ah */
+    code = decode("b301");                           /* mov bl, 1 */
+    CHECK_EQ(code.does, LHI_DOES_CONSTANT);
+    CHECK_EQ(code.width, 1);
+    CHECK_EQ(decode("b701").does, LHI_DOES_OTHER); /* mov bh, 1 */
     code = decode("4883fb00");
     CHECK_EQ(code.does, LHI_DOES_COMPARE);
     CHECK_EQ(code.source, LHI_RBX);
@@ -130,8 +148,11 @@ static void test_values(void)
     CHECK_EQ(code.width, 1);
     CHECK_EQ(code.base, LHI_RSP);
     CHECK_EQ(decode("0f1f440000").does, LHI_DOES_NOTHING); /* nop */
-    CHECK_EQ(decode("f6430a05").does, LHI_DOES_NOTHING);   /* test byte ptr [rbx+0ah], 5 */
-    code = decode("f348a5");                               /* rep movsq */
+    code = decode("f6430a05");                             /* test byte ptr [rbx+0ah], 5 */
+    CHECK_EQ(code.does, LHI_DOES_TEST);
+    CHECK_EQ(code.source, LHI_NO_REGISTER);
+    CHECK_EQ(code.value, 5);
+    code = decode("f348a5"); /* rep movsq */
     CHECK_EQ(code.does, LHI_DOES_OTHER);
     CHECK(code.reads_memory && code.writes_memory);
     CHECK_EQ(code.written, 1u << LHI_RCX | 1u << LHI_RSI | 1u << LHI_RDI);

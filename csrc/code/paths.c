@@ -1,0 +1,511 @@
+/* Every way through a function, as far as ways differ in what became of its MDLs: states go from block to
+ * block, and those that agree go on as one. */
+#include "code/paths.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "code/step.h"
+
+#define STATES_OF_BLOCK 8u    /* that disagree; one more is not followed */
+#define STATES_MOST     4096u /* of a function: 8 MiB */
+#define STATES_FIRST    16u
+#define STEPS_EACH      32u /* of an instruction, on the average */
+#define STEPS_LEAST     65536u
+#define NONE            UINT32_MAX
+
+typedef struct node {
+    lhi_state state;
+    uint32_t leader; /* index of the block's first instruction */
+    uint32_t parent; /* node it was reached from first */
+    uint32_t next;   /* of the same block */
+    bool waits;
+} node;
+
+typedef struct walk {
+    const lhi_body *body;
+    const lhi_callee *callees;
+    lhi_paths *out;
+    uint64_t entry;
+    node *nodes;
+    uint32_t count, room;
+    uint32_t *first; /* by instruction: the newest node of the block that begins there */
+    uint32_t *queue; /* a ring of STATES_MOST nodes */
+    uint32_t head, waiting;
+    uint64_t steps;
+    uint32_t now; /* the node that is followed */
+    bool failed;
+} walk;
+
+const char *lhi_finding_name(lhi_finding_kind kind)
+{
+    switch (kind) {
+    case LHI_FINDING_LOCK_LOST:
+        return "lock_lost";
+    case LHI_FINDING_UNLOCK_TWICE:
+        return "unlocked_twice";
+    case LHI_FINDING_NEVER_LOCKED:
+        return "never_locked";
+    case LHI_FINDING_FREED_LOCKED:
+        return "freed_locked";
+    }
+    return "unknown";
+}
+
+const char *lhi_finding_meaning(lhi_finding_kind kind)
+{
+    switch (kind) {
+    case LHI_FINDING_LOCK_LOST:
+        return "a return is reached behind a lock, without an unlock, and nobody else was given the MDL";
+    case LHI_FINDING_UNLOCK_TWICE:
+        return "an unlock is reached behind another one of the same MDL";
+    case LHI_FINDING_NEVER_LOCKED:
+        return "an unlock is reached with an MDL that was made there and not locked";
+    case LHI_FINDING_FREED_LOCKED:
+        return "an MDL is freed behind a lock, without an unlock";
+    }
+    return "unknown";
+}
+
+static void leave_open(walk *w, const char *why, uint64_t at)
+{
+    if (w->out->open == NULL) {
+        w->out->open = why;
+        w->out->open_at = at;
+    }
+}
+
+/* ------------------------------------------------------------------ findings */
+
+static void take_blocks(const walk *w, lhi_finding *finding)
+{
+    uint32_t ways[LHI_FINDING_BLOCKS] = {0};
+    uint32_t length = 0;
+
+    for (uint32_t at = w->now; at != NONE; at = w->nodes[at].parent)
+        length++;
+    uint32_t kept = length < LHI_FINDING_BLOCKS ? length : LHI_FINDING_BLOCKS;
+    uint32_t half = LHI_FINDING_BLOCKS / 2;
+    uint32_t place = length; /* from the end */
+    finding->cut = length > LHI_FINDING_BLOCKS;
+    for (uint32_t at = w->now; at != NONE; at = w->nodes[at].parent) {
+        place--;
+        if (!finding->cut)
+            ways[place] = at;
+        else if (place < half)
+            ways[place] = at;
+        else if (length - place <= LHI_FINDING_BLOCKS - half)
+            ways[LHI_FINDING_BLOCKS - (length - place)] = at;
+    }
+    finding->block_count = kept;
+    for (uint32_t i = 0; i < kept; i++)
+        finding->blocks[i] = w->body->codes[w->nodes[ways[i]].leader].address;
+}
+
+static void report(walk *w, lhi_finding_kind kind, uint64_t first, uint64_t last)
+{
+    lhi_paths *out = w->out;
+
+    for (size_t i = 0; i < out->count; i++)
+        if (out->findings[i].kind == kind && out->findings[i].first == first && out->findings[i].last == last)
+            return;
+    if (out->count == LHI_FINDINGS_MOST) {
+        leave_open(w, "it has more findings than are told", last);
+        return;
+    }
+    lhi_finding *finding = &out->findings[out->count++];
+    *finding = (lhi_finding){.kind = kind, .function = w->entry, .first = first, .last = last};
+    take_blocks(w, finding);
+}
+
+/* ------------------------------------------------------------------ calls */
+
+#define VOLATILE                                                                                             \
+    (1u << LHI_RAX | 1u << LHI_RCX | 1u << LHI_RDX | 1u << LHI_R8 | 1u << LHI_R9 | 1u << LHI_R10 | 1u << 11)
+#define HOME   0x20 /* the callee's home area (x64 calling convention) */
+#define PASSED 0x40 /* eight more arguments: as many as routines have */
+
+static bool is_shared(const lhi_object *object)
+{
+    return object == NULL || !object->own;
+}
+
+/* Two pointers that others know of can be the same. */
+static void forget_aliases(lhi_state *state, const lhi_value *but)
+{
+    for (size_t i = state->object_count; i > 0; i--) {
+        lhi_object *object = &state->objects[i - 1];
+        if (!object->own && object != lhi_state_object(state, but))
+            lhi_state_forget(state, object);
+    }
+}
+
+/* The MDL in the first argument, where it is one that can be followed. */
+static bool mdl_of(lhi_state *state, lhi_value *mdl)
+{
+    *mdl = state->registers[LHI_RCX];
+    if (mdl->kind != LHI_VALUE_RESULT && mdl->kind != LHI_VALUE_FRAME) {
+        lhi_state_forget_all(state); /* it could be any */
+        return false;
+    }
+    if (is_shared(lhi_state_object(state, mdl)))
+        forget_aliases(state, mdl);
+    return true;
+}
+
+static void lock(lhi_state *state, uint64_t at)
+{
+    lhi_value mdl = {.kind = LHI_VALUE_UNKNOWN};
+
+    if (!mdl_of(state, &mdl))
+        return;
+    lhi_object *object = lhi_state_object(state, &mdl);
+    if (object == NULL) {
+        bool own = mdl.kind == LHI_VALUE_FRAME && (int64_t)mdl.n < state->exposed;
+        lhi_state_add(state, &mdl, LHI_LOCK_HELD, own, at);
+        return;
+    }
+    object->lock = LHI_LOCK_HELD;
+    object->since = at;
+}
+
+static void unlock(walk *w, lhi_state *state, uint64_t at)
+{
+    lhi_value mdl = {.kind = LHI_VALUE_UNKNOWN};
+
+    if (!mdl_of(state, &mdl))
+        return;
+    lhi_object *object = lhi_state_object(state, &mdl);
+    if (object == NULL) {
+        lhi_state_add(state, &mdl, LHI_LOCK_GIVEN_UP, false, at);
+        return;
+    }
+    if (object->lock == LHI_LOCK_GIVEN_UP)
+        report(w, LHI_FINDING_UNLOCK_TWICE, object->since, at);
+    else if (object->lock == LHI_LOCK_NEVER && object->own)
+        report(w, LHI_FINDING_NEVER_LOCKED, object->since, at);
+    object->lock = LHI_LOCK_GIVEN_UP;
+    object->since = at;
+}
+
+static void release(walk *w, lhi_state *state, uint64_t at)
+{
+    lhi_value mdl = {.kind = LHI_VALUE_UNKNOWN};
+
+    if (!mdl_of(state, &mdl))
+        return;
+    lhi_object *object = lhi_state_object(state, &mdl);
+    if (object == NULL)
+        return;
+    if (object->lock == LHI_LOCK_HELD)
+        report(w, LHI_FINDING_FREED_LOCKED, object->since, at);
+    lhi_state_forget(state, object);
+}
+
+/* Somebody who may keep, unlock and hand on whatever is given to him. */
+static void strange_call(lhi_state *state)
+{
+    static const uint8_t arguments[] = {LHI_RCX, LHI_RDX, LHI_R8, LHI_R9};
+    const lhi_value *rsp = &state->registers[LHI_RSP];
+
+    for (size_t i = 0; i < sizeof arguments; i++)
+        lhi_state_share(state, &state->registers[arguments[i]]);
+    for (size_t i = 0; rsp->kind == LHI_VALUE_FRAME && i < LHI_LOCALS; i++) {
+        int64_t place = state->locals[i].offset - (int64_t)rsp->n;
+        if (state->locals[i].width != 0 && state->locals[i].fresh && place >= HOME && place < HOME + PASSED)
+            lhi_state_share(state, &state->locals[i].value);
+    }
+    lhi_state_forget_shared(state);
+    if (state->exposed != INT64_MAX)
+        lhi_state_spoil(state, state->exposed, INT64_MAX);
+}
+
+/* One that writes only where it is told to. */
+static void plain_call(lhi_state *state)
+{
+    static const uint8_t arguments[] = {LHI_RCX, LHI_RDX, LHI_R8, LHI_R9};
+
+    for (size_t i = 0; i < sizeof arguments; i++)
+        if (state->registers[arguments[i]].kind == LHI_VALUE_FRAME)
+            lhi_state_spoil(state, (int64_t)state->registers[arguments[i]].n, INT64_MAX);
+}
+
+/* The fifth argument: the packet that the MDL is put into. */
+static bool has_no_packet(const lhi_state *state)
+{
+    const lhi_value *rsp = &state->registers[LHI_RSP];
+    lhi_value packet = rsp->kind == LHI_VALUE_FRAME ? lhi_state_load(state, (int64_t)rsp->n + HOME, 8) : *rsp;
+
+    return packet.kind == LHI_VALUE_NUMBER && packet.n == 0;
+}
+
+/* What a call does, but for the registers it changes. false: it does not come back. */
+static bool apply_call(walk *w, lhi_state *state, size_t index)
+{
+    const lhi_routine *routine = w->callees[index].routine;
+    uint64_t at = w->body->codes[index].address;
+
+    if (routine == NULL) {
+        strange_call(state);
+        return true;
+    }
+    switch (routine->role) {
+    case LHI_ROLE_LOCK:
+        lock(state, at);
+        break;
+    case LHI_ROLE_UNLOCK:
+        unlock(w, state, at);
+        break;
+    case LHI_ROLE_FREE:
+        release(w, state, at);
+        break;
+    case LHI_ROLE_ALLOCATE:
+    case LHI_ROLE_BUILD:
+    case LHI_ROLE_MAP:
+        break;
+    case LHI_ROLE_HARMLESS:
+        plain_call(state);
+        break;
+    case LHI_ROLE_NO_RETURN:
+        return false;
+    case LHI_ROLE_LOCK_FOR:
+    case LHI_ROLE_PAGES:
+    case LHI_ROLE_SEND:
+    case LHI_ROLE_COMPLETE:
+    case LHI_ROLE_LOOK_UP:
+        strange_call(state);
+        break;
+    }
+    return true;
+}
+
+/* The call that makes a large frame keeps rax, which the next instruction takes off the stack pointer. */
+static bool keeps_rax(const walk *w, size_t index)
+{
+    const lhi_code *next = index + 1 < w->body->count ? &w->body->codes[index + 1] : NULL;
+
+    return next != NULL && next->does == LHI_DOES_SUBTRACT && next->destination == LHI_RSP &&
+           next->source == LHI_RAX;
+}
+
+static bool call(walk *w, lhi_state *state, size_t index)
+{
+    const lhi_callee *callee = &w->callees[index];
+    const lhi_value *rsp = &state->registers[LHI_RSP];
+    bool makes =
+        callee->routine != NULL && callee->routine->role == LHI_ROLE_ALLOCATE && has_no_packet(state);
+    bool kept = keeps_rax(w, index);
+
+    if (!kept && !apply_call(w, state, index))
+        return false;
+    if (rsp->kind == LHI_VALUE_FRAME)
+        lhi_state_spoil(state, (int64_t)rsp->n, (int64_t)rsp->n + HOME);
+    for (size_t i = 0; i < LHI_LOCALS; i++)
+        state->locals[i].fresh = false;
+    for (unsigned i = 0; i < 16; i++)
+        if ((VOLATILE >> i & 1) != 0 && !(kept && i == LHI_RAX))
+            state->registers[i] = (lhi_value){.kind = LHI_VALUE_UNKNOWN};
+    if (kept)
+        return true;
+    lhi_value result = lhi_step_result(state, index, 0);
+    state->registers[LHI_RAX] = result;
+    if (makes)
+        lhi_state_add(state, &result, LHI_LOCK_NEVER, true, w->body->codes[index].address);
+    return true;
+}
+
+static void leave(walk *w, lhi_state *state, uint64_t at)
+{
+    for (size_t i = 0; i < state->object_count; i++) {
+        const lhi_object *object = &state->objects[i];
+        if (object->own && object->lock == LHI_LOCK_HELD &&
+            object != lhi_state_object(state, &state->registers[LHI_RAX]))
+            report(w, LHI_FINDING_LOCK_LOST, object->since, at);
+    }
+}
+
+/* ------------------------------------------------------------------ from block to block */
+
+static node *new_node(walk *w)
+{
+    if (w->count == w->room) {
+        uint32_t room = w->room * 2;
+        node *nodes = lhi_realloc_array(w->nodes, room, sizeof *nodes);
+        if (nodes == NULL) {
+            w->failed = true;
+            return NULL;
+        }
+        w->nodes = nodes;
+        w->room = room;
+    }
+    return &w->nodes[w->count++];
+}
+
+static void enqueue(walk *w, uint32_t which)
+{
+    if (w->nodes[which].waits)
+        return;
+    w->nodes[which].waits = true;
+    w->queue[(w->head + w->waiting++) % STATES_MOST] = which;
+}
+
+static void submit(walk *w, const lhi_state *state, size_t leader)
+{
+    uint32_t disagreeing = 0;
+
+    for (uint32_t at = w->first[leader]; at != NONE; at = w->nodes[at].next, disagreeing++) {
+        if (lhi_state_agrees(&w->nodes[at].state, state)) {
+            if (lhi_state_join(&w->nodes[at].state, state))
+                enqueue(w, at);
+            return;
+        }
+    }
+    if (disagreeing >= STATES_OF_BLOCK || w->count == STATES_MOST) {
+        leave_open(w, "it has too many ways", w->body->codes[leader].address);
+        return;
+    }
+    node *made = new_node(w);
+    if (made == NULL)
+        return;
+    *made = (node){.state = *state, .leader = (uint32_t)leader, .parent = w->now, .next = w->first[leader]};
+    w->first[leader] = w->count - 1;
+    enqueue(w, w->count - 1);
+}
+
+/* Out of the function by a jump: a call that returns for it. */
+static void tail(walk *w, lhi_state *state, size_t index)
+{
+    if (apply_call(w, state, index)) {
+        state->registers[LHI_RAX] = (lhi_value){.kind = LHI_VALUE_UNKNOWN};
+        leave(w, state, w->body->codes[index].address);
+    }
+}
+
+static void jump(walk *w, lhi_state *state, size_t index)
+{
+    const lhi_code *code = &w->body->codes[index];
+    const lhi_value *rsp = &state->registers[LHI_RSP];
+    size_t target = code->targets == LHI_TARGET_DIRECT ? lhi_body_find(w->body, code->target) : SIZE_MAX;
+
+    if (target != SIZE_MAX) {
+        submit(w, state, target);
+        return;
+    }
+    bool elsewhere = code->targets == LHI_TARGET_DIRECT || code->targets == LHI_TARGET_SLOT;
+    /* through a register: a tail call has its frame taken down, a table of jumps has not */
+    if (elsewhere || (rsp->kind == LHI_VALUE_FRAME && rsp->n == 0))
+        tail(w, state, index);
+    else
+        leave_open(w, "a table of jumps is not followed", code->address);
+}
+
+static void branch(walk *w, const lhi_state *state, const lhi_question *question, size_t index)
+{
+    const lhi_code *code = &w->body->codes[index];
+    size_t target = code->targets == LHI_TARGET_DIRECT ? lhi_body_find(w->body, code->target) : SIZE_MAX;
+    lhi_state other = *state;
+
+    if (lhi_step_assume(&other, question, code->condition, true)) {
+        if (target != SIZE_MAX)
+            submit(w, &other, target);
+        else
+            tail(w, &other, index);
+    }
+    other = *state;
+    if (!lhi_step_assume(&other, question, code->condition, false))
+        return;
+    if (index + 1 < w->body->count && code[1].address == code->address + code->length)
+        submit(w, &other, index + 1);
+    else
+        leave_open(w, "code is missing", code->address + code->length);
+}
+
+/* Follows one state through its block. */
+static void follow(walk *w, uint32_t which)
+{
+    lhi_state state = w->nodes[which].state;
+    lhi_question question = {.asked = false};
+
+    for (size_t i = w->nodes[which].leader;; i++) {
+        const lhi_code *code = i < w->body->count ? &w->body->codes[i] : NULL;
+        if (code == NULL ||
+            (i > w->nodes[which].leader && code[-1].address + code[-1].length != code->address)) {
+            leave_open(w, "code is missing", code != NULL ? code[-1].address : w->entry);
+            return;
+        }
+        if (i > w->nodes[which].leader && w->body->leaders[i] != 0) {
+            submit(w, &state, i);
+            return;
+        }
+        w->steps++;
+        switch (code->kind) {
+        case LHI_CODE_CALL:
+            question.asked = false;
+            if (!call(w, &state, i))
+                return;
+            break;
+        case LHI_CODE_JUMP:
+            jump(w, &state, i);
+            return;
+        case LHI_CODE_BRANCH:
+            branch(w, &state, &question, i);
+            return;
+        case LHI_CODE_RETURN:
+            leave(w, &state, code->address);
+            return;
+        case LHI_CODE_STOP:
+            return;
+        case LHI_CODE_OTHER:
+            lhi_step(&state, code, i, &question);
+            break;
+        }
+        if (state.registers[LHI_RSP].kind != LHI_VALUE_FRAME) {
+            leave_open(w, "its frame is not of a kind that is followed", code->address);
+            return;
+        }
+    }
+}
+
+lh_status lhi_paths_follow(const lhi_body *body, const lhi_callee *callees, uint64_t entry, lhi_paths *out,
+                           lh_error *err)
+{
+    walk w = {.body = body, .callees = callees, .out = out, .entry = entry, .now = NONE};
+    size_t begin = lhi_body_find(body, entry);
+    uint64_t most = (uint64_t)body->count * STEPS_EACH + STEPS_LEAST;
+    lhi_state state;
+
+    *out = (lhi_paths){.count = 0};
+    if (begin == SIZE_MAX) {
+        leave_open(&w, "its first instruction is not there", entry);
+        return LH_OK;
+    }
+    w.first = lhi_realloc_array(NULL, body->count, sizeof *w.first);
+    w.queue = lhi_realloc_array(NULL, STATES_MOST, sizeof *w.queue);
+    w.nodes = lhi_realloc_array(NULL, STATES_FIRST, sizeof *w.nodes);
+    w.room = STATES_FIRST;
+    if (w.first == NULL || w.queue == NULL || w.nodes == NULL) {
+        w.failed = true;
+    } else {
+        for (size_t i = 0; i < body->count; i++)
+            w.first[i] = NONE;
+        lhi_state_start(&state);
+        submit(&w, &state, begin);
+    }
+    while (!w.failed && w.waiting > 0) {
+        w.now = w.queue[w.head];
+        w.head = (w.head + 1) % STATES_MOST;
+        w.waiting--;
+        w.nodes[w.now].waits = false;
+        if (w.steps >= most) {
+            leave_open(&w, "it has too many ways", body->codes[w.nodes[w.now].leader].address);
+            break;
+        }
+        follow(&w, w.now);
+    }
+    lhi_free(w.nodes);
+    lhi_free(w.first);
+    lhi_free(w.queue);
+    return w.failed ? lhi_fail_memory(err) : LH_OK;
+}

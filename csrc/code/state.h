@@ -1,0 +1,99 @@
+/* What is known at one place of a function, on one way to it: values in registers and in the frame, and MDLs.
+ */
+#ifndef LHI_CODE_STATE_H
+#define LHI_CODE_STATE_H
+
+#include "code/decode.h"
+
+typedef enum lhi_value_kind {
+    LHI_VALUE_UNKNOWN = 0,
+    LHI_VALUE_NUMBER,
+    LHI_VALUE_LOW_BYTE, /* only the lowest byte is known, and is n */
+    LHI_VALUE_FRAME,    /* the stack pointer at the function's entry + n */
+    LHI_VALUE_RESULT,   /* what instruction n gave; LHI_ARGUMENT + k: what the function was given */
+    LHI_VALUE_INSIDE    /* that, and something added to it */
+} lhi_value_kind;
+
+#define LHI_ARGUMENT 0x100000000ull
+#define LHI_PART     0x200000000ull /* n of a part of some result: never an MDL's */
+
+typedef struct lhi_value {
+    lhi_value_kind kind;
+    uint64_t n;
+    uint64_t about; /* of a result: equal for equal expressions, for what is asked about it more than once; 0:
+                       none */
+} lhi_value;
+
+typedef struct lhi_local { /* a stored value in the frame */
+    int64_t offset;
+    uint8_t width; /* bytes; 0: free */
+    bool fresh;    /* stored since the last call: it may be an argument of the next one */
+    lhi_value value;
+} lhi_local;
+
+typedef enum lhi_lock {
+    LHI_LOCK_NEVER = 0, /* made here, and not locked yet */
+    LHI_LOCK_HELD,
+    LHI_LOCK_GIVEN_UP /* was unlocked */
+} lhi_lock;
+
+/* An MDL whose history is known on this way. One of which it is no longer known is forgotten. */
+typedef struct lhi_object {
+    lhi_value who; /* a result or a frame address */
+    lhi_lock lock;
+    bool own;       /* made here, and nobody else has heard of it */
+    uint64_t since; /* address of the call that made it, locked it or unlocked it */
+} lhi_object;
+
+/* What a question about a value was answered on this way: asked again, it has the same answer. */
+typedef struct lhi_fact {
+    uint64_t question;
+    bool answer;
+} lhi_fact;
+
+#define LHI_LOCALS  24u
+#define LHI_OBJECTS 8u
+#define LHI_FACTS   8u
+
+typedef struct lhi_state {
+    lhi_value registers[16];
+    lhi_local locals[LHI_LOCALS];
+    lhi_object objects[LHI_OBJECTS]; /* by kind, then n */
+    size_t object_count;
+    lhi_fact facts[LHI_FACTS]; /* newest first */
+    size_t fact_count;
+    int64_t exposed; /* the frame at and above this offset may be written by others; INT64_MAX: none */
+} lhi_state;
+
+void lhi_state_start(lhi_state *state);
+bool lhi_value_same(const lhi_value *a, const lhi_value *b);
+/* The MDL that a value is, or points into; NULL: none that is known. */
+lhi_object *lhi_state_object(lhi_state *state, const lhi_value *value);
+/* Begins to follow one. NULL: no room, it stays unknown. */
+lhi_object *lhi_state_add(lhi_state *state, const lhi_value *who, lhi_lock lock, bool own, uint64_t since);
+void lhi_state_forget(lhi_state *state, lhi_object *object);
+/* Forgets those that others know of: somebody may have done something with them. */
+void lhi_state_forget_shared(lhi_state *state);
+/* An unlock, free or store of something that could be any of them. */
+void lhi_state_forget_all(lhi_state *state);
+/* Somebody else has got the value. */
+void lhi_state_share(lhi_state *state, const lhi_value *value);
+
+lhi_value lhi_state_load(const lhi_state *state, int64_t offset, uint8_t width);
+/* An MDL whose pointer finds no room is shared. */
+void lhi_state_store(lhi_state *state, int64_t offset, uint8_t width, const lhi_value *value);
+/* The frame in [from, to) holds nothing known any more. */
+void lhi_state_spoil(lhi_state *state, int64_t from, int64_t to);
+/* Everything that holds this value holds another one. */
+void lhi_state_replace(lhi_state *state, const lhi_value *old, const lhi_value *by);
+
+/* false: asked for the first time. */
+bool lhi_state_recall(const lhi_state *state, uint64_t question, bool *answer);
+void lhi_state_learn(lhi_state *state, uint64_t question, bool answer);
+
+/* Two ways that agree on every MDL can be followed as one. */
+bool lhi_state_agrees(const lhi_state *a, const lhi_state *b);
+/* Keeps in `a` what both say; true: less than before. */
+bool lhi_state_join(lhi_state *a, const lhi_state *b);
+
+#endif

@@ -1,0 +1,177 @@
+/* The profile of a driver's code as a tree: counts, call sites, findings with a short listing. */
+#include "report/locks.h"
+
+#include <inttypes.h>
+
+#define LISTED 4u /* instructions in front of a call or return, with it */
+
+static const char *name_of(lhi_arena *arena, lhi_names *names, uint64_t address)
+{
+    char name[LHI_CODE_NAME] = "";
+
+    if (lhi_names_find(names, address, name, NULL) != LH_OK)
+        arena->failed = true;
+    return lhi_arena_strdup(arena, name);
+}
+
+static void gap(lhi_arena *arena, lhi_node *object, const char *key, lh_absence kind, uint64_t address)
+{
+    if (kind == LH_PRESENT) {
+        lhi_tree_null(arena, object, key);
+        return;
+    }
+    lhi_node *row = lhi_tree_object(arena, object, key);
+    lhi_tree_text(arena, row, "kind", lh_absence_name(kind));
+    lhi_tree_address(arena, row, "address", address);
+}
+
+static void counts(lhi_arena *arena, lhi_node *object, const lhi_profile *profile)
+{
+    lhi_node *row = lhi_tree_object(arena, object, "counts");
+
+    for (int role = 0; role <= LHI_ROLE_NO_RETURN; role++)
+        if (lhi_role_name((lhi_role)role) != NULL)
+            lhi_tree_count(arena, row, lhi_role_name((lhi_role)role), profile->counts[role]);
+}
+
+static void site(lhi_arena *arena, lhi_node *list, lhi_names *names, const lhi_site *from)
+{
+    lhi_node *row = lhi_tree_object(arena, list, NULL);
+
+    lhi_tree_text(arena, row, "role", lhi_role_name(from->routine->role));
+    lhi_tree_text(arena, row, "routine", from->routine->name);
+    lhi_tree_address(arena, row, "address", from->address);
+    lhi_tree_text(arena, row, "at", name_of(arena, names, from->address));
+    lhi_tree_text(arena, row, "function", name_of(arena, names, from->function));
+    lhi_tree_text(arena, row, "form", lhi_call_form_name(from->form));
+    lhi_tree_bool(arena, row, "tail", from->tail);
+    if (from->slot != 0)
+        lhi_tree_address(arena, row, "slot", from->slot);
+    else
+        lhi_tree_null(arena, row, "slot");
+}
+
+/* ------------------------------------------------------------------ listings */
+
+static bool decode_at(const lhi_space *space, uint64_t address, lhi_code *code, char text[LHI_CODE_TEXT])
+{
+    uint8_t bytes[LHI_CODE_LONGEST] = {0};
+    size_t there = 0;
+
+    (void)lhi_space_read(space, address, bytes, sizeof bytes, &there, NULL);
+    if (!lhi_code_decode(bytes, there, address, code))
+        return false;
+    lhi_code_text(bytes, there, address, text);
+    return true;
+}
+
+static uint64_t where_to(const lhi_space *space, const lhi_code *code)
+{
+    uint64_t target = code->targets == LHI_TARGET_DIRECT ? code->target : 0;
+
+    if (code->targets == LHI_TARGET_SLOT && lhi_space_u64(space, code->target, &target) != LH_PRESENT)
+        target = 0;
+    return target;
+}
+
+static void line(lhi_arena *arena, lhi_node *list, lhi_names *names, uint64_t address)
+{
+    const lhi_space *space = &names->kernel->space;
+    lhi_code code = {0};
+    char text[LHI_CODE_TEXT] = "";
+
+    if (!decode_at(space, address, &code, text))
+        return;
+    lhi_node *row = lhi_tree_object(arena, list, NULL);
+    uint64_t target = where_to(space, &code);
+    lhi_tree_address(arena, row, "address", address);
+    lhi_tree_text(arena, row, "text", lhi_arena_strdup(arena, text));
+    lhi_tree_text(arena, row, "name", target != 0 ? name_of(arena, names, target) : NULL);
+}
+
+/* The instruction at an address and the few in front of it, as far as its block is known. */
+static void lines_to(lhi_arena *arena, lhi_node *list, lhi_names *names, const lhi_finding *finding,
+                     uint64_t to)
+{
+    uint64_t last[LISTED] = {0};
+    uint64_t at = 0;
+    size_t seen = 0;
+
+    for (size_t i = 0; i < finding->block_count; i++)
+        if (finding->blocks[i] <= to && finding->blocks[i] > at)
+            at = finding->blocks[i];
+    for (size_t i = 0; at != 0 && at < to && i < LHI_BODY_MOST; i++) {
+        lhi_code code = {0};
+        char text[LHI_CODE_TEXT] = "";
+        if (!decode_at(&names->kernel->space, at, &code, text))
+            break;
+        last[seen++ % LISTED] = at;
+        at += code.length;
+    }
+    if (at == to)
+        for (size_t i = seen < LISTED - 1 ? 0 : seen - (LISTED - 1); i < seen; i++)
+            line(arena, list, names, last[i % LISTED]);
+    line(arena, list, names, to);
+}
+
+static void finding(lhi_arena *arena, lhi_node *list, lhi_names *names, const lhi_finding *from)
+{
+    lhi_node *row = lhi_tree_object(arena, list, NULL);
+
+    lhi_tree_text(arena, row, "kind", lhi_finding_name(from->kind));
+    lhi_tree_text(arena, row, "statement", lhi_finding_meaning(from->kind));
+    lhi_tree_text(arena, row, "function", name_of(arena, names, from->function));
+    lhi_tree_address(arena, row, "first", from->first);
+    lhi_tree_text(arena, row, "first_at", name_of(arena, names, from->first));
+    lhi_tree_address(arena, row, "last", from->last);
+    lhi_tree_text(arena, row, "last_at", name_of(arena, names, from->last));
+    lhi_node *blocks = lhi_tree_list(arena, row, "blocks");
+    for (size_t i = 0; i < from->block_count; i++)
+        lhi_tree_address(arena, blocks, NULL, from->blocks[i]);
+    lhi_tree_bool(arena, row, "blocks_cut", from->cut);
+    lhi_node *listing = lhi_tree_list(arena, row, "listing");
+    lines_to(arena, listing, names, from, from->first);
+    lines_to(arena, listing, names, from, from->last);
+}
+
+/* ------------------------------------------------------------------ a module */
+
+lhi_node *lhi_report_profile(lhi_arena *arena, lhi_node *list, lhi_names *names, const lhi_module *module,
+                             const lhi_profile *profile)
+{
+    lhi_node *object = lhi_tree_object(arena, list, NULL);
+
+    lhi_tree_text(arena, object, "module",
+                  module->name_absence == LH_PRESENT ? lhi_arena_strdup(arena, module->name) : NULL);
+    lhi_tree_address(arena, object, "base", module->base);
+    lhi_tree_count(arena, object, "size", module->size);
+    lhi_tree_bool(arena, object, "whole", lhi_profile_is_whole(profile));
+    lhi_tree_count(arena, object, "functions", profile->functions);
+    lhi_tree_count(arena, object, "code_bytes", profile->code_bytes);
+    lhi_tree_count(arena, object, "missing_bytes", profile->missing_bytes);
+    lhi_tree_count(arena, object, "discarded_bytes", profile->discarded_bytes);
+    if (profile->absence != LH_PRESENT)
+        gap(arena, object, "gap", profile->absence, module->base);
+    else
+        gap(arena, object, "gap", profile->gap, profile->gap_at);
+    lhi_tree_count(arena, object, "unread_slots", profile->unread_slots);
+    counts(arena, object, profile);
+    lhi_node *sites = lhi_tree_list(arena, object, "sites");
+    for (size_t i = 0; i < profile->site_count; i++)
+        site(arena, sites, names, &profile->sites[i]);
+    lhi_tree_count(arena, object, "sites_left_out", profile->sites_left_out);
+    lhi_node *findings = lhi_tree_list(arena, object, "findings");
+    for (size_t i = 0; i < profile->finding_count; i++)
+        finding(arena, findings, names, &profile->findings[i]);
+    lhi_tree_count(arena, object, "findings_left_out", profile->findings_left_out);
+    lhi_tree_count(arena, object, "followed", profile->followed);
+    lhi_tree_count(arena, object, "not_followed", profile->open);
+    if (profile->open_why == NULL) {
+        lhi_tree_null(arena, object, "not_followed_why");
+    } else {
+        lhi_node *row = lhi_tree_object(arena, object, "not_followed_why");
+        lhi_tree_address(arena, row, "address", profile->open_at);
+        lhi_tree_text(arena, row, "reason", profile->open_why);
+    }
+    return object;
+}

@@ -1,0 +1,157 @@
+"""Code as witness on compiled code: each function of code_paths.c is found to do what its name says, and nothing else."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import lockhound as lh
+from lockhound_synth.machine import Machine, Module
+from tests.drivers.compile import compile_paths, missing_tools
+from tests.reader.scene import Loose
+
+GUILTY = {
+    "lost_on_error": "lock_lost",
+    "lost_always": "lock_lost",
+    "lost_in_a_loop": "lock_lost",
+    "lost_on_the_stack": "lock_lost",
+    "lost_in_a_large_frame": "lock_lost",
+    "lost_behind_a_guard": "lock_lost",
+    "freed_locked": "freed_locked",
+    "unlocked_twice": "unlocked_twice",
+    "argument_unlocked_twice": "unlocked_twice",
+    "never_locked": "never_locked",
+}
+# What is made for reading by people keeps its variables in memory, and a few of these then can't be told.
+UNOPTIMISED = frozenset(GUILTY) - {"lost_in_a_large_frame", "never_locked"}
+FORMS = {
+    "unlock_plain": ["slot"],
+    "unlock_optimised": ["slot"],
+    "unlock_linked": ["linked"],
+    "unlock_retpoline": ["dispatched"],
+    "unlock_guarded": ["dispatched"],
+    "unlock_by_thunk": ["thunk"],
+    "unlock_register": ["register"],
+    "unlock_saved_register": ["register", "register"],
+}
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A driver in a dump."""
+
+    module: Module
+    dump: lh.Dump
+
+    def function(self, name: str) -> str:
+        """As the profile names one."""
+        return f"{self.module.name}+{self.module.symbols[name] - self.module.base:#x}"
+
+    def named(self, shown: str) -> str:
+        """The reverse."""
+        by_address = {address: name for name, address in self.module.symbols.items()}
+        return by_address[self.module.base + int(shown.partition("+")[2], 16)]
+
+
+def link(machine: Machine, module: Module) -> None:
+    """As the loader does where the kernel is near: the call of an import becomes mov r10, [slot] and a call of the routine."""
+    at = module.symbols["unlock_linked"] + 4
+    old = machine.space.read(at, 12)
+    assert old[:3] == b"\x48\xff\x15"
+    target = machine.nt_base + machine.kernel.exports["MmUnlockPages"]
+    machine.space.write(at, b"\x4c\x8b\x15" + old[3:7] + b"\xe8" + struct.pack("<i", target - (at + 12)))
+
+
+@pytest.fixture(scope="module", params=["-O0", "-O1", "-O2", "-Os"])
+def level(request: pytest.FixtureRequest) -> str:
+    """How it is compiled."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def witness(level: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
+    if missing := missing_tools():
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    out: Path = tmp_path_factory.mktemp("paths")
+    stage = Loose("code", 19041, 1)
+    stage.make_victim()
+    machine = stage.machine
+    module = machine.load(compile_paths(out, level))
+    unlock = machine.nt_base + machine.kernel.exports["MmUnlockPages"]
+    machine.space.write(module.symbols["resolved"], struct.pack("<Q", unlock))
+    machine.space.write(module.symbols["guard"], struct.pack("<Q", module.symbols["dispatch_rax"]))
+    link(machine, module)
+    with lh.open(stage.finish().to_bytes(6)) as dump:
+        yield Witness(module, dump)
+
+
+def test_findings(witness: Witness, level: str) -> None:
+    profile = witness.dump.kernel().lock_profile(witness.module.name)
+    found: dict[str, set[str]] = {}
+    for row in profile["findings"]:
+        found.setdefault(witness.named(row["function"]), set()).add(row["kind"])
+    wanted = UNOPTIMISED if level == "-O0" else frozenset(GUILTY)
+    assert found == {name: {GUILTY[name]} for name in wanted}
+    assert profile["whole"] is True
+    assert profile["not_followed"] == 0, profile["not_followed_why"]
+    assert profile["followed"] >= 30
+
+
+def test_a_finding_tells_its_way(witness: Witness) -> None:
+    kernel = witness.dump.kernel()
+    profile = kernel.lock_profile("code_paths")
+    [lost] = [row for row in profile["findings"] if row["function"] == witness.function("lost_on_error")]
+    begin = witness.module.symbols["lost_on_error"]
+    assert int(lost["blocks"][0], 16) == begin
+    sites = {row["address"]: row for row in profile["sites"]}
+    assert sites[lost["first"]]["role"] == "lock"
+    assert sites[lost["first"]]["function"] == lost["function"]
+    last = int(lost["last"], 16)
+    assert kernel.disassemble(last, 1)[0].flow == "return"
+    # the way does not come by the unlock
+    unlocks = [int(row["address"], 16) for row in profile["sites"] if row["role"] == "unlock" and row["function"] == lost["function"]]
+    blocks = [int(block, 16) for block in lost["blocks"]]
+    for block in blocks:
+        for row in kernel.disassemble(block, 0x200):
+            assert row.address not in unlocks
+            if row.flow not in ("next", "call") or row.address >= last:
+                break
+    shown = lost["listing"]
+    assert [row["name"] for row in shown if row["address"] == lost["first"]] == ["nt!MmProbeAndLockPages"]
+    assert shown[-1]["address"] == lost["last"]
+    assert shown[-1]["text"] == "ret"
+
+
+def test_every_form_of_call_is_a_site(witness: Witness) -> None:
+    profile = witness.dump.kernel().lock_profile(witness.module.name)
+    forms: dict[str, list[str]] = {}
+    for row in profile["sites"]:
+        if row["routine"] == "MmUnlockPages":
+            forms.setdefault(row["function"], []).append(row["form"])
+    for name, wanted in FORMS.items():
+        assert forms.get(witness.function(name)) == wanted, name
+    assert witness.function("not_an_unlock") not in forms
+    assert witness.function("unlock_resolved") in forms
+    assert witness.function("released_at_the_end") in forms
+    assert witness.function("thunk") not in forms
+
+
+def test_what_is_missing_is_told(witness: Witness) -> None:
+    kernel = witness.dump.kernel()
+    whole = kernel.lock_profile(witness.module.name)
+    lost = witness.module.symbols["lost_on_error"]
+    frame = kernel.walk(lost).physical
+    assert frame is not None
+    part = witness.dump.without_pages([frame >> 12]).kernel().lock_profile(witness.module.name)
+    assert part["whole"] is False
+    assert part["missing_bytes"] > 0
+    assert part["gap"]["kind"] == "not_captured"
+    assert part["gap"]["address"] == f"{lost & ~0xFFF:#x}" or int(part["gap"]["address"], 16) >> 12 == lost >> 12
+    # with less code there is less to find, and nothing new
+    assert {(row["kind"], row["first"], row["last"]) for row in part["findings"]} < {
+        (row["kind"], row["first"], row["last"]) for row in whole["findings"]
+    }
