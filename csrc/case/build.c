@@ -1,6 +1,7 @@
 /* Builds a case from end to end. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "case/code.h"
 #include "case/method.h"
 #include "source/os.h"
 
@@ -75,6 +76,8 @@ lh_status lhi_case_build(lhi_case *c, lh_kernel *kernel, const lh_investigate_op
     lhi_case_begin(c, kernel, options);
     choose_method(c);
     lh_status status = c->method->decide(c, err);
+    if (status == LH_OK && c->kind != LH_VERDICT_NOT_APPLICABLE)
+        status = lhi_case_code(c, err);
     if (status == LH_OK && !c->coverage.known)
         status = lhi_case_cover(c, err);
     if (status == LH_OK && c->arena.failed)

@@ -15,12 +15,7 @@ static lh_status decide(lhi_case *c, lh_error *err)
     lh_status status = lhi_case_search(c, err);
     if (status == LH_OK)
         status = lhi_case_verdict(c, err);
-    if (status == LH_OK)
-        status = lhi_case_explain(c, err);
-    if (status == LH_OK &&
-        !lhi_case_skip_rule(c, "code as witness", "a version that decodes the drivers' code"))
-        status = lhi_fail_memory(err);
-    return status;
+    return status == LH_OK ? lhi_case_explain(c, err) : status;
 }
 
 const lhi_method lhi_method_locks = {

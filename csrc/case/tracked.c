@@ -107,17 +107,16 @@ static lh_status conclude_without_process(lhi_case *c, lh_error *err)
 static bool skip_rules(lhi_case *c)
 {
     const lhi_trackers *trackers = &c->trackers;
-    bool whole = lhi_case_skip_rule(c, "code as witness", "a version that decodes the drivers' code");
     if (trackers->not_public)
-        whole = whole && lhi_case_skip_rule(c, "lock tracker",
-                                            "the layout of lock trackers, which is not public for this "
-                                            "generation of Windows");
-    else if (!trackers->complete)
-        whole = whole && lhi_case_skip_rule(
-                             c, "lock tracker",
-                             trackers->damaged ? "the whole of the process's lock trackers: a link is damaged"
-                                               : "the pages of the process's lock trackers");
-    return whole;
+        return lhi_case_skip_rule(
+            c, "lock tracker",
+            "the layout of lock trackers, which is not public for this generation of Windows");
+    if (!trackers->complete)
+        return lhi_case_skip_rule(c, "lock tracker",
+                                  trackers->damaged
+                                      ? "the whole of the process's lock trackers: a link is damaged"
+                                      : "the pages of the process's lock trackers");
+    return true;
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)

@@ -155,3 +155,19 @@ def test_what_is_missing_is_told(witness: Witness) -> None:
     assert {(row["kind"], row["first"], row["last"]) for row in part["findings"]} < {
         (row["kind"], row["first"], row["last"]) for row in whole["findings"]
     }
+
+
+def test_a_stand_in_is_known_by_its_name(witness: Witness) -> None:
+    """Driver Verifier puts routines of its own into the slots: the import table says what they stand for."""
+    module = witness.module
+    assert module.image
+    kernel = witness.dump.kernel()
+    slot = module.base + next(rva for (_, name), rva in module.image.slots.items() if name == "MmUnlockPages")
+    page, frame = slot & ~0xFFF, kernel.walk(slot).physical
+    assert frame is not None
+    data = bytearray(kernel.read(page, 4096))
+    struct.pack_into("<Q", data, slot - page, kernel.modules()[0].base + 0x1234)
+    other = witness.dump.with_pages({frame >> 12: bytes(data)}).kernel().lock_profile(module.name)
+    before = kernel.lock_profile(module.name)
+    assert other["counts"] == before["counts"]
+    assert {(row["kind"], row["function"]) for row in other["findings"]} == {(row["kind"], row["function"]) for row in before["findings"]}

@@ -7,6 +7,7 @@ import json
 import pickle
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 import lockhound as lh
@@ -107,3 +108,111 @@ def test_the_command(path: Path, forged: Forged, capsys: pytest.CaptureFixture[s
     assert row["bytes"].startswith("ff15")
     assert main(["disassemble", str(path), "0x1000"]) == 1
     assert "lockhound: " in capsys.readouterr().err
+
+
+# ---- what drivers' code does with locked pages
+
+
+@pytest.fixture(scope="module")
+def schema(root: Path) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads((root / "docs" / "locks-1.schema.json").read_text()))
+
+
+def test_profiles_are_valid(dump: lh.Dump, schema: jsonschema.Draft202012Validator) -> None:
+    kernel = dump.kernel()
+    document = json.loads(kernel.locks_json())
+    schema.validate(document)
+    assert document["modules"]
+    for row in kernel.lock_profiles():
+        assert row == kernel.lock_profile(row["module"])
+        assert row["counts"]["lock"] + row["counts"]["unlock"] > 0
+        assert len(row["sites"]) == sum(row["counts"].values())
+    whole = json.loads(kernel.locks_json("nt", redact=True))
+    schema.validate(whole)
+    assert whole["path"] is None
+    spoilt = {**document, "modules": [{**document["modules"][0], "gap": {"kind": "not_captured"}}]}
+    assert list(schema.iter_errors(spoilt))
+
+
+def test_calls_are_where_the_forge_put_them(dump: lh.Dump, forged: Forged) -> None:
+    kernel = dump.kernel()
+    seen = 0
+    for driver in forged.machine.drivers.values():
+        module = driver.module
+        if module.image is None:
+            continue
+        profile = kernel.lock_profile(kernel.modules()[[m.base for m in kernel.modules()].index(module.base)])
+        assert profile["module"] == module.name
+        for routine in ("MmProbeAndLockPages", "MmUnlockPages", "IoFreeMdl", "IofCallDriver"):
+            found = [int(row["address"], 16) - module.base + 6 for row in profile["sites"] if row["routine"] == routine]
+            assert sorted(found) == module.image.returns(routine), (module.name, routine)
+            seen += len(found)
+        assert profile["findings"] == ()
+        assert (profile["whole"], profile["gap"]) == (True, None)
+        assert profile["functions"] == module.image.exception_table[1] // 12
+    assert seen > 20
+
+
+def test_a_discarded_section_is_not_missed(dump: lh.Dump, forged: Forged) -> None:
+    profiles = [dump.kernel().lock_profile(d.module.name) for d in forged.machine.drivers.values() if d.module.image]
+    assert all(profile["discarded_bytes"] > 0 and profile["missing_bytes"] == 0 for profile in profiles)
+
+
+def test_slots_that_are_not_captured(dump: lh.Dump, forged: Forged) -> None:
+    """The names went with the section that is discarded: what is called through such a slot is not known, and that is told."""
+    module, _ = calling(forged, "IofCompleteRequest")
+    assert module.image
+    slot = next(rva for (_, name), rva in module.image.slots.items() if name == "IofCompleteRequest")
+    physical = forged.translate(module.base + slot)
+    assert physical is not None
+    profile = dump.without_pages([physical >> 12]).kernel().lock_profile(module.name)
+    assert profile["whole"] is False
+    assert profile["unread_slots"] > 0
+    assert profile["gap"]["kind"] == "not_captured"
+    assert profile["counts"]["complete"] == 0
+
+
+def test_unknown_modules_are_refused(dump: lh.Dump) -> None:
+    for name in ("nobody.sys", "", "n"):
+        with pytest.raises(lh.ArgumentError):
+            dump.kernel().lock_profile(name)
+
+
+def test_the_command_locks(path: Path, forged: Forged, capsys: pytest.CaptureFixture[str]) -> None:
+    module, _ = calling(forged, "MmProbeAndLockPages")
+    assert main(["locks", str(path), "--module", module.name.upper()]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{module.name} at ")
+    assert "MmProbeAndLockPages" in text
+    assert main(["locks", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == str(path)
+    assert main(["locks", str(path), "--module", "nobody"]) == 1
+    assert "no loaded module" in capsys.readouterr().err
+
+
+def test_it_can_be_stopped(dump: lh.Dump) -> None:
+    cancel = lh.Cancel()
+    cancel.set()
+    with pytest.raises(lh.Cancelled):
+        dump.kernel().lock_profiles(cancel=cancel)
+    with pytest.raises(lh.DeadlineExceeded):
+        dump.kernel().lock_profiles(timeout=0)
+    with pytest.raises(lh.Cancelled):
+        dump.kernel().lock_profiles(progress=lambda *_: False)
+
+
+def test_code_is_evidence(dump: lh.Dump, forged: Forged) -> None:
+    """Of the driver named, and of nobody else's guilt; a page of its code that is missing stands in `unevaluated`."""
+    case = dump.investigate(progress=False)
+    (named,) = [row for row in case.suspects if row["driver"] == case.verdict.driver]
+    rows = [row for row in named["evidence"] if row["kind"] == "lock_site"]
+    assert rows
+    assert rows[0]["statement"].startswith("its code is all in the dump: calls that lock pages ")
+    assert not case.unevaluated
+    module = next(d.module for d in forged.machine.drivers.values() if d.module.name == case.verdict.driver)
+    physical = forged.translate(module.symbols["DispatchIo"])
+    assert physical is not None
+    less = dump.without_pages([physical >> 12]).investigate(progress=False)
+    assert less.verdict.driver in (None, case.verdict.driver)
+    (row,) = [row for row in less.unevaluated if row["rule"] == "code as witness"]
+    assert f"{module.symbols['DispatchIo'] & ~0xFFF:#x} (not_captured)" in row["needs"]

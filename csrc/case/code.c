@@ -1,0 +1,252 @@
+/* Reads the code of a case's drivers, and puts into words what it shows. */
+#include "case/code.h"
+
+#include <inttypes.h>
+
+#include "base/error.h"
+#include "code/names.h"
+#include "code/profile.h"
+#include "dump/header.h"
+
+#define RULE         "code as witness"
+#define MACHINE_X64  0x8664u
+#define MOST_DRIVERS 16u         /* of those with evidence */
+#define MOST_LEADS   64u         /* images looked at for leads */
+#define MOST_BYTES   (32u << 20) /* of images, for leads */
+#define MOST_TOLD    4u          /* of a kind, of one driver */
+
+typedef struct lhi_reading {
+    lhi_case *c;
+    lhi_routines routines;
+    lhi_names names;
+    uint64_t done[MOST_DRIVERS]; /* bases of the images that were looked at */
+    size_t done_count;
+} lhi_reading;
+
+static lh_status poll(void *user, lh_error *err)
+{
+    return lhi_case_poll(user, err);
+}
+
+/* ------------------------------------------------------------------ words */
+
+/* "leaky.sys+0x1133" of the arena. */
+static const char *name_of(lhi_reading *r, uint64_t address)
+{
+    char name[LHI_CODE_NAME] = "";
+
+    if (lhi_names_find(&r->names, address, name, NULL) != LH_OK)
+        r->c->arena.failed = true;
+    return lhi_arena_strdup(&r->c->arena, name);
+}
+
+static bool tell_sites(lhi_reading *r, size_t party, const lhi_profile *profile)
+{
+    lhi_case *c = r->c;
+    size_t told = 0;
+
+    for (size_t i = 0; i < profile->site_count && told < MOST_TOLD; i++) {
+        const lhi_site *site = &profile->sites[i];
+        if (site->routine->role != LHI_ROLE_LOCK)
+            continue;
+        told++;
+        const char *text =
+            lhi_arena_printf(&c->arena, "its code locks pages: %s, in the function at %s, calls %s",
+                             name_of(r, site->address), name_of(r, site->function), site->routine->name);
+        if (!lhi_case_note(c, "lock_site", party, site->address, text))
+            return false;
+    }
+    return true;
+}
+
+/* What the whole image does. Without a gap, "no place" is a fact; with one it is only what was seen. */
+static bool tell_counts(lhi_reading *r, size_t party, uint64_t base, const lhi_profile *profile)
+{
+    lhi_case *c = r->c;
+    uint64_t unlocks = profile->counts[LHI_ROLE_UNLOCK], locks = profile->counts[LHI_ROLE_LOCK];
+    bool whole = lhi_profile_is_whole(profile);
+
+    if (!whole && locks == 0 && unlocks == 0)
+        return true;
+    const char *text = lhi_arena_printf(
+        &c->arena,
+        "%s: calls that lock pages %" PRIu64 ", that unlock them %" PRIu64 ", that complete packets %" PRIu64,
+        whole ? "its code is all in the dump" : "its code is not all in the dump; in what is there", locks,
+        unlocks, profile->counts[LHI_ROLE_COMPLETE]);
+    return lhi_case_note(c, "lock_site", party, base, text);
+}
+
+static bool tell_findings(lhi_reading *r, size_t party, const lhi_profile *profile)
+{
+    lhi_case *c = r->c;
+
+    for (size_t i = 0; i < profile->finding_count && i < MOST_TOLD; i++) {
+        const lhi_finding *found = &profile->findings[i];
+        const char *text = lhi_arena_printf(&c->arena, "%s: in the function at %s, from %s to %s",
+                                            lhi_finding_meaning(found->kind), name_of(r, found->function),
+                                            name_of(r, found->first), name_of(r, found->last));
+        if (!lhi_case_note(c, "lock_path", party, found->last, text))
+            return false;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ drivers */
+
+/* What could not be looked at, and the page that it needs. */
+static bool tell_gap(lhi_reading *r, const lhi_module *module, const lhi_profile *profile)
+{
+    lhi_case *c = r->c;
+    bool none = profile->absence != LH_PRESENT;
+    lh_absence kind = none ? profile->absence : profile->gap;
+
+    if (kind == LH_PRESENT || kind == LH_ABSENT_LAYOUT)
+        return true;
+    return lhi_case_skip_rule(
+        c, RULE,
+        lhi_arena_printf(&c->arena, "%s of %s, which is not in this dump: the page at 0x%" PRIx64 " (%s)",
+                         none ? "the image" : "all of the code", module->name,
+                         (none ? module->base : profile->gap_at) & ~((uint64_t)LHI_PAGE_SIZE - 1),
+                         lh_absence_name(kind)));
+}
+
+static lh_status look_at(lhi_reading *r, size_t party, lh_error *err)
+{
+    const lhi_module module = r->c->parties[party].driver.module;
+    const lhi_watch watch = {poll, r->c};
+    lhi_profile profile = {0};
+    lh_status status = lhi_profile_read(&r->routines, &module, &watch, &profile, err);
+
+    if (status == LH_OK && (!tell_gap(r, &module, &profile) ||
+                            (profile.absence == LH_PRESENT &&
+                             (!tell_counts(r, party, module.base, &profile) ||
+                              !tell_sites(r, party, &profile) || !tell_findings(r, party, &profile)))))
+        status = lhi_fail_memory(err);
+    lhi_profile_free(&profile);
+    return status;
+}
+
+static bool has_code(const lhi_case *c, size_t party)
+{
+    const lhi_driver *driver = &c->parties[party].driver;
+
+    return driver->has_module && !driver->module.unloaded && !driver->is_kernel;
+}
+
+static bool was_looked_at(const lhi_reading *r, uint64_t base)
+{
+    for (size_t i = 0; i < r->done_count; i++)
+        if (r->done[i] == base)
+            return true;
+    return false;
+}
+
+/* Each driver with evidence once: those named come first. */
+static lh_status look_at_suspects(lhi_reading *r, lh_error *err)
+{
+    lhi_case *c = r->c;
+    const size_t told = c->evidence_count;
+    lh_status status = LH_OK;
+
+    for (size_t i = 0; status == LH_OK && i < c->named_count + told && r->done_count < MOST_DRIVERS; i++) {
+        size_t party = i < c->named_count ? c->named[i].party : c->evidence[i - c->named_count].party;
+        if (party == LHI_NONE || !has_code(c, party))
+            continue;
+        uint64_t base = c->parties[party].driver.module.base;
+        if (was_looked_at(r, base))
+            continue;
+        r->done[r->done_count++] = base;
+        status = look_at(r, party, err);
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------ leads */
+
+static bool is_lead(const lhi_profile *profile)
+{
+    for (size_t i = 0; i < profile->finding_count; i++)
+        if (profile->findings[i].kind == LHI_FINDING_LOCK_LOST ||
+            profile->findings[i].kind == LHI_FINDING_FREED_LOCKED)
+            return true;
+    return false;
+}
+
+/* A lock that nobody is named for. */
+static bool wants_leads(const lhi_case *c)
+{
+    for (size_t i = 0; i < c->record_count; i++)
+        if (c->records[i].in_ledger && c->records[i].outcome != LHI_OUTCOME_NAMED)
+            return c->named_count == 0;
+    return false;
+}
+
+static lh_status look_for_lead(lhi_reading *r, const lhi_module *module, lh_error *err)
+{
+    const lhi_watch watch = {poll, r->c};
+    lhi_profile profile = {0};
+    lhi_driver driver = {0};
+    lh_status status = lhi_profile_read(&r->routines, module, &watch, &profile, err);
+
+    if (status == LH_OK && is_lead(&profile)) {
+        lhi_driver_from_code(r->c->kernel, module->base, &driver);
+        size_t party = lhi_case_party(r->c, &driver, err);
+        if (party == LHI_NONE)
+            status = LH_ERR_NO_MEMORY;
+        else if (!tell_findings(r, party, &profile))
+            status = lhi_fail_memory(err);
+    }
+    lhi_profile_free(&profile);
+    return status;
+}
+
+/* Of other makers than Microsoft as far as names tell: libraries lock for their clients on purpose. */
+static lh_status look_for_leads(lhi_reading *r, lh_error *err)
+{
+    static const char *const locking[] = {"MmProbeAndLockPages", "MmProbeAndLockProcessPages",
+                                          "MmProbeAndLockSelectedPages"};
+    const lh_kernel *kernel = r->c->kernel;
+    uint64_t bytes = 0;
+    size_t looked = 0;
+    lh_status status = LH_OK;
+
+    for (size_t i = 0; status == LH_OK && i < kernel->modules.loaded && looked < MOST_LEADS; i++) {
+        const lhi_module *module = &kernel->modules.items[i];
+        lhi_image image = {0};
+        if (was_looked_at(r, module->base) || (kernel->nt_known && module->base == kernel->nt.base) ||
+            lhi_is_library(module->name) || bytes + module->size > MOST_BYTES ||
+            lhi_image_open(&kernel->space, module->base, module->size, &image) != LH_PRESENT ||
+            lhi_image_imports(&image, locking, sizeof locking / sizeof locking[0], &kernel->exports, NULL) !=
+                LHI_YES)
+            continue;
+        bytes += module->size;
+        looked++;
+        status = look_for_lead(r, module, err);
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------ the whole */
+
+lh_status lhi_case_code(lhi_case *c, lh_error *err)
+{
+    lhi_reading r = {.c = c, .names = {.kernel = c->kernel}};
+    lh_status status = LH_OK;
+
+    if (!lhi_code_available())
+        return lhi_case_skip_rule(c, RULE, "a library that is built with Zydis, which decodes code")
+                   ? LH_OK
+                   : lhi_fail_memory(err);
+    if (lhi_dump_header(c->kernel->dump)->machine != MACHINE_X64)
+        return lhi_case_skip_rule(c, RULE, "a version that decodes this processor's code")
+                   ? LH_OK
+                   : lhi_fail_memory(err);
+    status = lhi_routines_find(c->kernel, &r.routines, err);
+    if (status == LH_OK)
+        status = look_at_suspects(&r, err);
+    if (status == LH_OK && wants_leads(c))
+        status = look_for_leads(&r, err);
+    lhi_routines_free(&r.routines);
+    lhi_names_free(&r.names);
+    return status;
+}
