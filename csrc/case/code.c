@@ -14,6 +14,7 @@
 #define MOST_LEADS   64u         /* images looked at for leads */
 #define MOST_BYTES   (32u << 20) /* of images, for leads */
 #define MOST_TOLD    4u          /* of a kind, of one driver */
+#define NO_LOCK      0.8         /* see docs/how-it-decides.md */
 
 typedef struct lhi_reading {
     lhi_case *c;
@@ -91,6 +92,45 @@ static bool tell_findings(lhi_reading *r, size_t party, const lhi_profile *profi
     return true;
 }
 
+/* ------------------------------------------------------------------ doubt */
+
+/* It is named for a lock of its own: the I/O manager's packets are locked by nobody's code but nt's. */
+static bool owes_own_lock(const lhi_case *c, size_t party)
+{
+    for (size_t i = 0; i < c->record_count; i++) {
+        const lhi_record *r = &c->records[i];
+        const lhi_packet *packet = r->judged_packet != LHI_NONE ? &c->packets[r->judged_packet] : NULL;
+        if (r->outcome == LHI_OUTCOME_NAMED && lhi_case_same_driver(c, r->holder, party) &&
+            (packet == NULL || packet->irp->origin == LHI_ORIGIN_DRIVER))
+            return true;
+    }
+    return false;
+}
+
+static bool cannot_lock(const lhi_profile *profile)
+{
+    return lhi_profile_is_whole(profile) && profile->counts[LHI_ROLE_LOCK] == 0 &&
+           profile->counts[LHI_ROLE_LOCK_FOR] == 0 && profile->counts[LHI_ROLE_LOOK_UP] == 0;
+}
+
+/* It was given the MDL, or locks by means that are not seen: a reason to look twice, and none to acquit. */
+static bool weigh(lhi_case *c, size_t party, const lhi_profile *profile)
+{
+    if (c->parties[party].framework || !cannot_lock(profile) || !owes_own_lock(c, party))
+        return true;
+    for (size_t n = 0; n < c->named_count; n++) {
+        if (!lhi_case_same_driver(c, c->named[n].party, party))
+            continue;
+        c->named[n].score *= NO_LOCK;
+        if (n > 0)
+            return true;
+        c->score = c->named[0].score;
+        return lhi_case_factor(c, "code", NO_LOCK,
+                               "its code is all in the dump, and no call in it locks pages");
+    }
+    return true;
+}
+
 /* ------------------------------------------------------------------ drivers */
 
 /* What could not be looked at, and the page that it needs. */
@@ -117,10 +157,11 @@ static lh_status look_at(lhi_reading *r, size_t party, lh_error *err)
     lhi_profile profile = {0};
     lh_status status = lhi_profile_read(&r->routines, &module, &watch, &profile, err);
 
-    if (status == LH_OK && (!tell_gap(r, &module, &profile) ||
-                            (profile.absence == LH_PRESENT &&
-                             (!tell_counts(r, party, module.base, &profile) ||
-                              !tell_sites(r, party, &profile) || !tell_findings(r, party, &profile)))))
+    if (status == LH_OK &&
+        (!tell_gap(r, &module, &profile) ||
+         (profile.absence == LH_PRESENT &&
+          (!tell_counts(r, party, module.base, &profile) || !tell_sites(r, party, &profile) ||
+           !tell_findings(r, party, &profile) || !weigh(r->c, party, &profile)))))
         status = lhi_fail_memory(err);
     lhi_profile_free(&profile);
     return status;
@@ -172,13 +213,15 @@ static bool is_lead(const lhi_profile *profile)
     return false;
 }
 
-/* A lock that nobody is named for. */
+/* Locks, or pages of which no MDL is left, and nobody is named for any of them. */
 static bool wants_leads(const lhi_case *c)
 {
+    if (c->named_count > 0 || c->kind == LH_VERDICT_KERNEL)
+        return false;
     for (size_t i = 0; i < c->record_count; i++)
-        if (c->records[i].in_ledger && c->records[i].outcome != LHI_OUTCOME_NAMED)
-            return c->named_count == 0;
-    return false;
+        if (c->records[i].in_ledger)
+            return true;
+    return c->charged_known && c->charged > c->explained;
 }
 
 static lh_status look_for_lead(lhi_reading *r, const lhi_module *module, lh_error *err)

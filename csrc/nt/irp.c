@@ -146,7 +146,8 @@ static void tell_origin(lhi_irp *irp)
             set_origin(irp, LHI_ORIGIN_UNKNOWN,
                        "OriginalFileObject and user mode, but no UserIosb, thread or cancel: the marks "
                        "contradict each other");
-        /* Some drivers clear the file of a location when they pass a request on: only another one contradicts. */
+        /* Some drivers clear the file of a location when they pass a request on: only another one
+         * contradicts. */
         const uint64_t top_file = irp->slot_count ? irp->slots[irp->slot_count - 1].file : 0;
         irp->odd = irp->odd || (irp->orphan && top_file == 0);
         if (irp->orphan && top_file != 0 && top_file != irp->file)

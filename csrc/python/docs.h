@@ -63,6 +63,8 @@
     "audit($self, path, process, threads, hits, mdls, chain_length, levels, timeout, cancel, progress, /)\n--\n\nThe audit, rendered in every way."
 #define LHI_PY_DOC_Kernel_disassemble \
     "disassemble($self, address, size, /)\n--\n\ndisassemble(address, size) -> the fields of lh_instruction, one dict each."
+#define LHI_PY_DOC_Kernel_locks \
+    "locks($self, module, path, json, redact, timeout, cancel, progress, /)\n--\n\nlockhound.locks/1, or the same for people."
 #define LHI_PY_DOC_Kernel_stack \
     "stack($self, thread, /)\n--\n\nFrames as the fields of lh_frame, and how it ends."
 #define LHI_PY_DOC_Kernel_locks \

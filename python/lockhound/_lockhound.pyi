@@ -114,6 +114,18 @@ class Kernel:
         """The audit, rendered in every way."""
     def disassemble(self, address: SupportsIndex, size: SupportsIndex, /) -> list[dict[str, Any]]:
         """disassemble(address, size) -> the fields of lh_instruction, one dict each."""
+    def locks(
+        self,
+        module: str | None,
+        path: str | None,
+        json: bool,
+        redact: bool,
+        timeout: float | None,
+        cancel: Cancel | None,
+        progress: _Progress | None,
+        /,
+    ) -> str:
+        """lockhound.locks/1, or the same for people."""
     def stack(self, thread: SupportsIndex | None, /) -> tuple[list[dict[str, Any]], bool, str, str | None, int]:
         """Frames as the fields of lh_frame, and how it ends."""
     def locks(

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import lockhound as lh
+from lockhound_synth import scenarios
 from lockhound_synth.machine import Machine, Module
+from lockhound_synth.scenarios.stage import Stage
 from tests.drivers.compile import compile_paths, missing_tools
 from tests.reader.scene import Loose
 
@@ -171,3 +173,22 @@ def test_a_stand_in_is_known_by_its_name(witness: Witness) -> None:
     before = kernel.lock_profile(module.name)
     assert other["counts"] == before["counts"]
     assert {(row["kind"], row["function"]) for row in other["findings"]} == {(row["kind"], row["function"]) for row in before["findings"]}
+
+
+@pytest.mark.parametrize(("name", "lead"), [("freed_locked", True), ("no_mdl", True), ("pending_irp", False), ("page_fault", False)])
+def test_who_loses_locks_is_a_lead_where_nobody_is_named(name: str, lead: bool, tmp_path: Path) -> None:
+    """Beside the story's drivers one is loaded whose code loses locks: it is a suspect where nobody is named, and named nowhere."""
+    if missing := missing_tools():
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    stage = Stage(name, 19041, 2)
+    module = stage.machine.load(compile_paths(tmp_path, "-O2"))
+    (scenarios.STORIES.get(name) or scenarios.MORE_STORIES[name])(stage)
+    forged = stage.finish()
+    with lh.open(forged.to_bytes(6)) as dump:
+        case = dump.investigate(progress=False)
+    assert (case.verdict.kind, case.verdict.driver) == (forged.truth.verdict["kind"], forged.truth.verdict["driver"])
+    rows = [row["evidence"] for row in case.suspects if row["driver"] == module.name]
+    assert bool(rows) == lead
+    if lead:
+        assert {row["kind"] for row in rows[0]} == {"lock_path"}
+        assert all(f"{module.name}+0x" in row["statement"] for row in rows[0])

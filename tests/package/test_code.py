@@ -12,6 +12,7 @@ import pytest
 
 import lockhound as lh
 from lockhound.cli import main
+from lockhound_synth import scenarios
 from lockhound_synth.forge import Forged
 from lockhound_synth.machine import Module
 
@@ -216,3 +217,28 @@ def test_code_is_evidence(dump: lh.Dump, forged: Forged) -> None:
     assert less.verdict.driver in (None, case.verdict.driver)
     (row,) = [row for row in less.unevaluated if row["rule"] == "code as witness"]
     assert f"{module.symbols['DispatchIo'] & ~0xFFF:#x} (not_captured)" in row["needs"]
+
+
+def test_a_maker_without_a_lock_is_named_with_less() -> None:
+    """The call that locks is taken out of the code of the driver that made the packet."""
+    story = scenarios.build("driver_irp_in_bus", seed=3)
+    guilty = story.truth.verdict["driver"]
+    module = next(d.module for d in story.machine.drivers.values() if d.module.name == guilty)
+    assert module.image
+    changed: dict[int, bytes] = {}
+    with lh.open(story.to_bytes(6)) as dump:
+        for behind in module.image.returns("MmProbeAndLockPages"):
+            at = module.base + behind - 6
+            physical = story.translate(at)
+            assert physical is not None
+            data = bytearray(changed.get(physical >> 12) or dump.kernel().read(at & ~0xFFF, 4096))
+            data[at & 0xFFF : (at & 0xFFF) + 6] = bytes.fromhex("660f1f440000")  # nop of six bytes
+            changed[physical >> 12] = bytes(data)
+        before = dump.investigate(progress=False)
+        after = dump.with_pages(changed).investigate(progress=False)
+    assert changed
+    assert before.verdict.driver == after.verdict.driver == guilty
+    assert not [row for row in before.verdict.confidence.factors if row["name"] == "code"]
+    (factor,) = [row for row in after.verdict.confidence.factors if row["name"] == "code"]
+    assert factor["value"] == 0.8
+    assert abs(after.verdict.confidence.score - 0.8 * before.verdict.confidence.score) < 0.002
