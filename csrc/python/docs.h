@@ -67,8 +67,6 @@
     "locks($self, module, path, json, redact, timeout, cancel, progress, /)\n--\n\nlockhound.locks/1, or the same for people."
 #define LHI_PY_DOC_Kernel_stack \
     "stack($self, thread, /)\n--\n\nFrames as the fields of lh_frame, and how it ends."
-#define LHI_PY_DOC_Kernel_locks \
-    "locks($self, module, path, json, redact, timeout, cancel, progress, /)\n--\n\nlockhound.locks/1, or the same for people."
 #define LHI_PY_DOC_Kernel_investigate \
     "investigate($self, path, process, threads, hits, mdls, chain_length, levels, timeout, cancel, progress, /)\n--\n\nThe case, rendered in every way: the arguments of lockhound.Case."
 #define LHI_PY_DOC_Kernel_info_json \

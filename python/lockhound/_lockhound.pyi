@@ -128,18 +128,6 @@ class Kernel:
         """lockhound.locks/1, or the same for people."""
     def stack(self, thread: SupportsIndex | None, /) -> tuple[list[dict[str, Any]], bool, str, str | None, int]:
         """Frames as the fields of lh_frame, and how it ends."""
-    def locks(
-        self,
-        module: str | None,
-        path: str | None,
-        json: bool,
-        redact: bool,
-        timeout: float | None,
-        cancel: Cancel | None,
-        progress: _Progress | None,
-        /,
-    ) -> str:
-        """lockhound.locks/1, or the same for people."""
     def investigate(
         self,
         path: str | None,
