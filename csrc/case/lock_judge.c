@@ -245,7 +245,7 @@ static lhi_record *stand_in(lhi_case *c, const lhi_tracker *tracker)
 /* The lock stands: the kernel drops the tracker when it unlocks. */
 static void stand(lhi_record *r, const lhi_tracker *tracker)
 {
-    bool described = r->mdl.klass == LHI_MDL_CHARGED;
+    bool described = r->mdl.klass == LHI_MDL_CHARGED && r->addresses.count; /* not a stand-in */
     r->in_ledger = true;
     r->copy = false;
     r->state = r->freed ? LH_MDL_FREED_LOCKED : described ? LH_MDL_LOCKED : LH_MDL_UNKNOWN;
