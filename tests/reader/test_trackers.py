@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,6 +207,52 @@ def test_innocents_are_cleared_with_a_reason() -> None:
         shown = {label.partition(":")[2] + ".sys" for label in machine.evidence_pages if label.startswith("device:")}
         assert cleared, name
         assert set(cleared) <= set(machine.truth.innocents), (name, shown)
+
+
+def test_the_request_of_another_device_does_not_decide() -> None:
+    """The tracker names a device that the packet was never sent to: that packet is not the request which was locked for."""
+    machine = forged("tracked_manager", 19041, 0)
+    at, (begin, _) = places(machine, "tracker:")[0], trace_of(machine.machine)
+    disk = machine.machine.drivers["disk"]
+    trace = struct.pack("<2Q", disk.module.symbols["DispatchIo"], disk.devices[0].address)
+    case = patched("tracked_manager", 19041, 0, {at + begin: trace})
+    assert case["trackers"]["list"][0]["locked_by"] == "io_manager"
+    assert case["verdict"]["kind"] == "unattributed"
+    assert "not sent to the device" in case["verdict"]["reason"]
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_what_no_tracker_has_is_no_lock(build: int) -> None:
+    """A copy of an MDL, where reference counts are not in the dump: the trackers alone tell it from a second lock."""
+    machine = forged("tracked_several", build, 0)
+    truth = machine.truth
+    counts = [pfn for label, pfn in machine.evidence_pages.items() if label.startswith("counts:")]
+    with lh.open(dump_bytes("tracked_several", build, 0, 6)) as dump, dump.without_pages(counts) as reduced:
+        case = reduced.investigate(progress=False).to_dict()
+    assert {m["address"] for m in case["ledger"]["mdls"]} == {m["address"] for m in truth.ledger["mdls"]}
+    assert "explained_range" not in case["ledger"]
+    copy = next(row for row in truth.considered if row["why"] == "untracked")
+    assert next(row["class"] for row in case["considered"] if row["address"] == copy["address"]) == "untracked"
+
+
+def test_the_kernel_itself_is_not_to_be_found() -> None:
+    """Then nt's own code in a trace looks like a driver's."""
+    machine = forged("tracked_leak", 17763, 0)
+    gone = [machine.evidence_pages[label] for label in ("nt_image_header", "kdbg")]
+    with lh.open(dump_bytes("tracked_leak", 17763, 0, 6)) as dump, dump.without_pages(gone) as reduced:
+        verdict = reduced.investigate(progress=False).to_dict()["verdict"]
+    assert verdict["kind"] == "insufficient"
+    assert "the kernel's own image" in verdict["reason"]
+
+
+def test_rules_are_those_of_the_page() -> None:
+    """The names in the code, in the table of the page, and of what the stories exercise are the same set."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-it-decides.md").read_text()
+    told = set(re.findall(r"^\| `(tracker: [^`]+)` \|", page, re.MULTILINE))
+    used: set[str] = set()
+    for name in ("tracked_leak", *(n for n in scenarios.MORE if n.startswith("tracked_"))):
+        used |= {row["rule"] for row in case_of(dump_bytes(name, 19041, 0, 6))["trackers"]["list"]}
+    assert used == told
 
 
 def test_without_tracking_there_is_nothing_to_show() -> None:
