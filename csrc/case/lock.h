@@ -41,10 +41,11 @@ struct lhi_lock {
     size_t locker; /* the party of the first frame outside nt, hal and the verifier; of nt for BY_KERNEL */
     size_t client; /* behind a library: the next frame that is another driver's; LHI_NONE */
     lhi_device device;
-    size_t record;   /* of its MDL, LHI_NONE */
-    bool agrees;     /* a packet says the same driver */
-    bool borrowed;   /* a packet of another driver's making only has its MDL */
-    const char *why; /* the trace says so */
+    size_t record;    /* of its MDL, LHI_NONE */
+    bool agrees;      /* a packet says the same driver */
+    bool borrowed;    /* a packet of another driver's making only has its MDL */
+    const char *why;  /* the trace says so */
+    const char *rule; /* that settled its record, as docs/how-it-decides.md names it; NULL: none did */
     lh_absence absence;
     uint64_t absent_at;
 };

@@ -111,6 +111,9 @@ static lh_status judge_driver(lhi_case *c, lhi_lock *lock, size_t record, lh_err
         return status;
     lock->agrees = hearing.agrees;
     lock->borrowed = hearing.borrowed;
+    lock->rule = hearing.passed_on && !hearing.against ? "tracker: passed on"
+                 : hearing.borrowed && !hearing.agrees ? "tracker: borrowed"
+                                                       : "tracker: driver";
     if (hearing.against) {
         settle_nobody(c, r,
                       "the lock tracker shows another driver than the one in which a packet with the MDL "
@@ -178,18 +181,17 @@ static void judge_manager(lhi_case *c, const lhi_lock *lock, lhi_record *r)
 }
 
 /* Nothing but nt in the trace. */
-static lh_status judge_kernel(lhi_case *c, const lhi_lock *lock, lhi_record *r)
+static void judge_kernel(lhi_case *c, const lhi_lock *lock, lhi_record *r)
 {
     bool managers = r->packet != LHI_NONE && c->packets[r->packet].irp->origin != LHI_ORIGIN_DRIVER;
     bool whole = lock->tracker.trace_size >= 3 && lock->tracker.trace_size < LHI_TRACE;
     if (managers)
-        return LH_OK;
+        return;
     if (whole && r->packet == LHI_NONE && !lhi_case_pool_could_hide(c))
         settle(r, LHI_OUTCOME_KERNEL, lock->locker,
                "by its own lock tracker the kernel locked the pages, and no driver called for it");
     else
         settle_nobody(c, r, lock->why);
-    return LH_OK;
 }
 
 static lh_status judge_lock(lhi_case *c, lhi_lock *lock, lh_error *err)
@@ -199,14 +201,19 @@ static lh_status judge_lock(lhi_case *c, lhi_lock *lock, lh_error *err)
     case LHI_LOCK_BY_DRIVER:
         return judge_driver(c, lock, lock->record, err);
     case LHI_LOCK_BY_LIBRARY:
+        lock->rule = "tracker: library";
         judge_library(c, lock, r);
         return LH_OK;
     case LHI_LOCK_BY_MANAGER:
+        lock->rule = "tracker: I/O manager";
         judge_manager(c, lock, r);
         return LH_OK;
     case LHI_LOCK_BY_KERNEL:
-        return judge_kernel(c, lock, r);
+        lock->rule = "tracker: kernel";
+        judge_kernel(c, lock, r);
+        return LH_OK;
     case LHI_LOCK_BY_NOBODY:
+        lock->rule = "tracker: no module";
         settle_nobody(c, r, lock->why);
         return LH_OK;
     case LHI_LOCK_BY_UNKNOWN:
@@ -245,7 +252,7 @@ static lhi_record *stand_in(lhi_case *c, const lhi_tracker *tracker)
 /* The lock stands: the kernel drops the tracker when it unlocks. */
 static void stand(lhi_record *r, const lhi_tracker *tracker)
 {
-    bool described = r->mdl.klass == LHI_MDL_CHARGED;
+    bool described = r->mdl.klass == LHI_MDL_CHARGED && r->addresses.count; /* not a stand-in */
     r->in_ledger = true;
     r->copy = false;
     r->state = r->freed ? LH_MDL_FREED_LOCKED : described ? LH_MDL_LOCKED : LH_MDL_UNKNOWN;
@@ -300,12 +307,12 @@ static void judge_untracked(lhi_case *c)
     bool unread = !trackers->not_public && !trackers->complete;
     for (size_t i = 0; i < c->record_count; i++) {
         lhi_record *r = &c->records[i];
-        if (!r->in_ledger || r->lock != LHI_NONE)
+        if (!(r->in_ledger || r->copy) || r->lock != LHI_NONE)
             continue;
         if (all) {
             r->in_ledger = false;
             r->untracked = true;
-        } else if (unread) {
+        } else if (unread && r->in_ledger) {
             settle(r, LHI_OUTCOME_INSUFFICIENT, LHI_NONE,
                    trackers->damaged ? "the lock trackers of the process are damaged, and one of them would "
                                        "tell who locked"

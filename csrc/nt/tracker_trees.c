@@ -46,7 +46,8 @@ static void damaged(lhi_trackers *out, uint64_t at)
 
 static void missing(lhi_trackers *out, lh_absence absence, uint64_t at)
 {
-    if (absence == LH_ABSENT_LAYOUT || absence == LH_ABSENT_NONCANONICAL) {
+    /* Non-paged pool is mapped: a link to where nothing is leads astray. */
+    if (absence == LH_ABSENT_LAYOUT || absence == LH_ABSENT_NONCANONICAL || absence == LH_ABSENT_NOT_MAPPED) {
         damaged(out, at);
     } else if (out->absence == LH_PRESENT) {
         out->absence = absence;
@@ -80,8 +81,6 @@ static bool take(lhi_walker *w, uint64_t address, uint64_t parent, bool switched
         damaged(out, address);
         return true;
     }
-    if (!lhi_map_put(&w->seen, address, out->count))
-        return false;
     lh_absence absence = lhi_tracker_read(w->kernel, address, out->form, &found, &tracker, &at);
     if (absence != LH_PRESENT) {
         missing(out, absence, at);
@@ -94,7 +93,7 @@ static bool take(lhi_walker *w, uint64_t address, uint64_t parent, bool switched
     }
     out->form = found;
     tracker.switched = switched;
-    if (!keep(out, &tracker))
+    if (!lhi_map_put(&w->seen, address, out->count) || !keep(out, &tracker))
         return false;
     const uint64_t children[] = {tracker.left, tracker.right};
     for (size_t i = 0; i < 2; i++)

@@ -46,6 +46,7 @@ static void lock_row(lhi_case *c, lhi_node *list, lhi_node *absent, size_t index
     lhi_tree_text(arena, row, "driver", lhi_report_name(c, lock->locker));
     lhi_tree_text(arena, row, "client", lhi_report_name(c, lock->client));
     lhi_tree_text(arena, row, "statement", lock->why);
+    lhi_tree_text(arena, row, "rule", lock->rule);
     lhi_node *trace = lhi_tree_list(arena, row, "trace");
     for (unsigned i = 0; i < tracker->trace_size; i++)
         frame_row(c, trace, &lock->frames[i]);

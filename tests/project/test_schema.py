@@ -61,7 +61,7 @@ GOOD: dict[str, Any] = {
         "list": [
             {
                 **PLACE, "pages": 5, "user_address": "0x1", "bytes": 1, "who": 3, "first_frame": "0x2", "mdl": "0x3", "switched": False,
-                "locked_by": "driver", "driver": "leaky.sys", "client": None, "statement": "a",
+                "locked_by": "driver", "driver": "leaky.sys", "client": None, "statement": "a", "rule": "b",
                 "trace": [{"address": "0x4", "kind": "driver", "module": "leaky.sys", "offset": "0x5", "unloaded": False}],
             },
         ],
