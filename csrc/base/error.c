@@ -1,6 +1,8 @@
 /* Errors: filling a caller's lh_error with one clean line, and the names of all codes. */
 #include "base/error.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,51 +75,21 @@ const char *lh_absence_name(lh_absence absence)
     return "unknown";
 }
 
-/* Length of the valid UTF-8 character at p, 0 when there is none (Unicode 15, table 3-7). A NUL ends every
- * comparison early, so that nothing behind the text is read. */
-static size_t character(const unsigned char *p)
+/* Paths and names in a message are foreign: one line of valid UTF-8 without hidden characters comes out, each
+ * of them written as everywhere. What does not fit is left off, by whole characters. */
+static void clean(const char *text, char *out, size_t size)
 {
-    unsigned char low = 0x80;
-    unsigned char high = 0xbf;
-    size_t more = 0;
-    if (p[0] >= 0x20 && p[0] < 0x7f)
-        return 1;
-    if (p[0] >= 0xc2 && p[0] <= 0xdf)
-        more = 1;
-    else if (p[0] >= 0xe0 && p[0] <= 0xef)
-        more = 2;
-    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-        more = 3;
-    else
-        return 0;
-    if (p[0] == 0xc2) /* U+0080 to U+009F are control characters that terminals obey */
-        low = 0xa0;
-    else if (p[0] == 0xe0)
-        low = 0xa0;
-    else if (p[0] == 0xed) /* surrogates */
-        high = 0x9f;
-    else if (p[0] == 0xf0)
-        low = 0x90;
-    else if (p[0] == 0xf4)
-        high = 0x8f;
-    if (p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i <= more; i++)
-        if (p[i] < 0x80 || p[i] > 0xbf)
-            return 0;
-    return more + 1;
-}
-
-/* Paths and names in a message are foreign: one line of valid UTF-8 without control characters comes out.
- * A character cut by the buffer's end turns into question marks as well. */
-static void clean(char *text)
-{
-    for (unsigned char *p = (unsigned char *)text; *p;) {
-        size_t length = character(p);
-        if (!length)
-            *p = '?';
-        p += length ? length : 1;
+    size_t used = 0;
+    while (*text) {
+        char shown[LHI_SAFE_MOST];
+        text += lhi_safe_character(text, shown);
+        size_t length = strlen(shown);
+        if (length >= size - used)
+            break;
+        memcpy(out + used, shown, length);
+        used += length;
     }
+    out[used] = '\0';
 }
 
 LHI_PRINTF(2, 0) static void set_message(lh_error *err, const char *format, va_list arguments)
@@ -125,14 +97,12 @@ LHI_PRINTF(2, 0) static void set_message(lh_error *err, const char *format, va_l
     char text[MESSAGE_SIZE] = {0};
     if (vsnprintf(text, sizeof text, format, arguments) < 0)
         text[0] = '\0';
-    clean(text);
-    memcpy(err->message, text, sizeof text);
+    clean(text, err->message, sizeof err->message);
 }
 
 static void set_field(lh_error *err, const char *field)
 {
-    snprintf(err->field, sizeof err->field, "%s", field);
-    clean(err->field);
+    clean(field, err->field, sizeof err->field);
 }
 
 lh_status lhi_fail(lh_error *err, lh_status code, const char *format, ...)
@@ -233,28 +203,25 @@ void lhi_prefix(lh_error *err, const char *format, ...)
 {
     if (!err)
         return;
-    char text[MESSAGE_SIZE] = {0};
+    char given[4 * MESSAGE_SIZE] = {0}; /* paths are longer than messages: their end says most */
+    char context[sizeof given * 4] = {0};
+    char text[2 * MESSAGE_SIZE] = {0};
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(text, sizeof text, format, arguments);
+    int length = vsnprintf(given, sizeof given, format, arguments);
     va_end(arguments);
     if (length < 0)
         return;
+    clean(given, context, sizeof context);
     /* A long path must not push out what went wrong: the context gets half the line at most. */
-    size_t used = strlen(text);
-    size_t most = MESSAGE_SIZE / 2;
-    if (used > most) {
-        memmove(text + 3, text + (used - (most - 3)), most - 3);
-        memcpy(text, "...", 3);
-        used = most;
+    const size_t most = MESSAGE_SIZE / 2;
+    const char *shown = context;
+    if (strlen(context) > most) {
+        shown += strlen(context) - (most - 3);
+        while (((uint8_t)*shown & 0xc0) == 0x80) /* not in the middle of a character */
+            shown++;
     }
-    memcpy(text + used, ": ", 2);
-    used += 2;
-    size_t rest = strlen(err->message);
-    if (rest > MESSAGE_SIZE - 1 - used)
-        rest = MESSAGE_SIZE - 1 - used;
-    memcpy(text + used, err->message, rest);
-    text[used + rest] = '\0';
-    clean(text);
-    memcpy(err->message, text, sizeof text);
+    snprintf(text, sizeof text, "%s%.*s: %.*s", shown == context ? "" : "...", (int)most, shown,
+             (int)MESSAGE_SIZE - 1, err->message);
+    clean(text, err->message, sizeof err->message);
 }

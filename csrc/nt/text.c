@@ -2,6 +2,7 @@
 #include "nt/text.h"
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 #include "nt/read.h"
 
 #include <string.h>
@@ -57,24 +58,6 @@ static void put_utf8(writer *w, uint32_t c)
     put(w, text, count);
 }
 
-/* Characters that move the cursor, turn the reading direction, end a line, or can't be seen at all, so that
- * two different names would look the same. Ranges: Unicode general categories Cc, Cf, Zl, Zp and
- * noncharacters, as far as they need no table of every script. */
-static bool is_hidden(uint32_t c)
-{
-    if (c < 0x20 || (c >= 0x7f && c < 0xa0))
-        return true;
-    if (c == 0xad || c == 0x61c || c == 0x180e || c == 0xfeff)
-        return true; /* soft hyphen, Arabic letter mark, Mongolian vowel separator, byte order mark */
-    if ((c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f))
-        return true; /* zero widths, marks; separators and embeddings; isolates and invisible operators */
-    if (c >= 0xfff9 && c <= 0xfffb)
-        return true; /* interlinear annotation */
-    if (c >= 0xfdd0 && c <= 0xfdef)
-        return true;                                                 /* noncharacters */
-    return (c & 0xfffe) == 0xfffe || (c >= 0xe0000 && c <= 0xe0fff); /* noncharacters; tags, selectors */
-}
-
 static bool is_high(uint32_t unit)
 {
     return unit >= 0xd800 && unit <= 0xdbff;
@@ -100,14 +83,14 @@ void lhi_text_utf16(const uint8_t *data, size_t units, bool lower, char *out, si
         uint32_t next = i + 1 < units ? lhi_u16(data + 2 * (i + 1)) : 0;
         if (is_high(unit) && is_low(next)) {
             uint32_t c = 0x10000 + ((unit - 0xd800) << 10) + (next - 0xdc00);
-            if (is_hidden(c)) {
+            if (lhi_is_hidden(c)) {
                 put_unit_escape(&w, unit);
                 put_unit_escape(&w, next);
             } else {
                 put_utf8(&w, c);
             }
             i++;
-        } else if (is_high(unit) || is_low(unit) || is_hidden(unit)) {
+        } else if (is_high(unit) || is_low(unit) || lhi_is_hidden(unit)) {
             put_unit_escape(&w, unit);
         } else if (unit == '\\') {
             put(&w, "\\\\", 2);

@@ -28,7 +28,7 @@ const lhi_node *lhi_report_tree(lhi_case *c, const char *path)
 {
     lhi_node *absent = lhi_tree_object(&c->arena, NULL, "absent");
     lhi_node *root = lhi_report_start(c, "lockhound.case/1");
-    lhi_report_dump(c, root, path);
+    lhi_report_dump(c, root, absent, path);
     lhi_report_processes(c, root, absent);
     lhi_report_verdict(c, root, absent);
     lhi_report_trackers(c, root, absent);
@@ -43,7 +43,7 @@ const lhi_node *lhi_report_info(lhi_case *c, const char *path)
 {
     lhi_node *absent = lhi_tree_object(&c->arena, NULL, "absent");
     lhi_node *root = lhi_report_start(c, "lockhound.case/1");
-    lhi_report_dump(c, root, path);
+    lhi_report_dump(c, root, absent, path);
     lhi_report_processes(c, root, absent);
     lhi_report_coverage(c, root);
     lhi_report_finish(root, absent);

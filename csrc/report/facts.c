@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "case/method.h"
 #include "dump/header.h"
 #include "dump/runs.h"
 #include "report/report.h"
@@ -65,6 +66,15 @@ void lhi_report_absent(lhi_case *c, lhi_node *absent, const char *path, lh_absen
                   reasons[(size_t)kind < sizeof reasons / sizeof reasons[0] ? kind : 0]);
 }
 
+/* A fact that the dump's writer did not leave, for a reason of its own. */
+static void untold(lhi_case *c, lhi_node *absent, const char *path, const char *reason)
+{
+    lhi_node *entry = lhi_tree_object(&c->arena, absent, path);
+    lhi_tree_text(&c->arena, entry, "kind", lh_absence_name(LH_ABSENT_NOT_CAPTURED));
+    lhi_tree_null(&c->arena, entry, "address");
+    lhi_tree_text(&c->arena, entry, "reason", reason);
+}
+
 static const char *machine_name(uint32_t machine)
 {
     return machine == LHI_MACHINE_ARM64 ? "arm64" : "x64";
@@ -89,11 +99,12 @@ static const char *time_text(lhi_arena *arena, uint64_t filetime)
         month < 10 ? month + 3 : month - 9, date, seconds / 3600u % 24u, seconds / 60u % 60u, seconds % 60u);
 }
 
-static void memory_runs(lhi_case *c, lhi_node *dump)
+static void memory_runs(lhi_case *c, lhi_node *dump, lhi_node *absent)
 {
     const lhi_runs *runs = lhi_dump_runs(c->kernel->dump);
     if (!runs) {
         lhi_tree_null(&c->arena, dump, "memory_runs");
+        untold(c, absent, "dump.memory_runs", "the dump's header does not list the machine's memory");
         return;
     }
     lhi_node *list = lhi_tree_list(&c->arena, dump, "memory_runs");
@@ -113,7 +124,24 @@ static uint64_t header_hash(const lh_dump *dump) /* FNV-1a, 64 bits */
     return hash;
 }
 
-void lhi_report_dump(lhi_case *c, lhi_node *root, const char *path)
+/* When the system stopped, and how long it had run. */
+static void times(lhi_case *c, lhi_node *dump, lhi_node *absent, const lh_dump_info *header)
+{
+    const char *time = time_text(&c->arena, header->system_time);
+    lhi_tree_text(&c->arena, dump, "time", time);
+    if (!time)
+        untold(c, absent, "dump.time",
+               header->system_time ? "the dump's header has no time that a calendar knows"
+                                   : "the dump's header does not say");
+    if (header->system_uptime) {
+        lhi_tree_count(&c->arena, dump, "uptime_seconds", header->system_uptime / 10000000u);
+        return;
+    }
+    lhi_tree_null(&c->arena, dump, "uptime_seconds");
+    untold(c, absent, "dump.uptime_seconds", "the dump's header does not say");
+}
+
+void lhi_report_dump(lhi_case *c, lhi_node *root, lhi_node *absent, const char *path)
 {
     lhi_arena *arena = &c->arena;
     const lh_dump_info *header = lhi_dump_header(c->kernel->dump);
@@ -132,21 +160,22 @@ void lhi_report_dump(lhi_case *c, lhi_node *root, const char *path)
     lhi_tree_text(arena, dump, "machine", machine_name(header->machine));
     lhi_tree_count(arena, dump, "build", c->kernel->build);
     lhi_tree_text(arena, dump, "kernel_version", c->kernel->nt_version);
+    if (!c->kernel->nt_version[0])
+        untold(c, absent, "dump.kernel_version",
+               "the version resource of the kernel's image is not in this dump");
     lhi_tree_count(arena, dump, "processors", header->processors);
-    lhi_tree_text(arena, dump, "time", time_text(arena, header->system_time));
-    if (header->system_uptime)
-        lhi_tree_count(arena, dump, "uptime_seconds", header->system_uptime / 10000000u);
-    else
-        lhi_tree_null(arena, dump, "uptime_seconds");
-    memory_runs(c, dump);
+    times(c, dump, absent, header);
+    memory_runs(c, dump, absent);
     node = lhi_tree_object(arena, dump, "pages");
     lhi_tree_count(arena, node, "present", header->pages_present);
     lhi_tree_count(arena, node, "described", header->pages_described);
     lhi_tree_count(arena, node, "clipped", header->pages_clipped);
-    if (header->pages_ram)
+    if (header->pages_ram) {
         lhi_tree_count(arena, node, "ram", header->pages_ram);
-    else
+    } else {
         lhi_tree_null(arena, node, "ram");
+        untold(c, absent, "dump.pages.ram", "the dump's header does not list the machine's memory");
+    }
     if (header->format == LH_FORMAT_TRIAGE) {
         node = lhi_tree_object(arena, dump, "blocks");
         lhi_tree_count(arena, node, "count", header->blocks);
@@ -219,7 +248,8 @@ void lhi_report_processes(lhi_case *c, lhi_node *root, lhi_node *absent)
     }
 }
 
-static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_region *r, bool countable)
+static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_region *r, bool countable,
+                   const char *holds)
 {
     lhi_arena *arena = &c->arena;
     lhi_node *object = lhi_tree_object(arena, parent, name);
@@ -233,6 +263,7 @@ static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_re
         lhi_tree_share(arena, object, "share", (double)r->present / (double)(r->present + missing));
     else
         lhi_tree_null(arena, object, "share");
+    lhi_tree_text(arena, object, "holds", holds);
 }
 
 static uint64_t lacks(const lhi_region *r)
@@ -240,8 +271,8 @@ static uint64_t lacks(const lhi_region *r)
     return r->not_captured + r->clipped + r->not_ram;
 }
 
-/* What is missing, and what that means for a verdict (facts L.8; docs/how-it-decides.md). */
-static const char *outlook(lhi_case *c)
+/* What is missing, and what that means for a verdict that rests on it (facts L.8; docs/how-it-decides.md). */
+static const char *prospect(lhi_case *c)
 {
     const lhi_coverage *coverage = &c->coverage;
     uint64_t pool = lacks(&coverage->pool), images = lacks(&coverage->images);
@@ -266,17 +297,33 @@ static const char *outlook(lhi_case *c)
            "lack of pages.";
 }
 
+static const char *outlook(lhi_case *c)
+{
+    const char *text = prospect(c);
+    if (c->method != &lhi_method_none)
+        return text;
+    return lhi_arena_printf(&c->arena,
+                            "This bug check is not about locked pages: a case on it is not_applicable. "
+                            "For a case that is about them: %s",
+                            text);
+}
+
 void lhi_report_coverage(lhi_case *c, lhi_node *root)
 {
     lhi_arena *arena = &c->arena;
     const lhi_coverage *coverage = &c->coverage;
     lhi_node *object = lhi_tree_object(arena, root, "coverage");
     lhi_node *regions = lhi_tree_object(arena, object, "regions");
-    region(c, regions, "pool", &coverage->pool, !coverage->pieces);
-    region(c, regions, "images", &coverage->images, true);
-    region(c, regions, "pfn_database", &coverage->pfn, !coverage->pieces);
-    region(c, regions, "transition", &coverage->transition, !coverage->pieces);
-    region(c, regions, "other", &coverage->other, !coverage->pieces);
+    region(c, regions, "pool", &coverage->pool, !coverage->pieces,
+           "MDLs, packets, devices, processes: what a chain is made of");
+    region(c, regions, "images", &coverage->images, true,
+           "the drivers' names, versions and imports, and MDLs kept in their data");
+    region(c, regions, "pfn_database", &coverage->pfn, !coverage->pieces,
+           "reference counts, which can refute a lock and never prove one");
+    region(c, regions, "transition", &coverage->transition, !coverage->pieces,
+           "pages trimmed from working sets: paged pool and code for the most part");
+    region(c, regions, "other", &coverage->other, !coverage->pieces,
+           "stacks, mappings and tables of the kernel, where an MDL lies now and then");
     lhi_tree_text(arena, object, "statement", outlook(c));
     lhi_tree_count(arena, object, "page_tables_missing", coverage->tables_missing);
     lhi_report_layout(c, object);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/utf8.h"
 
 static bool reserve(lhi_out *out, size_t more)
 {
@@ -55,42 +56,34 @@ void lhi_out_format(lhi_out *out, const char *format, ...)
     va_end(second);
 }
 
-size_t lhi_utf8_length(const char *text)
-{
-    /* Well-formed byte sequences: Unicode Standard, table 3-7. */
-    const uint8_t *p = (const uint8_t *)text;
-    if (p[0] < 0x80)
-        return 1;
-    size_t length = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
-                    : p[0] >= 0xe0 && p[0] <= 0xef ? 3
-                    : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
-                                                   : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 #define REPLACEMENT "\xef\xbf\xbd"
+
+/* A character that JSON allows raw, and that whoever prints the JSON had better not see raw. */
+static void escaped(lhi_out *out, uint32_t code)
+{
+    if (code < 0x10000) {
+        lhi_out_format(out, "\\u%04x", code);
+        return;
+    }
+    code -= 0x10000;
+    lhi_out_format(out, "\\u%04x\\u%04x", 0xd800 + (code >> 10), 0xdc00 + (code & 0x3ff));
+}
 
 void lhi_out_json_string(lhi_out *out, const char *text)
 {
     lhi_out_raw(out, "\"");
     while (*text) {
         size_t length = lhi_utf8_length(text);
-        uint8_t byte = (uint8_t)*text;
         if (length == 0) {
             lhi_out_raw(out, REPLACEMENT);
             text++;
             continue;
         }
-        if (byte == '"' || byte == '\\')
-            lhi_out_format(out, "\\%c", byte);
-        else if (byte < 0x20 || byte == 0x7f || (byte == 0xc2 && (uint8_t)text[1] < 0xa0))
-            lhi_out_format(out, "\\u%04x", byte == 0xc2 ? (unsigned)(uint8_t)text[1] : byte);
+        uint32_t code = lhi_utf8_code(text, length);
+        if (code == '"' || code == '\\')
+            lhi_out_format(out, "\\%c", (char)code);
+        else if (lhi_is_hidden(code))
+            escaped(out, code);
         else
             lhi_out_bytes(out, text, length);
         text += length;
@@ -98,62 +91,24 @@ void lhi_out_json_string(lhi_out *out, const char *text)
     lhi_out_raw(out, "\"");
 }
 
-/* One character that no reader of ours may act on: controls. False: it is harmless. */
-static bool escaped(lhi_out *out, const char *text)
-{
-    uint8_t byte = (uint8_t)*text;
-    if (byte < 0x20 || byte == 0x7f)
-        lhi_out_format(out, "\\x%02x", byte);
-    else if (byte == 0xc2 && (uint8_t)text[1] < 0xa0)
-        lhi_out_format(out, "\\x%02x", (uint8_t)text[1]);
-    else
-        return false;
-    return true;
-}
-
 void lhi_out_safe(lhi_out *out, const char *text)
 {
+    char shown[LHI_SAFE_MOST];
     while (*text) {
-        size_t length = lhi_utf8_length(text);
-        if (length == 0) {
-            lhi_out_raw(out, REPLACEMENT);
-            text++;
-            continue;
-        }
-        if (!escaped(out, text))
-            lhi_out_bytes(out, text, length);
-        text += length;
+        text += lhi_safe_character(text, shown);
+        lhi_out_raw(out, shown);
     }
-}
-
-/* Bidirectional controls (Unicode Standard Annex 9, section 2), in UTF-8; 0: another character. */
-static unsigned turns_direction(const char *text, size_t length)
-{
-    const uint8_t *p = (const uint8_t *)text;
-    unsigned code = length == 2   ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
-                    : length == 3 ? (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu)
-                                  : 0;
-    bool turns = code == 0x61c || code == 0x200e || code == 0x200f || (code >= 0x202a && code <= 0x202e) ||
-                 (code >= 0x2066 && code <= 0x2069);
-    return turns ? code : 0;
 }
 
 void lhi_out_html(lhi_out *out, const char *text)
 {
+    char shown[LHI_SAFE_MOST];
     while (*text) {
-        size_t length = lhi_utf8_length(text);
-        unsigned turn = turns_direction(text, length);
-        if (length == 0) {
-            lhi_out_raw(out, REPLACEMENT);
-            text++;
+        if (*text == '&' || *text == '<' || *text == '>' || *text == '"' || *text == '\'') {
+            lhi_out_format(out, "&#%d;", *text++);
             continue;
         }
-        if (*text == '&' || *text == '<' || *text == '>' || *text == '"' || *text == '\'')
-            lhi_out_format(out, "&#%d;", *text);
-        else if (turn)
-            lhi_out_format(out, "\\u%04x", turn);
-        else if (!escaped(out, text))
-            lhi_out_bytes(out, text, length);
-        text += length;
+        text += lhi_safe_character(text, shown);
+        lhi_out_raw(out, shown);
     }
 }

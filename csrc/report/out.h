@@ -16,15 +16,13 @@ typedef struct lhi_out {
 void lhi_out_raw(lhi_out *out, const char *text); /* our own text */
 void lhi_out_bytes(lhi_out *out, const char *text, size_t length);
 void lhi_out_format(lhi_out *out, const char *format, ...) LHI_PRINTF(2, 3);
-/* A JSON string with its quotes; what is not UTF-8 becomes U+FFFD. */
+/* A JSON string with its quotes; what is hidden (base/utf8.h) is escaped, what is not UTF-8 becomes U+FFFD.
+ */
 void lhi_out_json_string(lhi_out *out, const char *text);
-/* For terminals: controls become \xNN, what is not UTF-8 U+FFFD. */
+/* For terminals: each character as lhi_safe_character writes it. */
 void lhi_out_safe(lhi_out *out, const char *text);
 /* For the text of an HTML element or a quoted attribute: the same, with markup written as character
- * references and what turns the direction of a line as \uXXXX. */
+ * references. */
 void lhi_out_html(lhi_out *out, const char *text);
-/* Length of the valid UTF-8 character at text (1 to 4); 0: broken. Surrogates and overlong forms are broken.
- */
-size_t lhi_utf8_length(const char *text);
 
 #endif

@@ -21,7 +21,7 @@ lh_status lhi_report_options(const lh_investigate_options *options, lh_investiga
 lh_status lhi_report_give(lhi_out *text, char **out, size_t *length, lh_error *err);
 
 /* Parts of the tree; `absent` is the object that collects why facts are null. */
-void lhi_report_dump(lhi_case *c, lhi_node *root, const char *path);
+void lhi_report_dump(lhi_case *c, lhi_node *root, lhi_node *absent, const char *path);
 void lhi_report_processes(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_coverage(lhi_case *c, lhi_node *root);
 /* layout.c */

@@ -66,8 +66,11 @@ static void dump_lines(const lhi_page *page, const lhi_node *root)
 {
     const lhi_node *dump = lhi_tree_get(root, "dump"), *pages = lhi_tree_get(dump, "pages");
     const lhi_node *bugcheck = lhi_tree_get(root, "bugcheck");
-    lhi_out_format(page->out, "lockhound %s  ", lh_version());
-    say(page, text_of(page, dump, "path") ? text_of(page, dump, "path") : "");
+    lhi_out_format(page->out, "lockhound %s", lh_version());
+    if (text_of(page, dump, "path")) {
+        lhi_out_raw(page->out, "  ");
+        say(page, text_of(page, dump, "path"));
+    }
     lhi_out_format(page->out, "\n%s dump, %s, build %" PRIu64 ", ", text_of(page, dump, "format"),
                    text_of(page, dump, "machine"), number_of(dump, "build"));
     const lhi_node *blocks = lhi_tree_get(dump, "blocks");
@@ -83,7 +86,7 @@ static void dump_lines(const lhi_page *page, const lhi_node *root)
         lhi_out_format(page->out, " (the file is cut: %" PRIu64 " pages are lost)",
                        number_of(pages, "clipped"));
     lhi_out_format(page->out, "\nbug check 0x%" PRIX64 " %s", number_of(bugcheck, "code"),
-                   text_of(page, bugcheck, "name") ? text_of(page, bugcheck, "name") : "");
+                   text_of(page, bugcheck, "name") ? text_of(page, bugcheck, "name") : "(name unknown)");
     if (text_of(page, bugcheck, "subtype"))
         lhi_out_format(page->out, ": %s", text_of(page, bugcheck, "subtype"));
     lhi_out_raw(page->out, "\n");
@@ -120,17 +123,26 @@ static void machine_lines(const lhi_page *page, const lhi_node *root)
 static void process_line(const lhi_page *page, const lhi_node *root, const char *key, const char *title)
 {
     const lhi_node *process = lhi_tree_get(root, key);
-    if (!process || process->kind == LHI_NODE_NULL)
+    if (!process)
         return;
+    if (process->kind == LHI_NODE_NULL) {
+        const lhi_node *reason = lhi_tree_get(lhi_tree_get(root, "absent"), key);
+        if (reason)
+            lhi_out_format(page->out, "%s not known: %s\n", title, text_of(page, reason, "reason"));
+        return;
+    }
     lhi_out_format(page->out, "%s 0x%" PRIx64 "  ", title, number_of(process, "address"));
     say(page, text_of(page, process, "name") ? text_of(page, process, "name")
               : page->redact                 ? "[redacted]"
                                              : "(name not known)");
-    if (!is_null(process, "pid"))
+    if (is_null(process, "pid"))
+        lhi_out_raw(page->out, "  PID not known");
+    else
         lhi_out_format(page->out, "  PID %" PRIu64, number_of(process, "pid"));
-    if (!is_null(process, "locked_pages"))
-        lhi_out_format(page->out, "  locked pages %" PRIu64, number_of(process, "locked_pages"));
-    lhi_out_raw(page->out, "\n");
+    if (is_null(process, "locked_pages"))
+        lhi_out_raw(page->out, "  locked pages not known\n");
+    else
+        lhi_out_format(page->out, "  locked pages %" PRIu64 "\n", number_of(process, "locked_pages"));
 }
 
 static void verdict_lines(const lhi_page *page, const lhi_node *root)
@@ -234,6 +246,28 @@ static void reasons(const lhi_page *page, const lhi_node *root, const char *key,
         lhi_out_format(page->out, "  ... %zu more\n", lhi_tree_size(list) - MOST_ROWS);
 }
 
+/* What is there of a region; where something is missing, what could have lain there. */
+static void region_line(const lhi_page *page, const char *name, const lhi_node *r)
+{
+    const uint64_t present = number_of(r, "present");
+    const uint64_t missing = number_of(r, "not_captured") + number_of(r, "clipped") + number_of(r, "not_ram");
+    if (present + missing == 0)
+        return;
+    if (is_null(r, "share"))
+        lhi_out_format(page->out,
+                       "  %-20s pieces of %" PRIu64 " pages; how many are missing can't be counted", name,
+                       present);
+    else if (missing == 0)
+        lhi_out_format(page->out, "  %-20s all %" PRIu64 " mapped pages present", name, present);
+    else
+        lhi_out_format(page->out,
+                       "  %-20s %" PRIu64 " of %" PRIu64 " mapped pages present, %" PRIu64 " missing", name,
+                       present, present + missing, missing);
+    lhi_out_raw(page->out, "\n");
+    if ((is_null(r, "share") || missing) && text_of(page, r, "holds"))
+        lhi_out_format(page->out, "  %-20s   (%s)\n", "", text_of(page, r, "holds"));
+}
+
 static void coverage_lines(const lhi_page *page, const lhi_node *root)
 {
     static const char *const names[][2] = {{"pool", "pool"},
@@ -243,19 +277,8 @@ static void coverage_lines(const lhi_page *page, const lhi_node *root)
                                            {"other", "other kernel memory"}};
     const lhi_node *coverage = lhi_tree_get(root, "coverage"), *regions = lhi_tree_get(coverage, "regions");
     heading(page, "Coverage");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const lhi_node *r = lhi_tree_get(regions, names[i][0]);
-        uint64_t missing = number_of(r, "not_captured") + number_of(r, "clipped") + number_of(r, "not_ram");
-        if (number_of(r, "present") + missing == 0)
-            continue;
-        if (is_null(r, "share"))
-            lhi_out_format(page->out,
-                           "  %-20s something of %" PRIu64 " pages; what is missing can't be counted\n",
-                           names[i][1], number_of(r, "present"));
-        else
-            lhi_out_format(page->out, "  %-20s %" PRIu64 " of %" PRIu64 " mapped pages present\n",
-                           names[i][1], number_of(r, "present"), number_of(r, "present") + missing);
-    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        region_line(page, names[i][1], lhi_tree_get(regions, names[i][0]));
     if (number_of(coverage, "page_tables_missing"))
         lhi_out_format(page->out, "  %" PRIu64 " page tables are missing\n",
                        number_of(coverage, "page_tables_missing"));

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +145,17 @@ def worst(statuses: Iterable[int]) -> int:
 
 def failure(path: str, error: BaseException) -> str:
     """A line for people: the path once, then what went wrong."""
-    message = str(error) or type(error).__name__
-    for prefix in (path, Path(path).name):
+    shown, message = one_line(path), one_line(str(error) or type(error).__name__)
+    for prefix in (shown, one_line(Path(path).name)):
         if prefix and message.startswith(prefix + ": "):
             message = message[len(prefix) + 2 :]
             break
-    return one_line(f"lockhound: {path}: {message}")
+    else:
+        # Of a long path the library keeps the end.
+        end, _, rest = message.removeprefix("...").partition(": ")
+        if message.startswith("...") and end and rest and shown.endswith(end):
+            message = rest
+    return f"lockhound: {shown}: {message}"
 
 
 def failure_json(path: str | None, error: BaseException) -> dict[str, Any]:
@@ -262,6 +268,12 @@ def dump_info(dump: Dump, path: str | None) -> dict[str, Any]:
     }
 
 
+def spelt(time: timedelta) -> str:
+    """A length of time, "3 d 04:05:06"."""
+    minutes, seconds = divmod(time.seconds, 60)
+    return f"{time.days} d {minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
+
+
 def describe(document: dict[str, Any], dump: Dump) -> list[str]:
     """info for people."""
     about, check, info = document["dump"], document["bugcheck"], dump.info
@@ -270,7 +282,7 @@ def describe(document: dict[str, Any], dump: Dump) -> list[str]:
         lines.append(("dump", about["path"]))
     lines.append(("format", f"{about['format']}, {about['machine']}, build {about['build']}"))
     variant = f": {check['subtype']}" if check["subtype"] else ""
-    lines.append(("bug check", f"{check['code']:#x} {check['name'] or '(unknown)'}{variant}"))
+    lines.append(("bug check", f"0x{check['code']:X} {check['name'] or '(name unknown)'}{variant}"))
     for position, value in enumerate(check["parameters"]):
         lines.append((f"  parameter {position + 1}", f"{value}  {dump.bugcheck.meanings[position] or ''}"))
     for name in ("process", "current_process"):
@@ -284,7 +296,7 @@ def describe(document: dict[str, Any], dump: Dump) -> list[str]:
     if info.pages_clipped:
         lines.append(("", f"{info.pages_clipped} pages lost: the file is shorter than it says"))
     if info.time is not None:
-        lines.append(("stopped", f"{info.time:%Y-%m-%d %H:%M:%S} UTC"))
+        lines.append(("stopped", f"{info.time:%Y-%m-%dT%H:%M:%SZ}" + ("" if info.uptime is None else f", up {spelt(info.uptime)}")))
     return [f"{title:16} {one_line(str(text))}".rstrip() for title, text in lines]
 
 

@@ -156,6 +156,11 @@ class DumpInfo(Row):
         return when(self.system_time)
 
     @property
+    def uptime(self) -> timedelta | None:
+        """How long it had run; None where the header does not say."""
+        return timedelta(microseconds=self.system_uptime // 10) if self.system_uptime else None
+
+    @property
     def share(self) -> float | None:
         """Share of the machine's memory that is in the dump, 0 to 1; None where its size is not known."""
         return min(1.0, self.pages_present / self.pages_ram) if self.pages_ram else None

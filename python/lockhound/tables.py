@@ -19,6 +19,9 @@ Sequence.register(Column)
 _STATES = ("mapped", "unmapped", "unknown")
 
 
+FORMULA = frozenset("=+-@")
+
+
 def _pandas() -> tuple[Any, Any]:
     """numpy and pandas, which are optional."""
     try:
@@ -30,9 +33,20 @@ def _pandas() -> tuple[Any, Any]:
 
 
 def frame(columns: Mapping[str, Any]) -> Any:
-    """A pandas DataFrame; a Column becomes an unsigned array without a copy on the way."""
+    """A pandas DataFrame; a Column becomes an unsigned array without a copy on the way.
+
+    A name that a spreadsheet would take for a formula has its first character spelt out, as a frame often ends as a CSV file.
+    """
     numpy, pandas = _pandas()
-    return pandas.DataFrame({name: numpy.asarray(values) if isinstance(values, Column) else values for name, values in columns.items()})
+    made = {name: numpy.asarray(values) if isinstance(values, Column) else cells(values) for name, values in columns.items()}
+    return pandas.DataFrame(made)
+
+
+def cells(values: Any) -> Any:
+    """Values for the cells of a table; of a list none is a formula (it would begin with one of = + - @)."""
+    if not isinstance(values, list):
+        return values
+    return [f"\\x{ord(value[0]):02x}{value[1:]}" if isinstance(value, str) and value[:1] in FORMULA else value for value in values]
 
 
 def frame_of_rows(kind: type, rows: Sequence[Any]) -> Any:
@@ -42,7 +56,7 @@ def frame_of_rows(kind: type, rows: Sequence[Any]) -> Any:
     for field in dataclasses.fields(cast("Any", kind)):
         values = [getattr(row, field.name) for row in rows]
         if "str" in str(field.type):
-            columns[field.name] = pandas.Series(values, dtype="str")
+            columns[field.name] = pandas.Series(cells(values), dtype="str")
         elif "None" in str(field.type):
             known = numpy.array([value or 0 for value in values], dtype="uint64")
             columns[field.name] = pandas.arrays.IntegerArray(known, numpy.array([value is None for value in values], dtype="bool"))

@@ -14,10 +14,17 @@ def _is_safe(char: str) -> bool:
     return char == "\n" or char.isprintable()
 
 
+def _spelt(char: str) -> str:
+    """A character written out as the library does it; what Python keeps for a byte that is no character is that byte."""
+    if "\udc80" <= char <= "\udcff":
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return f"\\x{ord(char):02x}" if char < "\u0100" else char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
 def _escape(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if _is_safe(char) else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text)
+    return "".join(char if _is_safe(char) else _spelt(char) for char in text)
 
 
 def guarded(text: str, *, color: bool = False) -> str:
@@ -34,7 +41,7 @@ def guarded(text: str, *, color: bool = False) -> str:
 
 def one_line(text: str) -> str:
     """The same for something that has to stay on its line."""
-    return guarded(text).replace("\n", "\\n")
+    return guarded(text).replace("\n", "\\x0a")
 
 
 def wants_color(choice: str, stream: TextIO) -> bool:

@@ -71,21 +71,25 @@ static void clean_messages(void)
     static const struct {
         const char *in;
         const char *out;
-    } cases[] = {{"a\nb\tc", "a?b?c"},
-                 {"\x1b[31mred", "?[31mred"},
-                 {"\x7f", "?"},
+    } cases[] = {{"a\nb\tc", "a\\x0ab\\x09c"},
+                 {"\x1b[31mred", "\\x1b[31mred"},
+                 {"\x7f", "\\x7f"},
                  {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
                  {"\xe2\x82\xac \xf0\x9f\x94\x92", "\xe2\x82\xac \xf0\x9f\x94\x92"},
                  {"\xc2\x9b"
                   "31m",
-                  "??31m"},                    /* C1 control sequence introducer */
-                 {"\xc0\xaf", "??"},           /* overlong */
-                 {"\xe0\x80\xaf", "???"},      /* overlong */
-                 {"\xed\xa0\x80", "???"},      /* surrogate */
-                 {"\xf4\x90\x80\x80", "????"}, /* beyond U+10FFFF */
-                 {"\xf0\x8f\xbf\xbf", "????"}, /* overlong */
-                 {"\xe2\x82", "??"},           /* cut */
-                 {"\xff\xfe", "??"}};
+                  "\\x9b31m"},                                 /* C1 control sequence introducer */
+                 {"\xc0\xaf", "\\xc0\\xaf"},                   /* overlong */
+                 {"\xe0\x80\xaf", "\\xe0\\x80\\xaf"},          /* overlong */
+                 {"\xed\xa0\x80", "\\xed\\xa0\\x80"},          /* surrogate */
+                 {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"}, /* beyond U+10FFFF */
+                 {"\xf0\x8f\xbf\xbf", "\\xf0\\x8f\\xbf\\xbf"}, /* overlong */
+                 {"\xe2\x82", "\\xe2\\x82"},                   /* cut */
+                 {"\xff\xfe", "\\xff\\xfe"},
+                 {"a\xe2\x80\xae"
+                  "b",
+                  "a\\u202eb"}, /* turns the reading direction */
+                 {"\xf3\xa0\x80\x81", "\\U000e0001"} /* a tag: can't be seen */};
     lh_error err = {0};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         lhi_fail(&err, LH_ERR_IO, "%s", cases[i].in);

@@ -92,7 +92,7 @@ static void refused_files(void)
     lh_error err = {0};
     CHECK_EQ(lh_source_open_file("/nonexistent/file\n.dmp", 0, &source, &err), LH_ERR_IO);
     CHECK_EQ(err.os_error, ENOENT);
-    CHECK_HAS(err.message, "/nonexistent/file?.dmp: ");
+    CHECK_HAS(err.message, "/nonexistent/file\\x0a.dmp: ");
     CHECK_EQ(lh_source_open_file("/", 0, &source, &err), LH_ERR_IO);
     CHECK_EQ(err.os_error, EISDIR);
     CHECK_EQ(lh_source_open_file("/dev/null", 0, &source, &err), LH_ERR_IO);
