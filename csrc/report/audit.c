@@ -208,7 +208,7 @@ static const lhi_node *tree(lhi_audit *audit, const char *path)
     lhi_arena *arena = &c->arena;
     lhi_node *absent = lhi_tree_object(arena, NULL, "absent");
     lhi_node *root = lhi_report_start(c, "lockhound.audit/1");
-    lhi_report_dump(c, root, path);
+    lhi_report_dump(c, root, absent, path);
     if (!processes(audit, root, absent))
         return NULL;
     lhi_report_coverage(c, root);

@@ -1,6 +1,7 @@
-"""`python -m tests.campaign pairs [--build N] [--seed N] [STORY...]`: every pair of evidence pages of every story taken out in turn.
+"""Pages of evidence taken out in turn, all of them; prints a line a story, and ends with 1 when a verdict moved or claimed too much.
 
-Prints a line a story and ends with 1 when a verdict moved to another driver or claimed more than is known.
+`python -m tests.campaign pairs [--build N] [--seed N] [STORY...]`: every pair of pages of every story.
+`python -m tests.campaign pages [SITUATION...]`: every single page of every situation, with its trap and without, on every build.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import argparse
 import itertools
 import sys
 from collections import Counter
+from collections.abc import Iterator
 
 import lockhound as lh
 from lockhound_synth import scenarios
 from tests.reader.machines import Answer, dump_bytes, forged
+from tests.reader.situations import SITUATIONS
 from tests.reader.test_shapes import drivers
+from tests.reader.test_situations_removed import removals
 
 
 def pairs(name: str, build: int, seed: int) -> Counter[str]:
@@ -35,20 +39,37 @@ def pairs(name: str, build: int, seed: int) -> Counter[str]:
     return outcome
 
 
+def pages(name: str) -> Counter[str]:
+    outcome: Counter[str] = Counter()
+    for build, trap in itertools.product(scenarios.ALL_BUILDS, (True, False)):
+        for pfns, fault in removals(name, build, trap=trap, pages=None):
+            outcome["WRONG" if fault else "right"] += 1
+            if fault and outcome["WRONG"] < 4:
+                print(f"  {name}: build {build} trap {trap} frames {pfns}: {fault}", file=sys.stderr)
+    return outcome
+
+
+def outcomes(options: argparse.Namespace) -> Iterator[tuple[str, Counter[str]]]:
+    if options.what == "pages":
+        for name in options.stories or SITUATIONS:
+            yield name, pages(name)
+        return
+    for name in options.stories or [*scenarios.NAMES, *scenarios.MORE]:
+        if options.build in scenarios.builds_of(name):
+            yield name, pairs(name, options.build, options.seed)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
-    parser.add_argument("what", choices=["pairs"])
+    parser.add_argument("what", choices=["pairs", "pages"])
     parser.add_argument("stories", nargs="*", default=[])
     parser.add_argument("--build", type=int, default=19041, choices=scenarios.ALL_BUILDS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_intermixed_args(arguments)
     wrong = 0
-    for name in options.stories or [*scenarios.NAMES, *scenarios.MORE]:
-        if options.build not in scenarios.builds_of(name):
-            continue
-        outcome = pairs(name, options.build, options.seed)
+    for name, outcome in outcomes(options):
         wrong += outcome["WRONG"]
-        print(f"{name:24} " + "  ".join(f"{kind} {count}" for kind, count in sorted(outcome.items())), flush=True)
+        print(f"{name:40} " + "  ".join(f"{kind} {count}" for kind, count in sorted(outcome.items())), flush=True)
     print(f"{wrong} wrong")
     return 1 if wrong else 0
 

@@ -163,26 +163,58 @@ def test_memory_of_every_real_dump(shared: Path) -> None:
             assert len(dump.runs()) == 0
 
 
-def test_mdls_and_packets_of_the_facts(shared: Path) -> None:
-    """The MDLs and packets that the facts found are where they say, by address and by file offset."""
+def quoted(path: Path, address: str, offset: str | None, size: int) -> bytes:
+    """What a dump has at an address that the facts name: the bytes at the file offset that they name too."""
+    with lh.open(path) as dump:
+        raw = dump.kernel().read(int(address, 16), size)
+    assert offset is None or raw == path.read_bytes()[int(offset, 16) :][:size]
+    return raw
+
+
+def test_mdls_of_the_facts(shared: Path) -> None:
+    """Every row of the table of MDLs is where it says, by address and by file offset, with the fields it says."""
     paths = {path.stem: path for path in real_dumps(shared)}
-    found = 0
-    for row in rows_of(facts(shared), 9):
+    rows = [row for row in rows_of(facts(shared), 9) if row[0] != "dump" and set(row[0]) != {"-"}]
+    assert len(rows) >= 8
+    for row in rows:
         match = re.fullmatch(r"([0-9a-f]{16}) \(0x([0-9a-f]+)\)", row[1])
-        if match is None or row[0] not in paths:
-            continue
-        with lh.open(paths[row[0]]) as dump:
-            raw = dump.kernel().read(int(match[1], 16), 0x30)
-            assert raw == paths[row[0]].read_bytes()[int(match[2], 16) :][:0x30]
-        size, flags, process = struct.unpack_from("<2H4xQ", raw, 8)
+        assert match is not None, row
+        raw = quoted(paths[row[0]], match[1], match[2], 0x38)
+        size, flags, process, mapped, start, count, offset, frame = struct.unpack("<8x2H4x3Q2IQ", raw)
         assert (size, flags, process) == (int(row[2], 16), int(row[3], 16), int(row[4], 16))
-        found += 1
-    packets = re.findall(r"\*\*(\w+)\.dmp.*?IRP ([0-9a-f]{16}) \(file 0x([0-9a-f]+)", facts(shared), re.DOTALL)
-    for name, address, offset in packets:
-        with lh.open(paths[name]) as dump:
-            assert dump.kernel().read(int(address, 16), 16) == paths[name].read_bytes()[int(offset, 16) :][:16]
-        found += 1
-    assert found >= 9
+        assert mapped == int(row[5].split()[0], 16)
+        assert [start, offset, count] == [int(part, 16) for part in row[6].split(", ")]
+        pages, first = row[7].split(", ") if ", " in row[7] else (row[7], "")
+        assert (size - 0x30) // 8 == int(pages)
+        assert frame == int(first.split()[0], 16)
+
+
+def test_packets_of_the_facts(shared: Path) -> None:
+    """Every packet that the facts name is one, where they say; two of them with all that is said of them."""
+    paths, text = {path.stem: path for path in real_dumps(shared)}, facts(shared)
+    named = [
+        (match[1], match[2], match[3])
+        for match in re.finditer(r"\*\*(\w+)\.dmp.*?IRP ([0-9a-f]{16}) \(file 0x([0-9a-f]+)", text, re.DOTALL)
+    ]
+    named += [(match[1], match[2], None) for match in re.finditer(r"IRP heads whose MDL was not saved: (\w+) ([0-9a-f]{16})", text)]
+    assert len(named) == len(set(re.findall(r"IRP (?:heads[^:]*: \w+ )?([0-9a-f]{16})", text))) == 3, "each packet that the facts name"
+    for name, address, offset in named:
+        assert struct.unpack("<H", quoted(paths[name], address, offset, 2)) == (6,)
+    size, mdl, flags = struct.unpack_from("<2xH4xQI", quoted(paths["7e_0"], "ffff898f938fec80", "e8bba", 0x28))
+    assert (size, mdl, flags) == (0x118, 0xFFFF898F944871B0, 0x62000)
+    address = 0xFFFFD68FE383B8A0
+    irp = quoted(paths["9f"], f"{address:x}", "191ca9", 0xD0)
+    assert (quad(irp, 0) >> 16 & 0xFFFF, irp[0x42], irp[0x43]) == (0x4C0, 7, 5)
+    slot = quoted(paths["9f"], f"{address + 0xD0 + 0x48 * 4:x}", None, 0x48)
+    assert (slot[0], slot[1], quad(slot, 0x28)) == (0x16, 2, 0xFFFFD68FE39130A0)
+    device = quoted(paths["9f"], "ffffd68fe39130a0", None, 0x10)
+    assert quad(device, 8) == 0xFFFFD68FE35ADE00
+    with lh.open(paths["9f"]) as dump:
+        start = quad(dump.kernel().read(0xFFFFD68FE35ADE00, 0x20), 0x18)
+        modules = {m.base: m for m in dump.kernel().modules() if not m.unloaded}
+        assert modules[start].name == "disk.sys"
+        (partmgr,) = (m for m in modules.values() if m.name == "partmgr.sys")
+        assert quad(slot, 0x38) == partmgr.base + 0x4930
 
 
 def test_info_of_every_real_dump(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
