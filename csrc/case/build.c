@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "case/method.h"
+#include "case/unlocker.h"
 #include "source/os.h"
 
 /* Defaults of lh_limits, as the public header states them. */
@@ -90,6 +91,8 @@ void lhi_case_free(lhi_case *c)
         lhi_vec_free(&c->records[i].predecessors);
         lhi_vec_free(&c->records[i].overlays);
     }
+    if (c->unlocker)
+        lhi_call_stack_free(&c->unlocker->stack);
     lhi_free_lists_free(&c->freed);
     lhi_trackers_free(&c->trackers);
     lhi_free(c->locks);

@@ -18,8 +18,8 @@
 /* A driver that plays a part. */
 typedef struct lhi_party {
     lhi_driver driver;
-    lhi_answer can_lock, can_split; /* by its imports; computed when asked for */
-    bool asked_lock, asked_split;
+    lhi_answer can_lock, can_split, can_unlock; /* by its imports; computed when asked for */
+    bool asked_lock, asked_split, asked_unlock;
     bool library;
     bool framework; /* imports routines of other modules than nt and hal, which may lock or split for it */
     bool version_known, image_known;
@@ -52,6 +52,9 @@ typedef struct lhi_packet {
     lh_absence maker_absence;
     uint64_t maker_missing;
     const char *maker_reason;
+    size_t library;            /* the library of Windows that made it for `maker`, its client; LHI_NONE */
+    lh_absence client_absence; /* of a library's packet without a client: what of the way to one is missing */
+    uint64_t client_missing;
     bool kept; /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
     lhi_file file;
@@ -149,8 +152,9 @@ typedef struct lhi_owned {
     size_t party;
 } lhi_owned;
 
-typedef struct lhi_method lhi_method; /* case/method.h */
-typedef struct lhi_lock lhi_lock;     /* case/lock.h */
+typedef struct lhi_method lhi_method;     /* case/method.h */
+typedef struct lhi_lock lhi_lock;         /* case/lock.h */
+typedef struct lhi_unlocker lhi_unlocker; /* case/unlocker.h */
 
 typedef struct lhi_case {
     lh_kernel *kernel; /* retained by the owner */
@@ -165,6 +169,9 @@ typedef struct lhi_case {
     uint64_t target;          /* the EPROCESS charged, 0 none */
     lhi_vec targets;          /* all processes that the search is for, ascending; empty: `target` alone */
     const char *target_basis; /* how it is known */
+    uint64_t subject_mdl; /* the MDL that the bug check names, 0 none: looked for also where no process leads
+                             to it */
+    lhi_unlocker *unlocker; /* who had it unlocked; NULL where that is not the question */
     bool process_known;
     lh_process process;
     lh_error process_error;
@@ -233,6 +240,7 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err);
 size_t lhi_case_party(lhi_case *c, const lhi_driver *driver, lh_error *err); /* LHI_NONE: no memory */
 lhi_answer lhi_case_can_lock(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_split(lhi_case *c, size_t party);
+lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 /* packet.c: device, driver, maker, thread and file of a packet just found. */
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);

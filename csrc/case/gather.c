@@ -319,12 +319,34 @@ static lh_status by_mdl_address(lhi_case *c, lh_error *err)
     return status;
 }
 
+/* The MDL that the bug check names is looked for even where its Process field leads nowhere. */
+static lh_status take_subject(lhi_gather *g, lh_error *err)
+{
+    lhi_case *c = g->c;
+    uint64_t identity = 0, budget = 0;
+    lhi_mdl mdl = {0};
+    lhi_mdl_read(c->kernel, c->subject_mdl, 0, &budget, &mdl);
+    if (mdl.klass == LHI_MDL_NOT_ONE || mdl.klass == LHI_MDL_UNREADABLE ||
+        lhi_space_identity(&c->kernel->space, c->subject_mdl + c->kernel->layout->offsets[LHI_F_MDL_Process],
+                           &identity) != LH_PRESENT ||
+        lhi_map_get(&g->records, identity) != SIZE_MAX)
+        return LH_OK;
+    lhi_record *record = lhi_case_new_record(c);
+    if (!record || !lhi_map_put(&g->records, identity, c->record_count - 1) ||
+        !lhi_vec_push(&record->addresses, c->subject_mdl))
+        return lhi_fail_memory(err);
+    record->mdl = mdl;
+    record->physical = identity;
+    record->names_process = true;
+    return LH_OK;
+}
+
 lh_status lhi_case_gather(lhi_case *c, lh_error *err)
 {
     lhi_gather g = {.c = c};
     lhi_pass pass = {0};
     lh_status status = lhi_free_lists_read(c->kernel, &c->freed, err);
-    if (status == LH_OK)
+    if (status == LH_OK && (c->targets.count || c->target))
         status = c->targets.count ? lhi_case_pass(c, c->targets.data, c->targets.count, 8, &pass, err)
                                   : lhi_case_pass(c, &c->target, 1, 8, &pass, err);
     for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
@@ -334,6 +356,8 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err)
             status = take_candidate(&g, &pass, i, err);
     }
     lhi_case_pass_free(&pass);
+    if (status == LH_OK && c->subject_mdl)
+        status = take_subject(&g, err);
     for (uint32_t level = 1; status == LH_OK; level++) {
         if (!collect_needles(&g)) {
             status = lhi_fail_memory(err);

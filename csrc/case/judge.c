@@ -248,11 +248,12 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
         return lhi_case_skip_holders(c) ? LH_OK : lhi_fail_memory(err);
     }
     if (c->parties[packet->maker].library) {
-        settle(r, LHI_OUTCOME_UNATTRIBUTED, "a library driver made the packet for one of its clients");
+        settle(r, packet->client_absence == LH_PRESENT ? LHI_OUTCOME_UNATTRIBUTED : LHI_OUTCOME_INSUFFICIENT,
+               "a library driver made the packet for one of its clients");
         return LH_OK;
     }
     bool kernel = c->parties[packet->maker].driver.is_kernel;
-    lhi_answer can = kernel ? LHI_YES : lhi_case_can_lock(c, packet->maker);
+    lhi_answer can = kernel || packet->library != LHI_NONE ? LHI_YES : lhi_case_can_lock(c, packet->maker);
     if (can == LHI_UNKNOWN && c->parties[packet->maker].framework) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "the driver that made the packet works through a framework, which may have locked for it");
@@ -265,9 +266,12 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
         settle(r, LHI_OUTCOME_UNATTRIBUTED,
                "the driver that made the packet imports no routine that locks pages: it borrowed the MDL");
     } else {
-        settle(r, kernel ? LHI_OUTCOME_KERNEL : LHI_OUTCOME_NAMED,
-               pending ? "it made the packet, locked its pages and owes the unlock, wherever the packet waits"
-                       : "its own packet is back with it, and the pages are still locked");
+        settle(
+            r, kernel ? LHI_OUTCOME_KERNEL : LHI_OUTCOME_NAMED,
+            packet->library != LHI_NONE
+                ? "a library of Windows made the packet for it: it owes the unlock, wherever the packet waits"
+            : pending ? "it made the packet, locked its pages and owes the unlock, wherever the packet waits"
+                      : "its own packet is back with it, and the pages are still locked");
         if (!lhi_case_name(c, packet->maker, r->mdl.pages, 0))
             return lhi_fail_memory(err);
     }

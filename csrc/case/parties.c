@@ -24,6 +24,9 @@ static const char *const splitting[] = {
     "MmGetSystemRoutineAddress",
 };
 
+/* Routines that unlock pages (WDK). */
+static const char *const unlocking[] = {"MmUnlockPages", "MmGetSystemRoutineAddress"};
+
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b)
 {
     if (a == b)
@@ -137,4 +140,14 @@ lhi_answer lhi_case_can_split(lhi_case *c, size_t party)
         p->asked_split = true;
     }
     return p->can_split;
+}
+
+lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party)
+{
+    lhi_party *p = &c->parties[party];
+    if (!p->asked_unlock) {
+        p->can_unlock = ask(c, p, unlocking, sizeof unlocking / sizeof unlocking[0]);
+        p->asked_unlock = true;
+    }
+    return p->can_unlock;
 }

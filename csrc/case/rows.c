@@ -109,6 +109,7 @@ lhi_packet *lhi_case_new_packet(lhi_case *c)
         row->at = LHI_NONE;
         row->maker = LHI_NONE;
         row->queued = LHI_UNKNOWN;
+        row->library = LHI_NONE;
     }
     return row;
 }

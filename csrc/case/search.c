@@ -1,5 +1,6 @@
 /* The search of a case from end to end: MDLs, packets and their keepers, and what each lock says by itself.
  */
+#include "case/client.h"
 #include "case/keepers.h"
 #include "case/method.h"
 
@@ -10,6 +11,8 @@ lh_status lhi_case_search(lhi_case *c, lh_error *err)
         status = lhi_case_queues(c, err);
     if (status == LH_OK)
         status = lhi_case_keepers(c, err);
+    if (status == LH_OK)
+        status = lhi_case_clients(c, err);
     c->searched = true;
     c->next_poll = 0; /* the end of the search is worth a word */
     if (status == LH_OK)

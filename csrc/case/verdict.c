@@ -119,6 +119,8 @@ static void score_packet(lhi_scoring *s, const lhi_record *r, size_t party_index
     weigh(s, r->packet != r->judged_packet, 0.92, "split",
           "the request was split: judged at the piece that is pending");
     weigh(s, made, 0.92, "maker", "judged by who made the packet");
+    weigh(s, made && packet->library != LHI_NONE, 0.7, "client",
+          "a library of Windows made the packet; the driver named is the one that it works for");
     weigh(s, made && packet->kept, 0.8, "keeper", "the maker is told by who keeps the pointer to the packet");
     weigh(s,
           irp->cancel_routine != 0 && lhi_module_at(&c->kernel->modules, irp->cancel_routine) &&

@@ -74,6 +74,11 @@ typedef struct lhi_section {
 } lhi_section;
 /* The section an address lies in. false, *out untouched: none, or its header is not there. */
 bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out);
+#define LHI_IMPORT_NAME 128u
+/* The routine of the kernel that the slot at an RVA was bound to, by the import table's names: what a driver
+ * meant to call, whatever stands in the slot now. false: no such slot, or the names are not there. */
+bool lhi_image_import_name(const lhi_image *image, uint32_t slot, char out[LHI_IMPORT_NAME]);
+
 /* Name of the section an address lies in ("" where none); NUL-terminated, escaped. */
 bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16]);
 /* Does the address lie in a section whose pages may be executed? LHI_NO also where it lies in none. */

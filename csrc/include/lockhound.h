@@ -425,6 +425,7 @@ LH_API lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, l
                                     lh_error *err);
 /* The call stack of a thread, unwound by the unwind data of the images in the dump; x64 only. */
 typedef struct lh_stack lh_stack;
+/* One frame. */
 typedef struct lh_frame {
     size_t struct_size;
     uint64_t stack_pointer; /* RSP in this frame */
@@ -436,6 +437,7 @@ typedef struct lh_frame {
     char module[128];       /* "leaky.sys"; "" where none is, or its name is not in the dump */
     char symbol[128];       /* the name under which the kernel exports that function; "" where it does not */
 } lh_frame;
+/* How a stack ends. */
 typedef struct lh_stack_end {
     size_t struct_size;
     bool complete;           /* reached user mode or the first frame of a system thread */
@@ -448,10 +450,14 @@ typedef struct lh_stack_end {
  * LH_ERR_INVALID_ARGUMENT when what is at the address is no thread, and with LH_ERR_ABSENT when it is not
  * there, or the build's layout of threads is not known. */
 LH_API lh_status lh_kernel_stack(lh_kernel *kernel, uint64_t thread, lh_stack **out, lh_error *err);
+/* Frees it; NULL is fine. */
 LH_API void lh_stack_release(lh_stack *stack);
+/* Frames; 0 for NULL. */
 LH_API size_t lh_stack_count(const lh_stack *stack);
-/* Frames from the innermost outwards. */
+/* Frame `index`, from the innermost outwards, 0 to lh_stack_count - 1; another index is an
+ * LH_ERR_INVALID_ARGUMENT. */
 LH_API lh_status lh_stack_get_frame(const lh_stack *stack, size_t index, lh_frame *out, lh_error *err);
+/* Why there is no further frame. */
 LH_API lh_status lh_stack_get_end(const lh_stack *stack, lh_stack_end *out, lh_error *err);
 
 /* ------------------------------------------------------------------ search */

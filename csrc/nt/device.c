@@ -2,6 +2,7 @@
 #include "nt/device.h"
 
 #include "base/bytes.h"
+#include "nt/library.h"
 #include "nt/read.h"
 #include "nt/text.h"
 
@@ -366,17 +367,5 @@ void lhi_file_read(const lh_kernel *kernel, uint64_t address, lhi_file *out)
 
 bool lhi_is_library(const char *name)
 {
-    static const char *const libraries[] = {
-        "afd.sys",     "classpnp.sys", "cng.sys",         "disk.sys",     "dxgkrnl.sys", "dxgmms1.sys",
-        "dxgmms2.sys", "fltmgr.sys",   "hidclass.sys",    "http.sys",     "ks.sys",      "mountmgr.sys",
-        "msrpc.sys",   "ndis.sys",     "netio.sys",       "ntfs.sys",     "partmgr.sys", "pci.sys",
-        "portcls.sys", "rdbss.sys",    "refs.sys",        "scsiport.sys", "stream.sys",  "storport.sys",
-        "tcpip.sys",   "ucx01000.sys", "usbccgp.sys",     "usbd.sys",     "usbhub.sys",  "usbhub3.sys",
-        "usbport.sys", "usbxhci.sys",  "verifierext.sys", "vid.sys",      "vmbkmcl.sys", "volmgr.sys",
-        "volsnap.sys", "wdf01000.sys", "winusb.sys",      "wmilib.sys",
-    };
-    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++)
-        if (strcmp(name, libraries[i]) == 0)
-            return true;
-    return false;
+    return lhi_library_find(name) != NULL;
 }

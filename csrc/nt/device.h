@@ -59,7 +59,7 @@ typedef struct lhi_file {
 void lhi_file_read(const lh_kernel *kernel, uint64_t address, lhi_file *out);
 
 /* Windows' own drivers that lock, send or wait for their clients: the code in front is not the one that owes.
- * Lower-case file names; facts from the WDK documentation of each framework. */
+ * Lower-case file names: the table is in nt/library.c. */
 bool lhi_is_library(const char *name);
 
 #endif

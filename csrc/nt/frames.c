@@ -9,7 +9,7 @@
 
 struct lh_stack {
     lh_kernel *kernel; /* retained: frames point to its modules */
-    lhi_stack stack;
+    lhi_call_stack stack;
 };
 
 /* A thread that was asked for must be one. */
@@ -40,8 +40,8 @@ lh_status lh_kernel_stack(lh_kernel *kernel, uint64_t thread, lh_stack **out, lh
     if (!stack)
         return lhi_fail_memory(err);
     stack->kernel = lhi_kernel_retain(kernel);
-    status = thread ? lhi_stack_of_thread(kernel, thread, &stack->stack, err)
-                    : lhi_stack_of_crash(kernel, &stack->stack, err);
+    status = thread ? lhi_call_stack_of_thread(kernel, thread, &stack->stack, err)
+                    : lhi_call_stack_of_crash(kernel, &stack->stack, err);
     if (status == LH_OK)
         status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status != LH_OK) {
@@ -56,7 +56,7 @@ void lh_stack_release(lh_stack *stack)
 {
     if (!stack)
         return;
-    lhi_stack_free(&stack->stack);
+    lhi_call_stack_free(&stack->stack);
     lh_kernel_release(stack->kernel);
     lhi_free(stack);
 }
@@ -76,7 +76,7 @@ lh_status lh_stack_get_frame(const lh_stack *stack, size_t index, lh_frame *out,
         return status;
     if (index >= stack->stack.count)
         return lhi_fail_argument(err, "index", "%zu: there are %zu frames", index, stack->stack.count);
-    const lhi_frame *row = &stack->stack.frames[index];
+    const lhi_call_frame *row = &stack->stack.frames[index];
     const lhi_modules *modules = &stack->kernel->modules;
     const lhi_module *module = row->module ? row->module : lhi_module_unloaded_at(modules, row->address);
     frame.stack_pointer = row->stack_pointer;

@@ -21,12 +21,12 @@ static void from_context(const uint8_t *context, lhi_registers *out)
     out->known = (1u << LHI_GENERAL) - 1u;
 }
 
-static void nothing(lhi_stack *out, lh_absence absence, uint64_t at, const char *why)
+static void nothing(lhi_call_stack *out, lh_absence absence, uint64_t at, const char *why)
 {
-    *out = (lhi_stack){.end = LHI_STACK_ABSENT, .why = why, .absence = absence, .absent_at = at};
+    *out = (lhi_call_stack){.end = LHI_STACK_ABSENT, .why = why, .absence = absence, .absent_at = at};
 }
 
-lh_status lhi_stack_of_crash(const lh_kernel *kernel, lhi_stack *out, lh_error *err)
+lh_status lhi_call_stack_of_crash(const lh_kernel *kernel, lhi_call_stack *out, lh_error *err)
 {
     lhi_registers start = {0};
     from_context(lhi_dump_header_bytes(kernel->dump) + LHI_HEADER_CONTEXT, &start);
@@ -35,7 +35,7 @@ lh_status lhi_stack_of_crash(const lh_kernel *kernel, lhi_stack *out, lh_error *
         nothing(out, LH_ABSENT_LAYOUT, 0, "the dump's header has no x64 context of the kernel");
         return LH_OK;
     }
-    return lhi_stack_walk(kernel, &start, out, err);
+    return lhi_call_stack_walk(kernel, &start, out, err);
 }
 
 /* The registers of a thread that runs on a processor which did not stop the machine: as that one saved them
@@ -93,7 +93,8 @@ static lh_absence switched_out(const lh_kernel *kernel, uint64_t thread, lhi_reg
     return module && kernel->nt_known && module->base == kernel->nt.base ? LH_PRESENT : LH_ABSENT_LAYOUT;
 }
 
-lh_status lhi_stack_of_thread(const lh_kernel *kernel, uint64_t thread, lhi_stack *out, lh_error *err)
+lh_status lhi_call_stack_of_thread(const lh_kernel *kernel, uint64_t thread, lhi_call_stack *out,
+                                   lh_error *err)
 {
     lhi_registers start = {0};
     lhi_current current = {0};
@@ -107,7 +108,7 @@ lh_status lhi_stack_of_thread(const lh_kernel *kernel, uint64_t thread, lhi_stac
     }
     lhi_current_read(kernel, &current);
     if (current.thread == thread)
-        return lhi_stack_of_crash(kernel, out, err);
+        return lhi_call_stack_of_crash(kernel, out, err);
     const bool runs = on_processor(kernel, thread, &prcb);
     lh_absence absence =
         runs ? running(kernel, prcb, &start, &at) : switched_out(kernel, thread, &start, &at);
@@ -117,5 +118,5 @@ lh_status lhi_stack_of_thread(const lh_kernel *kernel, uint64_t thread, lhi_stac
                      : "the frame in which it was switched out is not in this dump, or of a kind not known");
         return LH_OK;
     }
-    return lhi_stack_walk(kernel, &start, out, err);
+    return lhi_call_stack_walk(kernel, &start, out, err);
 }

@@ -23,7 +23,7 @@ enum { MACHINE_RIP = 0, MACHINE_CS = 8, MACHINE_RSP = 0x18, MACHINE_SIZE = 0x28,
 typedef struct lhi_walker {
     const lh_kernel *kernel;
     lhi_registers r;
-    lhi_stack *stack;
+    lhi_call_stack *stack;
     size_t room;
     uint64_t highest;  /* where the latest frame's stack pointer was */
     unsigned switches; /* steps that did not go up */
@@ -36,7 +36,7 @@ typedef struct lhi_walker {
     uint64_t lost_at;
 } lhi_walker;
 
-static bool stop(lhi_walker *w, lhi_stack_end end, const char *why)
+static bool stop(lhi_walker *w, lhi_call_end end, const char *why)
 {
     w->stack->end = end;
     w->stack->why = why;
@@ -60,12 +60,12 @@ static bool stop_unwind_data(lhi_walker *w, lh_absence absence, uint64_t at)
 
 static bool push_frame(lhi_walker *w, lh_error *err, lh_status *status)
 {
-    lhi_stack *stack = w->stack;
+    lhi_call_stack *stack = w->stack;
     if (stack->count >= LHI_STACK_MOST)
         return stop(w, LHI_STACK_LIMIT, "the stack has more frames than any real one");
     if (stack->count == w->room) {
         size_t wanted = w->room ? w->room * 2 : 32;
-        lhi_frame *larger = lhi_realloc_array(stack->frames, wanted, sizeof *larger);
+        lhi_call_frame *larger = lhi_realloc_array(stack->frames, wanted, sizeof *larger);
         if (!larger) {
             *status = lhi_fail_memory(err);
             return false;
@@ -73,10 +73,10 @@ static bool push_frame(lhi_walker *w, lh_error *err, lh_status *status)
         stack->frames = larger;
         w->room = wanted;
     }
-    stack->frames[stack->count++] = (lhi_frame){.stack_pointer = w->r.general[LHI_RSP],
-                                                .address = w->r.rip,
-                                                .called = w->called,
-                                                .module = w->module};
+    stack->frames[stack->count++] = (lhi_call_frame){.stack_pointer = w->r.general[LHI_RSP],
+                                                     .address = w->r.rip,
+                                                     .called = w->called,
+                                                     .module = w->module};
     return true;
 }
 
@@ -142,9 +142,10 @@ static bool take_return(lhi_walker *w)
         return stop_absent(w, absence, at, "a page of the stack is not in this dump");
     w->r.general[LHI_RSP] += 8;
     w->called = true;
-    if (w->r.rip == 0)
+    /* A system thread begins in nt, with nobody to return to. */
+    if (w->r.rip == 0 && w->module && w->kernel->nt_known && w->module->base == w->kernel->nt.base)
         return stop(w, LHI_STACK_BOTTOM, "reached the first frame of the thread");
-    return true;
+    return lhi_is_kernel(w->r.rip) || stop(w, LHI_STACK_DAMAGED, "a return address is none");
 }
 
 static bool know_frame_register(lhi_walker *w, unsigned reg)
@@ -269,6 +270,9 @@ static bool step(lhi_walker *w)
     lhi_function function = {0};
     lh_absence absence = LH_PRESENT;
     uint64_t at = 0;
+    if (!w->module && !w->kernel->modules.complete)
+        return stop_absent(w, w->kernel->modules.absence, w->kernel->modules.absent_at,
+                           "the list of loaded modules is not wholly in this dump");
     if (!w->module)
         return stop(w, LHI_STACK_NO_MODULE, "the code lies in no loaded module");
     if (!w->image_known)
@@ -304,9 +308,10 @@ static bool progresses(lhi_walker *w)
     return true;
 }
 
-lh_status lhi_stack_walk(const lh_kernel *kernel, const lhi_registers *start, lhi_stack *out, lh_error *err)
+lh_status lhi_call_stack_walk(const lh_kernel *kernel, const lhi_registers *start, lhi_call_stack *out,
+                              lh_error *err)
 {
-    lhi_stack stack = {0};
+    lhi_call_stack stack = {0};
     lhi_walker w = {.kernel = kernel, .r = *start, .stack = &stack};
     lh_status status = LH_OK;
     bool on = lhi_is_kernel(w.r.rip) || stop(&w, LHI_STACK_USER, "the thread runs in user mode");
@@ -318,13 +323,13 @@ lh_status lhi_stack_walk(const lh_kernel *kernel, const lhi_registers *start, lh
         on = push_frame(&w, err, &status) && step(&w);
     }
     if (status != LH_OK)
-        lhi_stack_free(&stack);
+        lhi_call_stack_free(&stack);
     *out = stack;
     return status;
 }
 
-void lhi_stack_free(lhi_stack *stack)
+void lhi_call_stack_free(lhi_call_stack *stack)
 {
     lhi_free(stack->frames);
-    *stack = (lhi_stack){0};
+    *stack = (lhi_call_stack){0};
 }

@@ -12,46 +12,53 @@ typedef struct lhi_registers {
     uint32_t known; /* bit i: general[i] is known */
 } lhi_registers;
 
-typedef struct lhi_frame {
+typedef struct lhi_call_frame {
     uint64_t stack_pointer;   /* RSP in this frame */
     uint64_t address;         /* where its code stands */
     bool called;              /* the address is a return address; else the frame was interrupted there */
     const lhi_module *module; /* loaded; NULL: none contains the address */
     uint64_t function;        /* begin of its function, fragments folded; 0: not known, or a leaf function */
-} lhi_frame;
+} lhi_call_frame;
 
-typedef enum lhi_stack_end {
+typedef enum lhi_call_end {
     LHI_STACK_USER = 1,  /* reached user mode */
     LHI_STACK_BOTTOM,    /* a return address of 0: the first frame of a system thread */
     LHI_STACK_ABSENT,    /* something is not in the dump: `absence` and `absent_at` */
     LHI_STACK_NO_MODULE, /* the last frame lies in no loaded module */
     LHI_STACK_DAMAGED,   /* contradicts itself: `why` */
     LHI_STACK_LIMIT      /* longer than any real one */
-} lhi_stack_end;
-typedef struct lhi_stack {
-    lhi_frame *frames; /* innermost first */
+} lhi_call_end;
+typedef struct lhi_call_stack {
+    lhi_call_frame *frames; /* innermost first */
     size_t count;
-    lhi_stack_end end;
+    lhi_call_end end;
     const char *why; /* for people */
     lh_absence absence;
     uint64_t absent_at;
-} lhi_stack;
+} lhi_call_stack;
 
 #define LHI_STACK_MOST 1024u /* frames; a kernel stack has room for about 72 KiB */
 
 /* From the registers of a thread outwards. Only LH_ERR_NO_MEMORY fails. */
-lh_status lhi_stack_walk(const lh_kernel *kernel, const lhi_registers *start, lhi_stack *out, lh_error *err);
+lh_status lhi_call_stack_walk(const lh_kernel *kernel, const lhi_registers *start, lhi_call_stack *out,
+                              lh_error *err);
 /* Of the thread that raised the bug check, from the context in the dump's header. */
-lh_status lhi_stack_of_crash(const lh_kernel *kernel, lhi_stack *out, lh_error *err);
+lh_status lhi_call_stack_of_crash(const lh_kernel *kernel, lhi_call_stack *out, lh_error *err);
 /* Of any thread: one that runs from its processor's saved context, another one from where it was switched
  * out. */
-lh_status lhi_stack_of_thread(const lh_kernel *kernel, uint64_t thread, lhi_stack *out, lh_error *err);
-void lhi_stack_free(lhi_stack *stack);
+lh_status lhi_call_stack_of_thread(const lh_kernel *kernel, uint64_t thread, lhi_call_stack *out,
+                                   lh_error *err);
+void lhi_call_stack_free(lhi_call_stack *stack);
 
+typedef struct lhi_call {
+    uint64_t target; /* where it goes */
+    uint64_t slot;   /* the import slot that it goes through, 0: none */
+    lh_absence why;  /* of LHI_UNKNOWN */
+    uint64_t at;
+} lhi_call;
 /* What the call in front of a return address goes to, through import slots, retpolines and import thunks.
- * LHI_UNKNOWN: the code is not in the dump (*why, *at), or another kind of call (*why LH_PRESENT). LHI_NO: no
- * call stands there. */
-lhi_answer lhi_call_target(const lh_kernel *kernel, uint64_t return_address, uint64_t *target,
-                           lh_absence *why, uint64_t *at);
+ * LHI_UNKNOWN: the code is not in the dump (`why`, `at`), or another kind of call (`why` is LH_PRESENT).
+ * LHI_NO: no call stands there. */
+lhi_answer lhi_call_target(const lh_kernel *kernel, uint64_t return_address, lhi_call *out);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "case/lock.h"
 #include "case/method.h"
+#include "case/unlocker.h"
 #include "report/report.h"
 
 #define MOST_COMMANDS 16 /* lock trackers whose commands are listed */
@@ -92,12 +93,30 @@ static void lock_steps(lhi_case *c, lhi_node *list, const lhi_lock *lock)
     }
 }
 
+/* From the MDL over the frames of the crashing thread to the driver that had it unlocked. */
+static void unlock_steps(lhi_case *c, lhi_node *list)
+{
+    const lhi_unlocker *who = c->unlocker;
+    step(c, list, "mdl", c->subject_mdl, "parameter 2 of the bug check: the MDL that was unlocked");
+    const size_t last = who->client_frame != LHI_NONE ? who->client_frame : who->frame;
+    for (size_t i = 0; i < who->stack.count && (last == LHI_NONE || i <= last); i++)
+        step(c, list, "stack_frame", who->stack.frames[i].address,
+             lhi_arena_printf(&c->arena, "frame %zu: %s", i, lhi_report_code(c, &who->stack.frames[i])));
+    const size_t party = who->client != LHI_NONE ? who->client : who->party;
+    if (party != LHI_NONE)
+        driver_steps(c, list, party);
+}
+
 void lhi_report_chain(lhi_case *c, lhi_node *root)
 {
     lhi_arena *arena = &c->arena;
     lhi_node *list = lhi_tree_list(arena, root, "chain");
     if (c->target)
         step(c, list, "process", c->target, c->target_basis);
+    if (c->unlocker) {
+        unlock_steps(c, list);
+        return;
+    }
     size_t index = lhi_report_main_record(c);
     if (index == LHI_NONE)
         return;
@@ -198,11 +217,23 @@ static void tracker_commands(lhi_case *c, lhi_node *list)
 
 static void unlock_commands(lhi_case *c, lhi_node *list)
 {
-    command(c, list, lhi_arena_printf(&c->arena, "dt nt!_MDL 0x%" PRIx64, c->parameters[1]), NULL);
-    if (c->parameters[0] == 1)
-        command(c, list, "kb", "the caller of nt!MmUnlockPages");
-    else
-        command(c, list, lhi_arena_printf(&c->arena, "dq 0x%" PRIx64 " L12", c->parameters[2]), NULL);
+    lhi_arena *arena = &c->arena;
+    const lhi_unlocker *who = c->unlocker;
+    command(c, list, lhi_arena_printf(arena, "dt nt!_MDL 0x%" PRIx64, c->parameters[1]), NULL);
+    if (c->parameters[0] != 1 && c->parameters[0] != 9)
+        command(c, list, lhi_arena_printf(arena, "dt nt!_LOCK_TRACKER 0x%" PRIx64, c->parameters[2]), NULL);
+    const char *expect = NULL;
+    if (who && who->frame != LHI_NONE)
+        expect = lhi_arena_printf(arena, "frame %zu: %s", who->frame,
+                                  lhi_report_code(c, &who->stack.frames[who->frame]));
+    command(c, list, "kn", expect);
+    if (!who || who->frame == LHI_NONE)
+        return;
+    const uint64_t code = who->stack.frames[who->frame].address;
+    command(c, list, lhi_arena_printf(arena, "ub 0x%" PRIx64, code),
+            who->seen ? lhi_arena_printf(arena, "the last instruction calls nt!%s", who->routine) : NULL);
+    if (who->party != LHI_NONE && !c->parties[who->party].driver.module.unloaded)
+        command(c, list, lhi_arena_printf(arena, "lmv a 0x%" PRIx64, code), lhi_report_name(c, who->party));
 }
 
 void lhi_report_reproduce(lhi_case *c, lhi_node *root)

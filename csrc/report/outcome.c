@@ -11,6 +11,8 @@
 size_t lhi_report_main_record(const lhi_case *c)
 {
     size_t best = LHI_NONE;
+    if (c->unlocker) /* the case is about another MDL than those that stand */
+        return LHI_NONE;
     for (size_t i = 0; i < c->record_count; i++) {
         const lhi_record *r = &c->records[i];
         if (!r->in_ledger)

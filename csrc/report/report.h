@@ -3,6 +3,7 @@
 #define LHI_REPORT_REPORT_H
 
 #include "case/case.h"
+#include "nt/unwind.h"
 #include "report/out.h"
 #include "report/tree.h"
 
@@ -31,6 +32,10 @@ void lhi_report_verdict(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_chain(lhi_case *c, lhi_node *root);
 void lhi_report_reproduce(lhi_case *c, lhi_node *root);
+/* stack.c */
+void lhi_report_stack(lhi_case *c, lhi_node *root, lhi_node *absent);
+/* A frame's code as "nt!MmUnlockPages+0x4a" or "leaky.sys+0x10f1". */
+const char *lhi_report_code(lhi_case *c, const lhi_call_frame *frame);
 
 /* address, physical and file_offset of a virtual address; the latter two null where the page is not there. */
 void lhi_report_place(lhi_case *c, lhi_node *object, uint64_t va);
@@ -41,7 +46,7 @@ const char *lhi_report_mdl_state(lh_mdl_state state);
 /* A driver's file name; NULL where it has none that is known. */
 const char *lhi_report_name(const lhi_case *c, size_t party);
 /* The lock a short report is about: the largest named one, else the largest with a packet, else the largest;
- * LHI_NONE. */
+ * LHI_NONE: none, or the case is about an unlock. */
 size_t lhi_report_main_record(const lhi_case *c);
 
 void lhi_report_json(const lhi_node *root, uint32_t flags, lhi_out *out);

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .pe.assemble import (
     Address,
     Branch,
     Call,
     CallLocal,
+    CallRegister,
     Compare,
     Function,
     Immediate,
@@ -48,7 +49,7 @@ NOTHING_FAILS = {"RtlInitUnicodeString", "KeInitializeEvent", "KeSetEvent", "Iof
 RESULT = {"Dispatch": 0, "DispatchIo": STATUS_PENDING, "Complete": MORE_PROCESSING}
 
 
-def _routine(name: str, calls: Sequence[str], rng: random.Random) -> Function:
+def _routine(name: str, calls: Sequence[str], rng: random.Random, *, pointers: bool = False) -> Function:
     """Keeps its second argument, makes the calls one after the other and gives up where one fails."""
     saves = [Reg.RBX, *rng.sample((Reg.RDI, Reg.RSI, Reg.R12, Reg.R14), rng.randrange(3))]
     ops: list[Op] = [Move(Reg.RBX, Reg.RDX)]
@@ -63,6 +64,8 @@ def _routine(name: str, calls: Sequence[str], rng: random.Random) -> Function:
             ops.append(StoreData("data", Reg.RAX))
     if name == "Worker":
         ops.append(CallLocal("Complete"))
+        if pointers:
+            ops += [Load(Reg.RAX, Reg.RBX, 0x20), CallRegister(Reg.RAX)]
     ops += [Immediate(Reg.RAX, RESULT.get(name, 0)), Return()]
     if any(isinstance(op, Branch) for op in ops):
         ops += [Label("failed"), Immediate(Reg.RAX, STATUS_UNSUCCESSFUL), Return()]
@@ -70,7 +73,13 @@ def _routine(name: str, calls: Sequence[str], rng: random.Random) -> Function:
 
 
 def plain_file(
-    name: str, rng: random.Random, *, imports: Sequence[str], file_version: tuple[int, int, int, int], company: str = ""
+    name: str,
+    rng: random.Random,
+    *,
+    imports: Sequence[str],
+    file_version: tuple[int, int, int, int],
+    company: str = "",
+    pointers: bool = False,
 ) -> tuple[bytes, dict[str, int]]:
     """A driver file and the RVAs of its symbols."""
     told = {callee for calls in CALLS.values() for callee in calls}
@@ -79,7 +88,7 @@ def plain_file(
         calls = [c for c in CALLS[routine] if c in imports]
         if routine == "Worker":
             calls = [c for c in imports if c not in told]
-        functions.append(_routine(routine, calls, rng))
+        functions.append(_routine(routine, calls, rng, pointers=pointers))
     blueprint = Blueprint(
         functions=functions,
         imports={NT: list(imports)},
@@ -99,8 +108,38 @@ def plain_file(
 
 
 def plain_image(
-    name: str, rng: random.Random, *, imports: Sequence[str], file_version: tuple[int, int, int, int], company: str = ""
+    name: str,
+    rng: random.Random,
+    *,
+    imports: Sequence[str],
+    file_version: tuple[int, int, int, int],
+    company: str = "",
+    pointers: bool = False,
 ) -> LoadedImage:
-    """A driver of a handful of pages, loaded."""
-    data, symbols = plain_file(name, rng, imports=imports, file_version=file_version, company=company)
+    """A driver of a handful of pages, loaded; one that calls through pointers too, if wanted."""
+    data, symbols = plain_file(name, rng, imports=imports, file_version=file_version, company=company, pointers=pointers)
+    return load(data, name, symbols)
+
+
+def bound_image(name: str, rng: random.Random, imports: Mapping[str, Sequence[str]]) -> LoadedImage:
+    """A driver that imports from other modules than nt too, and calls all of it in its worker."""
+    names = [routine for routines in imports.values() for routine in routines]
+    functions = [_routine(routine, names if routine == "Worker" else (), rng) for routine in rng.sample(ROUTINES, len(ROUTINES))]
+    version = (1, rng.randrange(16), rng.randrange(5000), 0)
+    blueprint = Blueprint(
+        functions=functions,
+        imports=imports,
+        timestamp=rng.randrange(0x5800_0000, 0x6300_0000),
+        file_version=version,
+        strings={
+            "CompanyName": "Forged Systems",
+            "FileDescription": f"{name} driver",
+            "FileVersion": "{}.{}.{}.{}".format(*version),
+            "OriginalFilename": name,
+        },
+        pdb=(uuid.UUID(int=rng.getrandbits(128), version=4), 1, name.rpartition(".")[0] + ".pdb"),
+        data={"data": rng.randrange(1, 0x180) * 16},
+        pointers=("Dispatch", "DispatchIo", "Unload"),
+    )
+    data, symbols = build(blueprint)
     return load(data, name, symbols)

@@ -79,14 +79,15 @@ def make_driver(
     folder: str = "Driver",
     shown: str = "",
     never: tuple[str, ...] = (),
+    pointers: bool = False,
 ) -> Driver:
     """Loads NAME.sys and makes its driver object; shown is the name that the machine's own structures give it instead, and
-    never what a given image must not import."""
+    never what a given image must not import; one with pointers calls through them too, and is the forge's own."""
     rng = machine.rng
     wanted = sorted({*COMMON, *imports})
     if file_version is None:
         image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=machine.kernel.version, company="Microsoft Corporation")
-    elif fitting := [i for i in machine.images if _fits(i, imports, never)]:
+    elif not pointers and (fitting := [i for i in machine.images if _fits(i, imports, never)]):
         image = rng.choice(fitting)
         stem = image.name.removesuffix(".sys")
         if stem in machine.drivers:
@@ -94,9 +95,15 @@ def make_driver(
         else:
             name = stem
     else:
-        image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=file_version)
+        image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=file_version, pointers=pointers)
     if shown:
         name, image = shown, image.renamed(f"{shown}.sys")
+    return adopt_driver(machine, image, folder=folder)
+
+
+def adopt_driver(machine: Machine, image: LoadedImage, *, folder: str = "Driver") -> Driver:
+    """Loads an image and makes its driver object."""
+    name = image.name.removesuffix(".sys")
     module = machine.load(image)
     shape = machine.layouts["DRIVER_OBJECT"]
     extension = machine.layouts["DRIVER_EXTENSION"].size

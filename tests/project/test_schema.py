@@ -67,6 +67,12 @@ GOOD: dict[str, Any] = {
         ],
     },
     "chain": [{"kind": "process", "statement": "a", **PLACE}],
+    "stack": {
+        "frames": [
+            {**PLACE, "stack_pointer": "0xffffe00000000008", "interrupted": True, "module": "nt.exe", "offset": "0x1", "symbol": None},
+        ],
+        "complete": True, "reason": "reached user mode",
+    },
     "coverage": {
         "regions": dict.fromkeys(("pool", "images", "pfn_database", "other"), REGION), "page_tables_missing": 0,
         "layout": {"basis": "build", "source": "a"}, "modules": {"loaded": 1, "unloaded": 0, "complete": True},
@@ -86,6 +92,7 @@ def validator(root: Path) -> jsonschema.Draft202012Validator:
 def test_good_case_passes(validator: jsonschema.Draft202012Validator) -> None:
     validator.validate(GOOD)
     validator.validate({**GOOD, "later": {"any": 1}})
+    validator.validate({**GOOD, "stack": None})
 
 
 @pytest.mark.parametrize("field", list(GOOD))
@@ -130,6 +137,9 @@ SPOILT: list[tuple[str, Any]] = [
     ("verdict.confidence.factors.0.value", 2),
     ("chain.0.address", None),
     ("reproduce.0", "!irp 1"),
+    ("stack.reason", ""),
+    ("stack.frames.0.offset", 1),
+    ("stack.frames.0.interrupted", None),
     ("dump.identity", "x"),
     ("dump.time", "yesterday"),
     ("dump.blocks", 5),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe.load import LoadedImage
 
-from . import absent, hostile, leftovers, made, mdls, origins, pending, splits, tracked, tracking
+from . import absent, hostile, leftovers, libraries, made, mdls, origins, pending, splits, tracked, tracking, unlocks
 from .stage import Stage
 
 Story = Callable[[Stage], None]
@@ -28,7 +28,7 @@ STORIES: dict[str, Story] = {
     "two_drivers": pending.two_drivers,
     "no_mdl": leftovers.no_mdl,
     "tracked_leak": tracked.tracked_leak,
-    "unlock_unknown": tracked.unlock_unknown,
+    "unlock_unknown": unlocks.unlock_unknown,
     "page_fault": tracked.page_fault,
 }
 MORE_STORIES: dict[str, Story] = {
@@ -89,6 +89,8 @@ MORE_STORIES: dict[str, Story] = {
     "tracked_kernel": tracking.tracked_kernel,
     "tracked_no_import": tracking.tracked_no_import,
     "tracked_short": tracking.tracked_short,
+    **unlocks.STORIES,
+    **libraries.STORIES,
 }
 # Stories that only some kernels can tell: (first build, last build). Pool headers tell free blocks up to 17763.
 EVER = 1 << 31

@@ -94,6 +94,7 @@ class Stage:
         self.afterwards: list[Callable[[], None]] = []  # what a story spoils in finished structures
         self.aliases: dict[str, str] = {}
         self.waiting: dict[int, list[tuple[int, int]]] = {}  # threads that are switched out, with their frames
+        self.lose_stack = False  # the crashing thread's stack was not captured beyond its first page
         self.blamed: Driver | None = None  # whose name the kernel puts on the blue screen
         if self.rng.random() < 0.3:
             self.current = self.system  # the last reference went in a worker thread
@@ -101,10 +102,14 @@ class Stage:
 
     # Things stories make
 
-    def invent(self, *, imports: tuple[str, ...] = io.LOCKING, shown: str = "", never: tuple[str, ...] = ()) -> Driver:
+    def invent(
+        self, *, imports: tuple[str, ...] = io.LOCKING, shown: str = "", never: tuple[str, ...] = (), pointers: bool = False
+    ) -> Driver:
         """A driver of some vendor that does not exist; shown under another name, and surely without some imports."""
         version = (self.rng.randrange(1, 9), self.rng.randrange(20), self.rng.randrange(5000), self.rng.randrange(200))
-        driver = io.make_driver(self.machine, self.names.pop(), imports=imports, file_version=version, shown=shown, never=never)
+        driver = io.make_driver(
+            self.machine, self.names.pop(), imports=imports, file_version=version, shown=shown, never=never, pointers=pointers
+        )
         self.cast.append(driver)
         return driver
 
@@ -217,6 +222,8 @@ class Stage:
             name = machine.layouts["KLDR_DATA_TABLE_ENTRY"].offset("BaseDllName")
             machine.set_global("KiBugCheckDriver", self.blamed.module.kldr + name)
         cpu.fill_in(machine, crash)
+        if self.callers:
+            self._label_stack(crash)
         debugger_block.fill_in(machine)
         processes.fill_in(machine)
         for spoil in self.afterwards:
@@ -248,6 +255,14 @@ class Stage:
         forged.check()
         gone = {evidence[label] for label in self.missing}
         return forged.without(gone) if gone else forged
+
+    def _label_stack(self, crash: Crash) -> None:
+        """The pages with the frames that lead from the bug check to its cause are evidence."""
+        pages = sorted({at & ~0xFFF for at, _ in crash.frames})
+        for number, page in enumerate(pages):
+            self.machine.label(f"stack:{number}", page)
+            if self.lose_stack:
+                self.missing.append(f"stack:{number}")
 
     def _charge_living(self, subject: Process) -> None:
         """A living process's ledger holds the requests it has in flight."""

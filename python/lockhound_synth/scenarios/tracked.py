@@ -1,4 +1,4 @@
-"""Stories of the other bug checks: a leak with lock tracking on (0xCB), an unlock nobody tracked (0x76/1), and one of another kind.
+"""Stories of the other bug checks: a leak with lock tracking on (0xCB), and one of another kind.
 
 Parameters after Microsoft's bug check reference.
 """
@@ -25,28 +25,6 @@ def tracked_leak(stage: Stage) -> None:
     left_locked(stage, victim, [Lock(mdl, trace)])
     stage.charge(mdl, guilty)
     stage.name(guilty, mdl.pages)
-
-
-def unlock_unknown(stage: Stage) -> None:
-    """0x76 with P1 = 1: a living process's MDL is unlocked a second time, the tracker has no entry for it."""
-    stage.description = "an MDL is unlocked that the tracker does not know; naming the driver takes the crashing thread's rule"
-    machine, rng = stage.machine, stage.rng
-    process = stage.others[0]
-    stage.current = process
-    stage.charged = process
-    culprit, device = guilty_device(stage)
-    mdl = packets.make_mdl(machine, process, rng.randrange(1, 10), locked=False)
-    machine.space.write_u64(device.extension + 0x20, mdl.address)
-    track(machine, process, [])
-    stage.callers = [
-        machine.nt_base + machine.kernel.exports["MmUnlockPages"] + 0x4A,
-        culprit.module.return_from("MmUnlockPages", "Complete"),
-    ]
-    stage.parameters = (1, mdl.address, process.locked, process.lock_header)
-    stage.consider(mdl, "unlocked")
-    machine.label("unlocked_mdl", mdl.address)
-    stage.kind = "insufficient"
-    stage.later = {"kind": "driver", "driver": culprit.module.name, "pages": 0}
 
 
 def page_fault(stage: Stage) -> None:

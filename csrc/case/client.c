@@ -1,0 +1,110 @@
+/* Finds the clients of libraries that made packets. */
+#include "case/client.h"
+
+#include "base/error.h"
+#include "nt/library.h"
+
+typedef struct lhi_client {
+    lhi_driver driver;
+    bool found;
+    const char *reason;
+    lh_absence absence; /* why none was found; LH_PRESENT: nothing is missing */
+    uint64_t missing;
+} lhi_client;
+
+static void miss(lhi_client *out, lh_absence absence, uint64_t at)
+{
+    if (absence != LH_PRESENT && absence != LH_ABSENT_LAYOUT && out->absence == LH_PRESENT) {
+        out->absence = absence;
+        out->missing = at;
+    }
+}
+
+/* A port driver sends its packets from a miniport's device: that is the one attached above the device that
+ * the packet was sent to, and its driver object has the port's dispatch routines. */
+static void by_device(const lhi_case *c, const lhi_packet *packet, const lhi_module *library, lhi_client *out)
+{
+    const lhi_irp *irp = packet->irp;
+    lhi_device below = {0}, own = {0};
+    lh_absence why = LH_PRESENT;
+    uint64_t at = 0;
+    if (irp->slot_count == 0 || irp->slots[irp->slot_count - 1].device == 0)
+        return;
+    lhi_device_read(c->kernel, irp->slots[irp->slot_count - 1].device, &below);
+    miss(out, below.absence, below.absent_at);
+    if (below.absence != LH_PRESENT || !lhi_is_kernel(below.attached))
+        return;
+    lhi_device_read(c->kernel, below.attached, &own);
+    miss(out, own.absence, own.absent_at);
+    if (own.absence != LH_PRESENT)
+        return;
+    const lhi_answer serves = lhi_serves_device(c->kernel, library, own.driver, &why, &at);
+    if (serves != LHI_YES) {
+        miss(out, why, at);
+        return;
+    }
+    lhi_driver_read(c->kernel, own.driver, &out->driver);
+    miss(out, out->driver.absence, out->driver.absent_at);
+    out->found = out->driver.object_known && !lhi_is_library(out->driver.name);
+    out->reason = "the library made the packet for the driver whose device it was sent from: that driver's "
+                  "dispatch routines lie in the library";
+}
+
+/* The context of a framework's completion routine is its object for the request. */
+static void by_framework(const lhi_case *c, const lhi_packet *packet, const lhi_module *library,
+                         lhi_client *out)
+{
+    const lhi_irp *irp = packet->irp;
+    const lhi_module *client = NULL;
+    lh_absence why = LH_PRESENT;
+    uint64_t at = 0;
+    if (irp->slot_count == 0)
+        return;
+    const lhi_answer answer =
+        lhi_framework_client(c->kernel, library, irp->slots[irp->slot_count - 1].context, &client, &why, &at);
+    if (answer != LHI_YES) {
+        miss(out, why, at);
+        return;
+    }
+    lhi_driver_from_code(c->kernel, client->base, &out->driver);
+    out->found = out->driver.has_module;
+    out->reason = "the framework made the packet for the driver whose data point to the globals of the "
+                  "framework's object";
+}
+
+static lh_status pass_on(lhi_case *c, lhi_packet *packet, lh_error *err)
+{
+    const lhi_driver *driver = &c->parties[packet->maker].driver;
+    const lhi_library *row = lhi_library_find(driver->name);
+    lhi_client client = {0};
+    if (!row || !driver->has_module || driver->module.unloaded)
+        return LH_OK;
+    const lhi_module library = driver->module;
+    if (row->clients & LHI_CLIENT_FRAMEWORK)
+        by_framework(c, packet, &library, &client);
+    if (!client.found && (row->clients & LHI_CLIENT_DEVICE))
+        by_device(c, packet, &library, &client);
+    packet->client_absence = client.found ? LH_PRESENT : client.absence;
+    packet->client_missing = client.missing;
+    if (!client.found)
+        return LH_OK;
+    const size_t party = lhi_case_party(c, &client.driver, err);
+    if (party == LHI_NONE)
+        return LH_ERR_NO_MEMORY;
+    packet->library = packet->maker;
+    packet->maker = party;
+    packet->maker_reason = client.reason;
+    return LH_OK;
+}
+
+lh_status lhi_case_clients(lhi_case *c, lh_error *err)
+{
+    lh_status status = LH_OK;
+    for (size_t i = 0; status == LH_OK && i < c->packet_count; i++) {
+        lhi_packet *packet = &c->packets[i];
+        if (packet->irp->origin == LHI_ORIGIN_DRIVER && packet->maker != LHI_NONE && !packet->kept &&
+            c->parties[packet->maker].library)
+            status = pass_on(c, packet, err);
+    }
+    return status;
+}
