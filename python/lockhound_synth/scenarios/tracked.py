@@ -6,7 +6,7 @@ Parameters after Microsoft's bug check reference.
 from __future__ import annotations
 
 from lockhound_synth import packets
-from lockhound_synth.trackers import Lock, track
+from lockhound_synth.trackers import Lock
 
 from .pending import guilty_device, send
 from .stage import Stage

@@ -12,10 +12,10 @@ from lockhound_synth.io import Device, Driver
 from lockhound_synth.machine import Machine
 from lockhound_synth.packets import CONTROL, ON_ALL, PENDING_RETURNED, READ, Mdl, Slot
 from lockhound_synth.processes import Process
+from lockhound_synth.trackers import Lock, track
 
 from .pending import guilty_device, send
 from .stage import Stage
-from .tracked import track
 
 CALL = b"\xff\xd0"  # call rax
 
@@ -359,7 +359,7 @@ def _edited(stage: Stage, kind: int) -> None:
     send(stage, process, device, mdl, linked="thread")
     code = culprit.module.return_from("MmProbeAndLockPages", "DispatchIo")
     trace = [*in_nt(machine, "MmProbeAndLockPages"), code, *in_nt(machine, "IofCallDriver")]
-    (tracker,) = track(machine, process, [(mdl, trace)])
+    (tracker,) = track(machine, process, [Lock(mdl, trace)])
     before, now = {5: (mdl.pages + 3, mdl.pages), 6: (mdl.frames[0] + 1, mdl.frames[0]), 7: (mdl.frames[0], rng.getrandbits(32))}[kind]
     fourth = (before & 0xFFFF_FFFF) << 32 | now & 0xFFFF_FFFF
     begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)], kind=kind, third=tracker, fourth=fourth)
