@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
+import shutil
 import struct
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +21,8 @@ from lockhound_synth import scenarios, stacks
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe import headers, tables, unwind
 from lockhound_synth.pe.assemble import Reg
+from lockhound_synth.pe.load import load
+from tests.drivers.compile import IMAGE_BASE, compile_drivers, missing_tools
 
 from .machines import dump_bytes, forged
 
@@ -294,3 +300,217 @@ def test_every_instruction_of_a_function(routine: Routine, seed: int) -> None:
         assert stack.complete, (offset, stack.reason)
         assert stack.reason == "reached user mode"
         assert stack[0].function == base + 0x1100
+
+
+# ---- what damaged data can do
+
+
+def plain_routine() -> Routine:
+    """push rbx; sub rsp, 0x20; a call; and back."""
+    code = (
+        Instruction(b"\x53", unwind.Push(Reg.RBX)), Instruction(b"\x48\x83\xec\x20", unwind.Allocate(0x20)), Instruction(b"\x90"),
+        Instruction(b"\xe8\0\0\0\0"), Instruction(b"\x48\x83\xc4\x20"), Instruction(b"\x5b", epilogue=True),
+        Instruction(b"\xc3", epilogue=True),
+    )  # fmt: skip
+    return Routine(code, 2, ((1, unwind.Push(Reg.RBX)), (5, unwind.Allocate(0x20))), False, False, None)
+
+
+def seen_with(
+    image: dict[int, bytes], cpu: Cpu, rip: int, *, stack: dict[int, bytes] | None = None, without: tuple[int, ...] = ()
+) -> lh.Stack:
+    """The stack that the reader makes of a processor's state, with pages of the image (by number) or of the stack (0 the highest) gone."""
+    machine, base, top = stage()
+    pages = {(machine.translate(base + page * PAGE) or 0) >> 12: body for page, body in image.items()}
+    for number, va in enumerate((top - PAGE, top - 2 * PAGE)):
+        body = bytearray(PAGE)
+        for place, value in cpu.memory.items():
+            if va <= place < va + PAGE:
+                struct.pack_into("<Q", body, place - va, value & (1 << 64) - 1)
+        pages[(machine.translate(va) or 0) >> 12] = (stack or {}).get(number, bytes(body))
+    gone = [(machine.translate(va) or 0) >> 12 for va in without]
+    with (
+        lh.open(with_context(dump_bytes(STORY, BUILD, 1, 6), cpu.registers, rip)) as dump,
+        dump.with_pages(pages) as changed,
+        changed.without_pages(gone) as reduced,
+    ):
+        return reduced.kernel().stack()
+
+
+def in_body(routine: Routine) -> tuple[Cpu, int, int]:
+    """The state in the body: processor, code address, the caller's stack pointer."""
+    _, base, top = stage()
+    offset, cpu, caller = next(state for state in played(routine, top, 5) if state[0] == routine.offsets()[routine.prologue])
+    return cpu, base + 0x1100 + offset, caller
+
+
+def test_what_is_missing_is_named() -> None:
+    _, base, top = stage()
+    routine = plain_routine()
+    cpu, rip, caller = in_body(routine)
+    image = image_of(routine)
+    assert seen_with(image, cpu, rip).complete
+    for page in (0, 2):
+        stack = seen_with(image, cpu, rip, without=(base + page * PAGE,))
+        assert [f.address for f in stack] == [rip]
+        assert stack.absent is not None
+        assert stack.absent.kind == "not_captured"
+        assert stack.absent.address is not None
+        assert stack.absent.address & ~0xFFF == base + page * PAGE
+    stack = seen_with(image, cpu, rip, without=(top - PAGE,))
+    assert stack.absent == lh.Absent("not_captured", caller - 8)
+    # Where it stands in the epilogue counts only for code that was interrupted: without its page that can't be seen.
+    stack = seen_with(image, cpu, rip, without=(base + PAGE,))
+    assert stack.absent is not None
+    assert stack.absent.address == rip
+
+
+def spoilt(image: dict[int, bytes], at: int, data: bytes) -> dict[int, bytes]:
+    body = bytearray(image[2])
+    body[at : at + len(data)] = data
+    return {**image, 2: bytes(body)}
+
+
+ROWS = struct.Struct("<3I")
+
+
+@pytest.mark.parametrize(
+    ("at", "data", "why"),
+    [
+        (0x400, b"\x03", "contradict"),  # version 3
+        (0x400, b"\x00", "contradict"),
+        (0x404, b"\x05\x0f", "contradict"),  # no such code
+        (0x404, b"\x05\x21", "contradict"),  # an allocation of a third kind
+        (0x402, b"\x01\x00\x05\x01", "contradict"),  # a code whose operand is cut off
+        (0x404, b"\x05\x03", "contradict"),  # sets a frame register, and there is none
+        (12, ROWS.pack(0x1100, 0x1200, 0x2FFF_FFFC), "contradict"),  # unwind data outside the image
+        (12, ROWS.pack(0x1100, 0x1200, 13), "contradict"),  # a row that stands for itself
+        (12, ROWS.pack(0x1100, 0x5000, 0x2400), "contradict"),  # longer than the image
+        (12, ROWS.pack(0x1100, 0x1100, 0x2400), "contradict"),  # empty
+        (0x400, bytes((0x21, 5, 0, 0)) + ROWS.pack(0x1100, 0x1200, 0x2400), "chain"),  # chains to itself
+        (0x404, b"\x05\x02\x01\xb0", "a return address is none"),  # another shape of frame
+    ],
+)
+def test_unwind_data_against_the_rules(at: int, data: bytes, why: str) -> None:
+    routine = plain_routine()
+    cpu, rip, _ = in_body(routine)
+    stack = seen_with(spoilt(image_of(routine), at, data), cpu, rip)
+    assert not stack.complete
+    assert re.search(why, stack.reason), stack.reason
+    assert stack.absent is None
+
+
+def test_a_row_that_stands_for_another() -> None:
+    routine = plain_routine()
+    cpu, rip, caller = in_body(routine)
+    image = spoilt(image_of(routine), 12, ROWS.pack(0x1100, 0x1200, 0x2A00 | 1))
+    stack = seen_with(spoilt(image, 0xA00, ROWS.pack(0x1010, 0x1020, 0x2400)), cpu, rip)
+    assert stack.complete
+    assert stack[1].stack_pointer == caller
+
+
+def test_frames_that_do_not_go_up() -> None:
+    """A frame register that leads back down makes a circle."""
+    routine = plain_routine()
+    _, base, top = stage()
+    cpu, rip, caller = in_body(routine)
+    # The prologue is said to have set rbx as the frame, and rbx to lie where the same return address stands again and again.
+    info = unwind.encode(((4, unwind.SetFrame(Reg.RBX, 0)),))
+    cpu.registers[Reg.RBX] = caller - 0x200
+    cpu.memory[caller - 0x200] = base + 0x1108
+    stack = seen_with(spoilt(image_of(routine), 0x400, info), cpu, rip)
+    assert "upwards" in stack.reason
+    assert len(stack) < 40
+    assert top > caller
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 1 << 30))
+def test_noise_in_all_that_is_read(seed: int) -> None:
+    """Any bytes in table, unwind data, code and stack: an answer with a bounded number of frames."""
+    rng = random.Random(seed)
+    routine = plain_routine()
+    cpu, rip, _ = in_body(routine)
+    image = {page: bytearray(body) for page, body in image_of(routine).items()}
+    stack = {number: bytearray(PAGE) for number in (0, 1)}
+    _, base, top = stage()
+    for place, value in cpu.memory.items():
+        number = (top - 1 - place) // PAGE
+        struct.pack_into("<Q", stack[number], place & 0xFFF, value & (1 << 64) - 1)
+    for _ in range(rng.choice((1, 3, 30))):
+        body = rng.choice((image[2], image[2], image[1], stack[0]))
+        at = rng.choice((rng.randrange(0x40), 0x100 + rng.randrange(0x20), 0x400 + rng.randrange(0x20), rng.randrange(PAGE - 8)))
+        word = rng.choice((rng.getrandbits(64), base + 0x1100 + rng.randrange(0x20), top - rng.randrange(0x1000), 0, 0xFF))
+        body[at : at + 8] = struct.pack("<Q", word)
+    answer = seen_with(
+        {page: bytes(body) for page, body in image.items()}, cpu, rip, stack={number: bytes(body) for number, body in stack.items()}
+    )
+    assert 1 <= len(answer) <= 1024
+    assert answer.reason
+
+
+# ---- compiled drivers, and what LLVM reads in them
+
+
+def test_compiled_functions_as_llvm_reads_them(tmp_path: Path) -> None:
+    """For every function of the compiled drivers: the return address lies where the codes that llvm-readobj prints put it."""
+    if missing := [*missing_tools(), *(["llvm-readobj"] if shutil.which("llvm-readobj") is None else [])]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    machine, base, top = stage()
+    returns = machine.machine.nt_base + machine.machine.kernel.exports["KiSystemServiceCopyEnd"] + 0x30
+    outer = stacks.shape_at(machine.machine, returns)
+    assert outer is not None
+    checked = 0
+    for path in compile_drivers(tmp_path).values():
+        image = load(path.read_bytes(), "acpi.sys")
+        pages = {page: data for page, data in image.pages.items() if machine.translate(base + page * PAGE) is not None}
+        text = subprocess.run(["llvm-readobj", "--unwind", path], capture_output=True, text=True, check=True).stdout
+        for begin, size, pushed in llvm_frames(text):
+            if image.exception_table[0] >> 12 not in pages or begin >> 12 not in pages:
+                continue
+            pointer = top - 0x900
+            caller = pointer + size + 8
+            cpu = Cpu(dict.fromkeys(range(16), 0))
+            cpu.registers[Reg.RSP] = pointer
+            cpu.memory[pointer + size] = returns
+            for reg, place in pushed.items():
+                cpu.memory[pointer + place] = caller + outer.frame[1] if outer.frame and reg == outer.frame[0] else 7
+            cpu.registers[Reg.RBP] = caller + outer.frame[1] if outer.frame and Reg.RBP not in pushed else 9
+            for number, value in enumerate((0x7FF7_0000_1000, 0x33, 0x246, 0x10_0000, 0x2B)):
+                cpu.memory[caller + outer.size + 8 * number] = value
+            body = begin + llvm_prologue(text, begin)
+            stack = seen_with(pages, cpu, base + body)
+            assert [f.address for f in stack][1:] == [returns], (path.name, hex(begin), stack)
+            assert stack[1].stack_pointer == caller
+            assert stack.complete
+            checked += 1
+    assert checked >= 12
+
+
+def llvm_functions(text: str) -> Iterator[tuple[int, str]]:
+    for part in text.split("RuntimeFunction {")[1:]:
+        begin = re.search(r"StartAddress: \(0x([0-9A-F]+)\)", part)
+        assert begin is not None
+        yield int(begin[1], 16) - IMAGE_BASE if int(begin[1], 16) > IMAGE_BASE else int(begin[1], 16), part
+
+
+def llvm_prologue(text: str, begin: int) -> int:
+    part = dict(llvm_functions(text))[begin]
+    found = re.search(r"PrologSize: (\d+)", part)
+    assert found is not None
+    return int(found[1])
+
+
+def llvm_frames(text: str) -> Iterator[tuple[int, int, dict[Reg, int]]]:
+    """Begin, distance from the body's stack pointer to the return address, and the places of pushed registers."""
+    for begin, part in llvm_functions(text):
+        size, pushed = 0, {}
+        for op, detail in re.findall(r"0x[0-9A-F]+: (\w+)(.*)", part):
+            if op in ("ALLOC_SMALL", "ALLOC_LARGE"):
+                size += int(re.search(r"size=(\d+)", detail)[1])  # type: ignore[index]
+            elif op == "PUSH_NONVOL":
+                pushed[Reg[re.search(r"reg=(\w+)", detail)[1]]] = size  # type: ignore[index]
+                size += 8
+            elif op not in ("SAVE_NONVOL", "SAVE_XMM128"):
+                break
+        else:
+            yield begin, size, pushed
