@@ -78,6 +78,7 @@ DOCUMENT: dict[str, Any] = {
     "considered": [{"kind": "mdl", "class": "partial", "address": "0xffffe00012341110", **NO_PLACE, "reason": "describes a part"}],
     "considered_total": 1,
     "trackers": None,
+    "stack": None,
     "cleared": [{"driver": "disk.sys", "address": "0xffffe00012341110", **NO_PLACE, "reason": "its part was completed"}],
     "chain": [{"kind": "process", "statement": "parameter 2 of the bug check", "address": f"{PROCESS:#x}", **PLACE}],
     "coverage": {

@@ -392,7 +392,9 @@ ROWS = struct.Struct("<3I")
 )
 def test_unwind_data_against_the_rules(at: int, data: bytes, why: str) -> None:
     routine = plain_routine()
-    cpu, rip, _ = in_body(routine)
+    cpu, rip, caller = in_body(routine)
+    for slot in range(caller - 0x200, caller + 0x200, 8):  # where a wrong frame would look for its return address
+        cpu.memory.setdefault(slot, 0x1234)
     stack = seen_with(spoilt(image_of(routine), at, data), cpu, rip)
     assert not stack.complete
     assert re.search(why, stack.reason), stack.reason
