@@ -198,17 +198,19 @@ static bool undo_block(lhi_walker *w, const lhi_unwind_info *info, uint32_t offs
     return true;
 }
 
-/* What saved registers are counted from: the frame register once it is set, else the stack pointer. */
+/* What the registers that a block saved are counted from: the frame register once it is set, else the stack
+ * pointer. In a fragment it was set by what the fragment chains to. */
 static bool frame_base(lhi_walker *w, const lhi_unwind_info *info, uint32_t offset, uint64_t *base)
 {
+    bool set = info->chained || offset >= info->prologue;
     *base = w->r.general[LHI_STACK_REGISTER];
-    for (size_t i = 0; i < info->op_count; i++) {
-        if (info->ops[i].kind != LHI_UNWIND_SET_FRAME || !is_done(&info->ops[i], offset))
-            continue;
-        if (!know_frame_register(w, info->frame_register))
-            return false;
-        *base = w->r.general[info->frame_register] - info->frame_offset;
-    }
+    for (size_t i = 0; i < info->op_count; i++)
+        set = set || (info->ops[i].kind == LHI_UNWIND_SET_FRAME && is_done(&info->ops[i], offset));
+    if (info->frame_register == 0 || !set)
+        return true;
+    if (!know_frame_register(w, info->frame_register))
+        return false;
+    *base = w->r.general[info->frame_register] - info->frame_offset;
     return true;
 }
 
@@ -219,12 +221,10 @@ static bool undo_prologues(lhi_walker *w, const lhi_function *function, const lh
     lhi_function row = *function;
     uint64_t base = 0, at = 0;
     bool machine = false;
-    if (!frame_base(w, first, offset, &base))
-        return false;
     for (unsigned hop = 0; hop < LHI_CHAIN_MOST; hop++) {
         if (!info.chained)
             w->stack->frames[w->stack->count - 1].function = w->image.base + row.begin;
-        if (!undo_block(w, &info, offset, base, &machine))
+        if (!frame_base(w, &info, offset, &base) || !undo_block(w, &info, offset, base, &machine))
             return false;
         if (machine)
             return true;

@@ -15,7 +15,7 @@ from . import __version__, analyze, open  # noqa: A004
 from .case import Case
 from .dump import Dump
 from .errors import AbsentError, AmbiguousError, FormatError, IOFailure, LockhoundError, UnsupportedError
-from .rows import Hit, Identity, Instruction, as_dict
+from .rows import Frame, Hit, Identity, Instruction, as_dict
 from .terminal import one_line, wants_color, write_line
 
 NAMED, ERROR, USAGE, NOT_APPLICABLE, NOT_NAMED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -139,6 +139,12 @@ def parser() -> argparse.ArgumentParser:
     identify.add_argument("addresses", nargs="+", type=number, metavar="ADDRESS", help="0x..., decimal, or ffffe000`12345080")
     identify.add_argument("--json", action="store_true")
     identify.set_defaults(run=run_identify)
+
+    stack = commands.add_parser("stack", help="the call stack of a thread")
+    stack.add_argument("dump", metavar="DUMP")
+    stack.add_argument("--thread", type=number, metavar="ADDRESS", help="a thread object; default: the thread that crashed")
+    stack.add_argument("--json", action="store_true")
+    stack.set_defaults(run=run_stack)
     return top
 
 
@@ -424,6 +430,31 @@ def run_locks(options: argparse.Namespace) -> int:
         else:
             text = kernel.locks_text(options.module, redact=options.redact, timeout=options.timeout).rstrip("\n")
     write_line(sys.stdout, text)
+    return NAMED
+
+
+# ---- stack
+
+
+def frame_json(frame: Frame) -> dict[str, Any]:
+    """A frame, with addresses as in a case."""
+    numbers = {name: getattr(frame, name) for name in ("address", "stack_pointer", "offset", "function")}
+    shown = {name: None if value is None else f"{value:#x}" for name, value in numbers.items()}
+    return {**shown, "module": frame.module, "symbol": frame.symbol, "interrupted": frame.interrupted, "unloaded": frame.unloaded}
+
+
+def run_stack(options: argparse.Namespace) -> int:
+    """Frames from the inside out, and why there are no more."""
+    with open(options.dump) as dump:
+        found = dump.kernel().stack(options.thread)
+    if options.json:
+        told = {"schema": "lockhound.stack/1", "path": options.dump, "frames": [frame_json(frame) for frame in found]}
+        write_line(sys.stdout, compact({**told, "complete": found.complete, "reason": found.reason}))
+        return NAMED
+    for number, frame in enumerate(found):
+        write_line(sys.stdout, f"{number:2}  {frame.stack_pointer:#018x}  {frame}")
+    missing = f" ({found.absent.kind} at {found.absent.address:#x})" if found.absent and found.absent.address else ""
+    write_line(sys.stderr, f"{found.reason}{missing}")
     return NAMED
 
 

@@ -304,3 +304,24 @@ def test_a_file_name_that_is_not_utf_8(tmp_path: Path, capsys: pytest.CaptureFix
     scenarios.build("pending_irp", build=19041, seed=1).write(path, 6)
     assert cli.main(["analyze", "--json", path]) == 0
     assert json.loads(capsys.readouterr().out)["dump"]["path"].endswith("x\\xff.dmp")
+
+
+def test_stack_shows_the_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = scenarios.build("unlock_unknown", seed=1)
+    path = tmp_path / "MEMORY.DMP"
+    machine.write(path, 6)
+    assert cli.main(["stack", str(path)]) == 0
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert len(lines) == len(machine.stack) + 1
+    assert "nt" in lines[0]
+    assert f"{machine.truth.verdict['driver']}+0x" in lines[3]
+    assert shown.err == "reached user mode\n"
+    assert cli.main(["stack", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [int(frame["address"], 16) for frame in told["frames"]][1:] == [at for _, at in machine.stack]
+    assert told["complete"]
+    thread = next(iter(machine.waiting))
+    assert cli.main(["stack", str(path), "--thread", f"{thread:#x}"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(machine.waiting[thread])
+    assert cli.main(["stack", str(path), "--thread", "0x1000"]) == 1

@@ -125,6 +125,8 @@ class Instruction:
     def undo(cpu: Cpu, code: bytes) -> None:
         if code[:3] == b"\x48\x83\xc4":
             cpu.registers[Reg.RSP] += code[3]
+        elif code[:3] == b"\x48\x83\xec":
+            cpu.registers[Reg.RSP] -= code[3]
         elif code[:3] == b"\x48\x81\xc4":
             cpu.registers[Reg.RSP] += int.from_bytes(code[3:], "little")
         elif code[1:2] == b"\x8d" and code[2] & 0x38 == 0x20:  # lea rsp, [frame register + displacement]
@@ -169,10 +171,11 @@ def routines(draw: st.DrawFn) -> Routine:
     """What compilers make: pushes or saves, an allocation of any size, a frame register perhaps; the epilogue in the forms allowed."""
     saved = draw(st.lists(st.sampled_from(KEPT), unique=True, max_size=6))
     frame = draw(st.sampled_from([None, Reg.RBP, Reg.R13, Reg.RBX]))
-    pushed = [r for r in saved if draw(st.booleans())] if frame is None else saved
+    pushed = [r for r in saved if draw(st.booleans())]
     if frame is not None and frame not in pushed:
         pushed = [*pushed, frame]
     moved = [r for r in saved if r not in pushed]
+    dynamic = frame is not None and draw(st.booleans())
     size = draw(st.sampled_from([0x20, 0x28, 0x78, 0x80, 0x88, 0x100, 0x5F8]))
     code: list[Instruction] = []
     code += [Instruction(bytes((0x41,) if reg >= 8 else ()) + bytes((0x50 | reg & 7,)), unwind.Push(reg)) for reg in pushed]
@@ -196,11 +199,13 @@ def routines(draw: st.DrawFn) -> Routine:
     code += [Instruction(b"\x90"), Instruction(b"\xe8\0\0\0\0")]
     if frame != Reg.RBX and Reg.RBX in saved:
         code.append(Instruction(b"\xbb\x77\0\0\0"))
+    if dynamic:
+        code.append(Instruction(b"\x48\x83\xec\x40"))  # room of a size that only the running code knows
     fragment = len(code) if draw(st.booleans()) and draw(st.booleans()) else None
     code.append(Instruction(b"\x90"))
     for step in [s for _, s in steps if isinstance(s, unwind.Save)]:
-        code.append(Instruction(rsp_relative(0x8B, step.reg, step.offset)))
-    if frame is not None and draw(st.booleans()):
+        code.append(Instruction(rsp_relative(0x8B, step.reg, step.offset + (0x40 if dynamic else 0))))
+    if frame is not None and (dynamic or draw(st.booleans())):
         back = size - offset
         wide = draw(st.booleans()) or not -128 <= back < 128
         modrm = (2 if wide else 1) << 6 | 4 << 3 | frame & 7
@@ -241,7 +246,8 @@ def image_of(routine: Routine) -> dict[int, bytes]:
     data = bytearray(PAGE)
     data[0x400 : 0x400 + len(info)] = info
     if split != end:
-        part = unwind.encode((), epilogues=distances, parent=rows[0])
+        framed = next((step for _, step in routine.steps if isinstance(step, unwind.SetFrame)), None) if routine.far else None
+        part = unwind.encode((), epilogues=distances, parent=rows[0], framed=framed)
         rows.append((split, end, 0x2800))
         data[0x800 : 0x800 + len(part)] = part
     rows += [(0x1010, 0x1020, 0x2400), (0x1F00, 0x1F80, 0x2400)]
@@ -448,6 +454,29 @@ def test_noise_in_all_that_is_read(seed: int) -> None:
     )
     assert 1 <= len(answer) <= 1024
     assert answer.reason
+
+
+def test_a_call_in_the_last_place_of_a_function() -> None:
+    """The return address is the begin of the next function, and belongs to the one in front of it."""
+    routine = plain_routine()
+    machine, base, _ = stage()
+    cpu, _, caller = in_body(routine)
+    image = image_of(routine)
+    body = bytearray(image[2])
+    body[12:36] = ROWS.pack(0x1100, 0x1110, 0x2400) + ROWS.pack(0x1110, 0x1180, 0x2A00)
+    body[0xA00:0xA08] = unwind.encode(((4, unwind.Allocate(0x48)),)).ljust(8, b"\0")
+    returns = machine.machine.nt_base + machine.machine.kernel.exports["KiSystemServiceCopyEnd"] + 0x30
+    # A leaf function that is called by the last instruction.
+    cpu.push(base + 0x1110)
+    stack = seen_with({**image, 2: bytes(body)}, cpu, base + 0x1800)
+    assert [f.address for f in stack] == [base + 0x1800, base + 0x1110, returns]
+    assert stack[1].function == base + 0x1100
+    assert stack[2].stack_pointer == caller
+    # What has no unwind data has called nothing.
+    cpu.memory[cpu.registers[Reg.RSP]] = base + 0x1900
+    stack = seen_with({**image, 2: bytes(body)}, cpu, base + 0x1800)
+    assert [f.address for f in stack] == [base + 0x1800, base + 0x1900]
+    assert stack.reason == "code without unwind data made a call"
 
 
 # ---- compiled drivers, and what LLVM reads in them

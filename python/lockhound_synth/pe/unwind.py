@@ -92,14 +92,14 @@ def _code(step: Step, at: int) -> bytes:
 
 def encode(
     steps: Sequence[tuple[int, Step]], *, prologue: int | None = None, epilogues: tuple[int, Sequence[int]] | None = None,
-    parent: Row | None = None, far: bool = False,
+    parent: Row | None = None, far: bool = False, framed: SetFrame | None = None,
 ) -> bytes:  # fmt: skip
     """UNWIND_INFO of a prologue: (offset behind the instruction, what it did) in the order of execution.
 
     epilogues makes it version 2: their size, and how far in front of the function's end each begins. parent is the row that a
-    fragment chains to. far takes the long forms where there is a choice.
+    fragment chains to, and framed the frame register that the fragment repeats. far takes the long forms where there is a choice.
     """
-    frame = next((step for _, step in steps if isinstance(step, SetFrame)), None)
+    frame = next((step for _, step in steps if isinstance(step, SetFrame)), framed)
     codes = b""
     if epilogues is not None:
         size, distances = epilogues

@@ -1,0 +1,169 @@
+"""0x76 with P1 = 1 and its relatives: what the case shows of the way to the driver, and the forms that a call can have."""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Any
+
+import pytest
+
+import lockhound as lh
+from lockhound_synth import scenarios
+from lockhound_synth.forge import Forged
+
+from .machines import case_of, dump_bytes, forged
+from .triage_writer import memory, small_of
+
+BUILD, SEED = 19041, 0
+PAGE = 0x1000
+
+
+@lru_cache(maxsize=1)
+def plain() -> tuple[Forged, str, int, int]:
+    """The plain story: machine, culprit, the return address in it, and the import slot of MmUnlockPages."""
+    machine = forged("unlock_unknown", BUILD, SEED)
+    name = machine.truth.verdict["driver"]
+    module = next(m for m in machine.machine.modules if m.name == name)
+    frame = next(at for _, at in machine.stack if module.base <= at < module.base + module.size)
+    assert module.image is not None
+    slot = module.base + next(rva for (_, routine), rva in module.image.slots.items() if routine == "MmUnlockPages")
+    return machine, name, frame, slot
+
+
+def case_with(writes: dict[int, bytes], *, name: str = "unlock_unknown") -> dict[str, Any]:
+    """The case of a story with other bytes at kernel addresses."""
+    machine = forged(name, BUILD, SEED)
+    pages: dict[int, bytearray] = {}
+    for va, data in writes.items():
+        for offset, byte in enumerate(data):
+            physical = machine.translate(va + offset)
+            assert physical is not None
+            pages.setdefault(physical >> 12, bytearray(machine.pages[physical >> 12]))[physical & 0xFFF] = byte
+    with lh.open(dump_bytes(name, BUILD, SEED, 6)) as dump, dump.with_pages({pfn: bytes(page) for pfn, page in pages.items()}) as changed:
+        return changed.investigate(progress=False).to_dict()
+
+
+def relative(to: int, behind: int) -> bytes:
+    return struct.pack("<i", to - behind)
+
+
+def test_the_case_shows_the_way() -> None:
+    machine, name, frame, _ = plain()
+    case = case_of(dump_bytes("unlock_unknown", BUILD, SEED, 6))
+    module = next(m for m in machine.truth.modules if m["name"] == name)
+    offset = frame - int(module["base"], 16)
+    assert case["verdict"]["driver"] == name
+    assert case["verdict"]["confidence"]["level"] == "high"
+    assert {f["name"] for f in case["verdict"]["confidence"]["factors"]} == {"stack", "unlock_site", "state"}
+    stack = case["stack"]
+    assert stack["complete"]
+    assert [int(f["address"], 16) for f in stack["frames"]][1:] == [at for _, at in machine.stack]
+    assert {"symbol": "MmUnlockPages", "module": "ntoskrnl.exe"}.items() <= stack["frames"][2].items()
+    assert {"module": name, "offset": f"{offset:#x}"}.items() <= stack["frames"][3].items()
+    assert [step["kind"] for step in case["chain"]] == ["process", "mdl", *["stack_frame"] * 4, "module"]
+    (suspect,) = case["suspects"]
+    site = next(row for row in suspect["evidence"] if row["kind"] == "unlock_site")
+    assert site["address"] == f"{frame:#x}"
+    assert f"{name}+{offset:#x}" in site["statement"]
+    commands = [row["command"] for row in case["reproduce"]]
+    assert f"ub {frame:#x}" in commands
+    assert f"dt nt!_MDL {case['bugcheck']['parameters'][1]}" in commands
+    assert case["considered"]
+    assert case_of(dump_bytes("pending_irp", BUILD, SEED, 6))["stack"] is None
+
+
+def forms() -> dict[str, tuple[dict[int, bytes], str | None]]:
+    """Bytes in front of the return address, and how the verdict's reason begins where nobody is named."""
+    machine, name, at, slot = plain()
+    nt, exports = machine.machine.nt_base, machine.machine.kernel.exports
+    room = slot & ~0xFFF | 0xE00  # unused bytes in the page of the slots
+    unlock, free, complete = (nt + exports[n] for n in ("MmUnlockPages", "IoFreeMdl", "IofCompleteRequest"))
+    quad = struct.Struct("<Q").pack
+    return {
+        "slot": ({at - 6: b"\xff\x15" + relative(slot, at)}, None),
+        "slot with a prefix": ({at - 7: b"\x48\xff\x15" + relative(slot, at)}, None),
+        "retpoline": ({at - 12: b"\x4c\x8b\x15" + relative(slot, at - 5) + b"\xe8\x10\0\0\0"}, None),
+        "thunk": ({at - 5: b"\xe8" + relative(room, at), room: b"\xff\x25" + relative(slot, room + 6)}, None),
+        "thunk with a prefix": ({at - 5: b"\xe8" + relative(room, at), room: b"\x48\xff\x25" + relative(slot, room + 7)}, None),
+        "register": ({at - 7: b"\x90" * 5 + b"\xff\xd0"}, None),  # told by the frame beside it
+        "table": ({at - 6: b"\xff\x90\x10\0\0\0"}, None),
+        "none": ({at - 12: b"\x90" * 12}, "no call stands in front"),
+        "stand-in": ({slot: quad(nt + 0x5F7)}, None),  # the slot's name tells
+        "another routine": ({slot: quad(free)}, f"{name} called nt!IoFreeMdl"),
+        "completion": ({slot: quad(complete)}, "the I/O manager unlocked it"),
+        "of nobody": ({at - 6: b"\xff\x15" + relative(room, at), room: quad(unlock + 7)}, None),
+    }
+
+
+@pytest.mark.parametrize("form", sorted(forms()))
+def test_forms_of_a_call(form: str) -> None:
+    writes, reason = forms()[form]
+    verdict = case_with(writes)["verdict"]
+    if reason is None:
+        assert verdict["driver"] == plain()[1], verdict["reason"]
+    else:
+        assert verdict["kind"] == "unattributed"
+        assert verdict["reason"].startswith(reason)
+
+
+def test_told_by_the_stack_alone_counts_for_less() -> None:
+    full = case_of(dump_bytes("unlock_unknown", BUILD, SEED, 6))["verdict"]["confidence"]["score"]
+    by_stack = case_with(forms()["register"][0])["verdict"]["confidence"]["score"]
+    assert by_stack == pytest.approx(full * 0.9, abs=0.002)
+
+
+def test_the_completer_is_cleared_and_the_others_are_suspects() -> None:
+    for build in scenarios.BUILDS:
+        machine = forged("unlock_completer", build, SEED)
+        case = case_of(dump_bytes("unlock_completer", build, SEED, 6))
+        completer = next(f["module"] for f in case["stack"]["frames"] if f["module"] != "ntoskrnl.exe")
+        assert [row["driver"] for row in case["cleared"]] == [completer]
+        (suspect,) = [row["driver"] for row in case["suspects"]]
+        above = next(d for d in machine.machine.drivers.values() if d.module.name == suspect)
+        assert above.module.image is not None
+        assert "MmUnlockPages" in above.module.image.imports["ntoskrnl.exe"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("unlock_length_changed", "its length was changed while it was locked: from"),
+        ("unlock_frame_changed", "its first frame was changed while it was locked: from"),
+        ("unlock_frames_changed", "its frames were changed"),
+        ("unlock_locked", "by its own flags it is locked"),
+        ("unlock_no_module", "code outside any module unlocked it"),
+        ("unlock_library_alone", "storport.sys unlocked it, a library of Windows"),
+        ("unlock_by_nt", "the crashing thread's stack shows no driver"),
+    ],
+)
+def test_nobody_is_named_and_the_reason_says_why(name: str, words: str) -> None:
+    case = case_of(dump_bytes(name, BUILD, SEED, 6))
+    assert case["verdict"]["kind"] == "unattributed"
+    assert words in case["verdict"]["reason"]
+
+
+def test_a_missing_page_of_the_stack_is_named() -> None:
+    machine = forged("unlock_stack_absent", BUILD, SEED)
+    case = case_of(dump_bytes("unlock_stack_absent", BUILD, SEED, 6))
+    assert case["verdict"]["kind"] == "insufficient"
+    gone = case["absent"]["stack"]
+    assert gone["kind"] == "not_captured"
+    assert int(gone["address"], 16) & ~0xFFF in {at & ~0xFFF for at, _ in machine.stack}
+    assert gone["address"] in case["verdict"]["reason"]
+
+
+def test_a_small_dump_shows_words_and_names_nobody() -> None:
+    """Without unwind data the stack is a heap of words: some lead into drivers, and none of them is a verdict."""
+    machine, name, frame, _ = plain()
+    rsp = struct.unpack_from("<Q", machine.header.context, 0x98)[0]
+    mdl = int(machine.truth.bugcheck["parameters"][1], 16)
+    small = small_of(machine, [(rsp, 0x400), (mdl, 0x100)])
+    case = case_of(small.to_bytes())
+    assert case["verdict"]["kind"] == "insufficient"
+    assert case["verdict"]["drivers"] == []
+    assert "unwind data" in case["verdict"]["reason"]
+    words = {row["driver"]: [e["kind"] for e in row["evidence"]] for row in case["suspects"]}
+    assert "stack_word" in words[name]
+    assert memory(machine, rsp, 8)
+    assert frame
