@@ -1,6 +1,7 @@
 /* Builds a case from end to end. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "case/holders.h"
 #include "case/method.h"
 #include "source/os.h"
 
@@ -90,6 +91,8 @@ void lhi_case_free(lhi_case *c)
         lhi_vec_free(&c->records[i].predecessors);
         lhi_vec_free(&c->records[i].overlays);
     }
+    lhi_holders_free(c->holders);
+    lhi_stacks_free(&c->stacks);
     lhi_free_lists_free(&c->freed);
     lhi_trackers_free(&c->trackers);
     lhi_free(c->locks);
