@@ -171,7 +171,7 @@ static bool reach(lhi_climb *climb, size_t grip, bool direct)
             climb->claims->outside = site->outside;
             prefer(climb, thing, 6);
         } else {
-            add_owner(climb, thing, false);
+            add_owner(climb, thing, direct);
         }
         return note_owner(climb, thing);
     case LHI_SITE_PACKET:

@@ -75,7 +75,7 @@ bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, 
 const char *lhi_holder_typed(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl);
 
 /* holder_stack.c: whose frame a word on a stack lies in. */
-lh_status lhi_holder_frame(lhi_case *c, const lhi_stack *stack, uint64_t va, lhi_site *out, lh_error *err);
+lh_status lhi_holder_frame(lhi_case *c, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out, lh_error *err);
 
 /* holder_lists.c: the lists that a block's LIST_ENTRYs are part of. */
 lh_status lhi_holder_lists(lhi_holders *h, size_t thing, lh_error *err);

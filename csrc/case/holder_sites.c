@@ -116,7 +116,8 @@ static lh_status in_pool(lhi_holders *h, const lhi_pool_block *block, uint64_t v
     return LH_OK;
 }
 
-static lh_status on_stack(lhi_holders *h, const lhi_stack *stack, uint64_t va, lhi_site *out, lh_error *err)
+static lh_status on_stack(lhi_holders *h, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
+                          lh_error *err)
 {
     settle(out, LHI_SITE_STACK, va, 8);
     out->object = stack->thread;
@@ -146,7 +147,7 @@ lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *
 {
     lhi_case *c = h->c;
     const lhi_module *module = lhi_module_at(&c->kernel->modules, va);
-    const lhi_stack *stack = lhi_stack_at(&c->stacks, va);
+    const lhi_kernel_stack *stack = lhi_stack_at(&c->stacks, va);
     const lhi_self_map tables = h->tables;
     lhi_pool_block block = {0};
     lhi_big_block big = {0};

@@ -84,7 +84,7 @@ static bool in_books(const lh_kernel *kernel, lh_identity *out)
 
 static bool on_stack(const lh_kernel *kernel, const lhi_stacks *stacks, lh_identity *out)
 {
-    const lhi_stack *stack = lhi_stack_at(stacks, out->address);
+    const lhi_kernel_stack *stack = lhi_stack_at(stacks, out->address);
     lh_process process = {0};
     lh_error ignored = {0};
     if (!stack)

@@ -205,7 +205,7 @@ static void name_process(const lh_kernel *kernel, uint64_t address, lh_identity 
 static bool is_thread(lhi_seek *seek, uint64_t at)
 {
     lhi_thread_info thread = {0};
-    lhi_stack stack = {0};
+    lhi_kernel_stack stack = {0};
     uint64_t ignored = 0;
     lhi_thread_read(seek->kernel, at, &thread);
     if (thread.absence != LH_PRESENT || !thread.is_thread ||

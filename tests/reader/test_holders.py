@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lockhound as lh
-from lockhound_synth import io, packets
+from lockhound_synth import io, packets, processes, stacks
 from lockhound_synth.forge import Forged
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.packets import Mdl
@@ -189,6 +189,17 @@ def test_memory_of_which_nothing_is_known_is_somebodys() -> None:
     refuses(judged(where), "insufficient")
 
 
+def waits(where: Scene, value: int, *drivers: Driver, frame: int = 0) -> int:
+    """A thread waits in code of these drivers, innermost first, with a value in the frame of one of them; where it stands."""
+    thread = processes.make_thread(where.machine, where.stage.system)
+    returns = [driver.module.return_from("ExAllocatePoolWithTag", "Worker") for driver in drivers]
+    laid = stacks.switch_out(where.machine, thread, returns)
+    where.stage.waiting[thread.address] = laid.frames
+    at = laid.frames[4 + frame][0] + 0x18  # four frames of the kernel's way to the switch come first
+    put(where, at, value)
+    return at
+
+
 def test_a_page_of_a_stack_that_is_missing_could_hide_the_owner() -> None:
     """A bystander keeps the MDL, a thread waits with it: nobody is named; and without the thread's page nobody either."""
     where = scene("waiting")
@@ -196,26 +207,36 @@ def test_a_page_of_a_stack_that_is_missing_could_hide_the_owner() -> None:
     other, _ = holder(where)
     mdl = where.lock()
     put(where, device.extension + 0x20, mdl.address)
-    thread = next(t for t in where.machine.threads if t.alive)
-    put(where, thread.stack_pointer + 60 * 8, other.module.return_from("ExAllocatePoolWithTag", "Worker"))
-    put(where, thread.stack_pointer + 64 * 8, mdl.address)
+    at = waits(where, mdl.address, other)
     machine = where.finish()
     refuses(judged(machine), "unattributed")
-    pfn = machine.translate(thread.stack_pointer + 64 * 8)
+    pfn = machine.translate(at)
     assert pfn is not None
     refuses(judged(machine.without([pfn >> 12])), "insufficient")
 
 
-def test_two_drivers_on_one_stack() -> None:
-    """The frame can't be told from a neighbour's: nobody is named for it."""
+@pytest.mark.parametrize("second", [False, True])
+def test_two_drivers_on_one_stack(second: bool) -> None:
+    """What lies in a frame may be a register that was saved for a caller: with two drivers' frames nobody is named."""
     where = scene("frames")
-    (first, _), (second, _) = holder(where), holder(where)
+    (first, _), (other, _) = holder(where), holder(where)
     mdl = where.lock()
-    thread = next(t for t in where.machine.threads if t.alive)
-    for word, driver in ((60, first), (75, second)):
-        put(where, thread.stack_pointer + word * 8, driver.module.return_from("ExAllocatePoolWithTag", "Worker"))
-    put(where, thread.stack_pointer + 64 * 8, mdl.address)
-    refuses(judged(where), "insufficient")
+    waits(where, mdl.address, first, *([other] if second else []))
+    case = judged(where)
+    if second:
+        refuses(case, "insufficient")
+    else:
+        assert Answer.of(case["verdict"]) == names(first, mdl)
+
+
+def test_a_frame_of_the_kernel() -> None:
+    """Without a driver on the stack it is Windows' own; with one it may be either's."""
+    for drivers in (0, 1):
+        where = scene("kernels_frame")
+        driver, _ = holder(where)
+        mdl = where.lock()
+        waits(where, mdl.address, *([driver] if drivers else []), frame=-1)
+        refuses(judged(where), "insufficient" if drivers else "kernel")
 
 
 def test_a_log_may_note_few() -> None:

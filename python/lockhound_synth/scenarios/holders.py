@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from lockhound_synth import io, packets, pool, processes
+from lockhound_synth import io, packets, pool, processes, stacks
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.packets import CONTROL, Mdl, Slot
 from lockhound_synth.physical import PAGE, Use
@@ -15,12 +15,11 @@ from .origins import ALLOCATING, own_slot
 from .pending import guilty_device
 from .stage import Stage
 
-NO_THREADS = 23456  # of a build that no table has the lists of threads are not known: no stack can be told from other memory
 RECORDS = 3000  # of the long list
 LIST_HEAD = 0x18  # in a device extension
 WORD = 8
 RETURNS_BY = "ExAllocatePoolWithTag"  # what a waiting driver's frame has called, as far as its stack tells
-FRAME = 60  # word of the stack at which that call's return address stands, counted from the stack pointer
+IN_FRAME = 0x18  # of any frame: no register is saved there
 
 
 def _lock(stage: Stage, *, mapped: bool = False, at: int = 0, pages: int = 0) -> tuple[Process, Mdl]:
@@ -63,9 +62,8 @@ def _leftovers(stage: Stage, mdl: Mdl) -> None:
     done = packets.make_irp(machine, [slot], 1, mdl=mdl, linked="none")
     packets.complete(machine, done)
     stage.note_irp(done, "completed", other, label=False)
-    if machine.build != NO_THREADS:
-        thread = rng.choice([t for t in machine.threads if t.alive])
-        _put(stage, thread.stack_limit + rng.randrange(0x90, 0x100) * WORD, mdl.address)
+    thread = rng.choice([t for t in machine.threads if t.alive])
+    _put(stage, thread.stack_limit + rng.randrange(0x90, 0x100) * WORD, mdl.address)
     freed = machine.nonpaged.alloc(0x80, b"Free")
     _put(stage, freed + 0x30, mdl.address)
     machine.nonpaged.free(freed)
@@ -221,14 +219,16 @@ def held_in_big_block(stage: Stage) -> None:
 
 
 def _wait(stage: Stage, returns: int, value: int) -> int:
-    """A thread that waits in a driver's frame with a value in it; where the value stands."""
-    thread = processes.make_thread(stage.machine, stage.system)
-    _put(stage, thread.stack_pointer + FRAME * WORD, returns)
-    at = thread.stack_pointer + (FRAME + 4) * WORD
-    _put(stage, at, value)
-    stage.machine.label("stack", at)
-    stage.machine.label("thread", thread.address)
-    return at
+    """A thread of the system that waits in code which returns to an address, with a value in its frame; where the value stands."""
+    machine = stage.machine
+    thread = processes.make_thread(machine, stage.system)
+    laid = stacks.switch_out(machine, thread, [returns])
+    stage.waiting[thread.address] = laid.frames
+    (pointer,) = [sp for sp, address in laid.frames if address == returns]
+    _put(stage, pointer + IN_FRAME, value)
+    machine.label("stack", pointer)
+    machine.label("thread", thread.address)
+    return pointer + IN_FRAME
 
 
 def held_on_stack(stage: Stage) -> None:
@@ -238,10 +238,6 @@ def held_on_stack(stage: Stage) -> None:
     guilty, _ = guilty_device(stage)
     _wait(stage, guilty.module.return_from(RETURNS_BY, "Worker"), mdl.address)
     _leftovers(stage, mdl)
-    if stage.machine.build == NO_THREADS:
-        stage.charge(mdl, None)
-        stage.kind = "insufficient"
-        return
     _guilty(stage, mdl, guilty)
 
 
@@ -317,8 +313,6 @@ def dead_stack(stage: Stage) -> None:
     _put(stage, at + 0x20, mdl.address)
     machine.label("stack", at)
     _nobody(stage, mdl)
-    if machine.build == NO_THREADS:
-        stage.kind = "insufficient"
 
 
 def shared_tag(stage: Stage) -> None:
@@ -423,8 +417,6 @@ def holder_outside(stage: Stage) -> None:
     machine.space.write(page + 0x200, b"\xff\x15" + bytes(4) + b"\x90" * 16)
     _wait(stage, page + 0x206, mdl.address)
     _nobody(stage, mdl)
-    if machine.build == NO_THREADS:
-        stage.kind = "insufficient"
 
 
 def _made(stage: Stage) -> tuple[Mdl, Driver, Device]:
