@@ -34,7 +34,7 @@ static void gap(lhi_stacks *out, lh_absence absence, uint64_t at)
     out->complete = false;
 }
 
-lh_absence lhi_stack_bounds(const lh_kernel *kernel, uint64_t thread, lhi_stack *stack, uint64_t *at)
+lh_absence lhi_stack_bounds(const lh_kernel *kernel, uint64_t thread, lhi_kernel_stack *stack, uint64_t *at)
 {
     const lhi_space *space = &kernel->space;
     lh_absence absence =
@@ -54,7 +54,7 @@ lh_absence lhi_stack_bounds(const lh_kernel *kernel, uint64_t thread, lhi_stack 
 static bool enter(lhi_roll *roll, uint64_t thread, uint64_t process, bool runs, uint64_t pointer)
 {
     lhi_stacks *out = roll->out;
-    lhi_stack stack = {.thread = thread, .process = process};
+    lhi_kernel_stack stack = {.thread = thread, .process = process};
     uint64_t kept = 0;
     uint64_t at = 0;
     if (lhi_map_get(&roll->seen, thread) != SIZE_MAX)
@@ -73,7 +73,7 @@ static bool enter(lhi_roll *roll, uint64_t thread, uint64_t process, bool runs, 
         stack.pointer = pointer;
     if (out->count == out->room) {
         size_t room = out->room ? out->room * 2 : 64;
-        lhi_stack *larger = lhi_realloc_array(out->items, room, sizeof *larger);
+        lhi_kernel_stack *larger = lhi_realloc_array(out->items, room, sizeof *larger);
         if (!larger)
             return false;
         out->items = larger;
@@ -149,7 +149,7 @@ static bool enter_threads(lhi_roll *roll, uint64_t process, uint64_t link)
 
 static int by_limit(const void *a, const void *b)
 {
-    const lhi_stack *x = a, *y = b;
+    const lhi_kernel_stack *x = a, *y = b;
     if (x->limit != y->limit)
         return x->limit < y->limit ? -1 : 1;
     return x->thread < y->thread ? -1 : x->thread > y->thread;
@@ -192,7 +192,7 @@ void lhi_stacks_free(lhi_stacks *stacks)
     memset(stacks, 0, sizeof *stacks);
 }
 
-const lhi_stack *lhi_stack_at(const lhi_stacks *stacks, uint64_t va)
+const lhi_kernel_stack *lhi_stack_at(const lhi_stacks *stacks, uint64_t va)
 {
     size_t low = 0, high = stacks->count;
     while (low < high) {

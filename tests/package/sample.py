@@ -81,7 +81,6 @@ DOCUMENT: dict[str, Any] = {
     "stack": None,
     "cleared": [{"driver": "disk.sys", "address": "0xffffe00012341110", **NO_PLACE, "reason": "its part was completed"}],
     "chain": [{"kind": "process", "statement": "parameter 2 of the bug check", "address": f"{PROCESS:#x}", **PLACE}],
-    "stack": None,
     "coverage": {
         "regions": dict.fromkeys(("pool", "images", "pfn_database", "other"), REGION),
         "page_tables_missing": 0,
