@@ -192,7 +192,7 @@ def test_the_report_shows_the_trace(build: int) -> None:
     told = row["trace"][2]
     assert int(told["address"], 16) - int(driver["base"], 16) == int(told["offset"], 16)
     steps = [step["kind"] for step in case["chain"]]
-    assert steps == ["process", "mdl", "tracker", "frame", "module"]
+    assert steps == ["process", "mdl", "tracker", "frame", "holder", "driver", "module"], "and the device extension that keeps it agrees"
     commands = [row["command"] for row in case["reproduce"]]
     assert f"dt nt!_LOCK_TRACKER {row['address']}" in commands
     assert f"!lockedpages {case['process']['address']}" in commands
