@@ -484,6 +484,63 @@ FORM(not_an_unlock, "movq __imp_MmUnlockPages(%rip), %rax\nmovq %rax, sink(%rip)
 FORM(unlock_saved_register,
      "movq __imp_MmUnlockPages(%rip), %rbx\ntestl %ecx, %ecx\nje 1f\ncallq *%rbx\n1: callq *%rbx\n");
 
+/* Two parts, as a compiler lays out cold code: the second one's unwind data is chained to the row of the
+ * first. */
+__asm__(".globl lost_in_the_second_part\n"
+        ".balign 16, 0xcc\n"
+        ".seh_proc lost_in_the_second_part\n"
+        "lost_in_the_second_part:\n"
+        "subq $0x38, %rsp\n"
+        ".seh_stackalloc 0x38\n"
+        ".seh_endprologue\n"
+        "movq $0, 0x20(%rsp)\n"
+        "callq *__imp_IoAllocateMdl(%rip)\n"
+        "movq %rax, %rcx\n"
+        "movq %rax, 0x28(%rsp)\n"
+        "callq *__imp_MmProbeAndLockPages(%rip)\n"
+        "jmp second_part\n"
+        "first_end:\n"
+        ".seh_endproc\n"
+        ".balign 16, 0xcc\n"
+        "second_part:\n"
+        "callq ask\n"
+        "testl %eax, %eax\n"
+        "js 1f\n"
+        "movq 0x28(%rsp), %rcx\n"
+        "callq *__imp_MmUnlockPages(%rip)\n"
+        "1: addq $0x38, %rsp\n"
+        "ret\n"
+        "second_end:\n"
+        ".section .xdata,\"dr\"\n"
+        ".balign 4\n"
+        "first_info: .byte 1, 4, 1, 0, 4, 0x62, 0, 0\n" /* version 1; sub rsp, 38h */
+        "second_info: .byte 0x21, 0, 0, 0\n"            /* chained */
+        ".long lost_in_the_second_part@IMGREL, first_end@IMGREL, first_info@IMGREL\n"
+        ".section .pdata,\"dr\"\n"
+        ".balign 4\n"
+        ".long second_part@IMGREL, second_end@IMGREL, second_info@IMGREL\n"
+        ".text\n");
+
+/* A way that ends at a table is not followed, and nothing is said about it. */
+__asm__(".globl by_a_table\n"
+        ".balign 16, 0xcc\n"
+        ".seh_proc by_a_table\n"
+        "by_a_table:\n"
+        "subq $0x38, %rsp\n"
+        ".seh_stackalloc 0x38\n"
+        ".seh_endprologue\n"
+        "movq $0, 0x20(%rsp)\n"
+        "callq *__imp_IoAllocateMdl(%rip)\n"
+        "movq %rax, %rcx\n"
+        "callq *__imp_MmProbeAndLockPages(%rip)\n"
+        "callq ask\n"
+        "leaq 2f(%rip), %rcx\n"
+        "addq %rcx, %rax\n"
+        "jmpq *%rax\n"
+        "2: addq $0x38, %rsp\n"
+        "ret\n"
+        ".seh_endproc\n");
+
 /* ---- what the compiler's driver template needs */
 
 status DriverEntry(driver *self, text *path)
