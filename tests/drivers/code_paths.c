@@ -381,6 +381,82 @@ status chosen_of_two(device *at, irp *packet)
     return STATUS_SUCCESS;
 }
 
+/* Between the lock and the free somebody had the time to unlock it. */
+status freed_after_others_had_it(device *at, irp *packet)
+{
+    mdl *m = allocate(packet);
+    if (!m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+    ((mdl **)at->extension)[3] = m;
+    helper(at);
+    IoFreeMdl(m);
+    return STATUS_SUCCESS;
+}
+
+void arguments_that_may_be_one(mdl *a, mdl *b)
+{
+    MmUnlockPages(a);
+    MmProbeAndLockPages(b, USER_MODE, LOCK_FOR_WRITE);
+    MmUnlockPages(a);
+    MmProbeAndLockPages(a, USER_MODE, LOCK_FOR_WRITE);
+    MmUnlockPages(b);
+    IoFreeMdl(a);
+}
+
+/* Each time round it is another one. */
+status unlocked_one_by_one(device *at, irp *packet)
+{
+    mdl **all = at->extension;
+    (void)packet;
+    while (*all)
+        MmUnlockPages(*all++);
+    return STATUS_SUCCESS;
+}
+
+status never_null_once_locked(device *at, irp *packet)
+{
+    mdl *m = allocate(packet);
+    if (m)
+        MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+    helper(at);
+    if (m)
+        MmUnlockPages(m);
+    if (m)
+        IoFreeMdl(m);
+    return STATUS_SUCCESS;
+}
+
+status by_a_number(device *at, irp *packet)
+{
+    u32 step = 0;
+    mdl *m = allocate(packet);
+    if (!m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    if (ask(at) >= 0) {
+        MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+        step = 2;
+        if (helper(at))
+            step = 3;
+    }
+    helper(packet);
+    if (step >= 2)
+        MmUnlockPages(m);
+    IoFreeMdl(m);
+    return STATUS_SUCCESS;
+}
+
+/* What is part of a structure has its own address. */
+status two_in_one_structure(device *at, irp *packet)
+{
+    u8 *extension = at->extension;
+    (void)packet;
+    MmUnlockPages((mdl *)(extension + 0x40));
+    MmUnlockPages((mdl *)(extension + 0x80));
+    MmUnlockPages((mdl *)extension);
+    return STATUS_SUCCESS;
+}
+
 status ends_the_system(device *at, irp *packet)
 {
     mdl *m = allocate(packet);
@@ -520,6 +596,111 @@ __asm__(".globl lost_in_the_second_part\n"
         ".balign 4\n"
         ".long second_part@IMGREL, second_end@IMGREL, second_info@IMGREL\n"
         ".text\n");
+
+/* The same register has the MDL on one way, and another one on the other; what is behind does not know which.
+ */
+__asm__(".globl lost_sight_of\n"
+        ".balign 16, 0xcc\n"
+        ".seh_proc lost_sight_of\n"
+        "lost_sight_of:\n"
+        "pushq %rbx\n"
+        ".seh_pushreg %rbx\n"
+        "pushq %rsi\n"
+        ".seh_pushreg %rsi\n"
+        "subq $0x38, %rsp\n"
+        ".seh_stackalloc 0x38\n"
+        ".seh_endprologue\n"
+        "movq $0, 0x20(%rsp)\n"
+        "callq *__imp_IoAllocateMdl(%rip)\n"
+        "movq %rax, %rbx\n"
+        "movq %rax, %rcx\n"
+        "callq *__imp_MmProbeAndLockPages(%rip)\n"
+        "movq %rbx, %rcx\n"
+        "xorl %ebx, %ebx\n"
+        "cmpl $7, sink(%rip)\n"
+        "je 3f\n"
+        "movq %rcx, %rsi\n"
+        "movq %rcx, %rbx\n"
+        "xorl %ecx, %ecx\n"
+        "jmp 4f\n"
+        "3: movq %rcx, %rsi\n"
+        "xorl %ecx, %ecx\n"
+        "4: movq %rbx, %rcx\n"
+        "testq %rcx, %rcx\n"
+        "jne 5f\n"
+        "movq %rsi, %rcx\n"
+        "5: callq *__imp_MmUnlockPages(%rip)\n"
+        "addq $0x38, %rsp\n"
+        "popq %rsi\n"
+        "popq %rbx\n"
+        "ret\n"
+        ".seh_endproc\n");
+
+/* The pointer goes by a vector register, which is not followed. */
+__asm__(".globl by_a_vector_register\n"
+        ".balign 16, 0xcc\n"
+        ".seh_proc by_a_vector_register\n"
+        "by_a_vector_register:\n"
+        "subq $0x48, %rsp\n"
+        ".seh_stackalloc 0x48\n"
+        ".seh_endprologue\n"
+        "movq $0, 0x20(%rsp)\n"
+        "callq *__imp_IoAllocateMdl(%rip)\n"
+        "movq %rax, 0x30(%rsp)\n"
+        "movq %rax, %rcx\n"
+        "callq *__imp_MmProbeAndLockPages(%rip)\n"
+        "movups 0x30(%rsp), %xmm0\n"
+        "movups %xmm0, kept_globally(%rip)\n"
+        "addq $0x48, %rsp\n"
+        "ret\n"
+        ".seh_endproc\n");
+
+/* A fifth argument. */
+__asm__(".globl given_on_the_stack\n"
+        ".balign 16, 0xcc\n"
+        ".seh_proc given_on_the_stack\n"
+        "given_on_the_stack:\n"
+        "pushq %rbx\n"
+        ".seh_pushreg %rbx\n"
+        "subq $0x30, %rsp\n"
+        ".seh_stackalloc 0x30\n"
+        ".seh_endprologue\n"
+        "movq $0, 0x20(%rsp)\n"
+        "callq *__imp_IoAllocateMdl(%rip)\n"
+        "movq %rax, %rbx\n"
+        "movq %rax, %rcx\n"
+        "callq *__imp_MmProbeAndLockPages(%rip)\n"
+        "movq %rbx, 0x20(%rsp)\n"
+        "callq helper\n"
+        "addq $0x30, %rsp\n"
+        "popq %rbx\n"
+        "ret\n"
+        ".seh_endproc\n");
+
+/* The helper may write the variable that the flag is in. */
+__asm__(".globl flag_given_away\n"
+        ".balign 16, 0xcc\n"
+        ".seh_proc flag_given_away\n"
+        "flag_given_away:\n"
+        "pushq %rbx\n"
+        ".seh_pushreg %rbx\n"
+        "subq $0x40, %rsp\n"
+        ".seh_stackalloc 0x40\n"
+        ".seh_endprologue\n"
+        "movq $0, 0x20(%rsp)\n"
+        "callq *__imp_IoAllocateMdl(%rip)\n"
+        "movq %rax, %rbx\n"
+        "movl $1, 0x38(%rsp)\n"
+        "leaq 0x38(%rsp), %rcx\n"
+        "callq helper\n"
+        "cmpl $1, 0x38(%rsp)\n"
+        "je 1f\n"
+        "movq %rbx, %rcx\n"
+        "callq *__imp_MmProbeAndLockPages(%rip)\n"
+        "1: addq $0x40, %rsp\n"
+        "popq %rbx\n"
+        "ret\n"
+        ".seh_endproc\n");
 
 /* A way that ends at a table is not followed, and nothing is said about it. */
 __asm__(".globl by_a_table\n"

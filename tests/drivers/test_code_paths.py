@@ -24,6 +24,7 @@ GUILTY = {
     "lost_in_a_large_frame": "lock_lost",
     "lost_behind_a_guard": "lock_lost",
     "lost_in_the_second_part": "lock_lost",
+    "flag_given_away": "lock_lost",
     "freed_locked": "freed_locked",
     "unlocked_twice": "unlocked_twice",
     "argument_unlocked_twice": "unlocked_twice",
