@@ -446,6 +446,63 @@ status by_a_number(device *at, irp *packet)
     return STATUS_SUCCESS;
 }
 
+/* Each is unlocked once, when the next one is there. */
+status unlocked_one_behind(device *at, irp *packet)
+{
+    mdl **all = at->extension, *before = 0;
+    (void)packet;
+    for (; *all; all++) {
+        if (before)
+            MmUnlockPages(before);
+        before = *all;
+    }
+    if (before)
+        MmUnlockPages(before);
+    return STATUS_SUCCESS;
+}
+
+void part_and_pointer(u8 *structure, mdl *m)
+{
+    MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+    MmUnlockPages((mdl *)(structure + 0x40));
+    IoFreeMdl(m);
+}
+
+status locked_by_another_thread(device *at, irp *packet)
+{
+    mdl *m = allocate(packet);
+    if (!m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    ((mdl *volatile *)at->extension)[3] = m;
+    MmUnlockPages(m);
+    return STATUS_SUCCESS;
+}
+
+typedef struct counted {
+    u64 count;
+    on_stack m;
+} counted;
+
+/* Somebody has the address of what the MDL is a part of. */
+status on_the_stack_and_known(device *at, irp *packet)
+{
+    counted c;
+    (void)at;
+    c.m.head.start = packet->user_buffer;
+    MmProbeAndLockPages(&c.m.head, USER_MODE, LOCK_FOR_WRITE);
+    return (status)helper(&c);
+}
+
+status on_the_stack_and_known_before(device *at, irp *packet)
+{
+    on_stack m;
+    (void)at;
+    m.head.start = packet->user_buffer;
+    helper(&m);
+    MmProbeAndLockPages(&m.head, USER_MODE, LOCK_FOR_WRITE);
+    return STATUS_SUCCESS;
+}
+
 /* What is part of a structure has its own address. */
 status two_in_one_structure(device *at, irp *packet)
 {
@@ -518,8 +575,7 @@ status lost_behind_a_guard(device *at, irp *packet)
     return STATUS_SUCCESS;
 }
 
-/* ---- forms of calls: the same leak in each would be too much; what counts is that the site is found */
-
+/* A routine that is looked up at run time. */
 void (*resolved)(mdl *); /* the test puts the routine's address here, as a driver does that looks it up */
 void *guard = 0;         /* and here that of `dispatch` */
 
@@ -528,199 +584,6 @@ void unlock_resolved(mdl *m)
     resolved(m);
     sink++;
 }
-
-__asm__(".text\n"
-        ".globl dispatch_rax\n"
-        "dispatch_rax: jmpq *%rax\n"
-        ".balign 16, 0xcc\n"
-        ".globl dispatch_r10\n"
-        "dispatch_r10: jmpq *%r10\n"
-        ".balign 16, 0xcc\n"
-        ".globl thunk\n"
-        "thunk: jmpq *__imp_MmUnlockPages(%rip)\n"
-        ".balign 16, 0xcc\n"
-        ".globl __chkstk\n"
-        "__chkstk: ret\n"
-        ".balign 16, 0xcc\n");
-
-#define FORM(name, body)                                                                                     \
-    __asm__(".globl " #name "\n.balign 16, 0xcc\n.seh_proc " #name "\n" #name ":\n"                          \
-            "subq $0x28, %rsp\n.seh_stackalloc 0x28\n.seh_endprologue\n" body                                \
-            "addq $0x28, %rsp\nret\n.seh_endproc\n")
-
-FORM(unlock_plain, "callq *__imp_MmUnlockPages(%rip)\n");
-FORM(unlock_optimised, ".byte 0x48\ncallq *__imp_MmUnlockPages(%rip)\n.byte 0x0f, 0x1f, 0x44, 0, 0\n");
-FORM(unlock_linked,
-     ".byte 0x48\ncallq *__imp_MmUnlockPages(%rip)\n.byte 0x0f, 0x1f, 0x44, 0, 0\n"); /* the test links it */
-FORM(unlock_retpoline, "movq __imp_MmUnlockPages(%rip), %r10\ncallq dispatch_r10\n");
-FORM(unlock_guarded, "movq __imp_MmUnlockPages(%rip), %rax\ncallq *guard(%rip)\n");
-FORM(unlock_by_thunk, "callq thunk\n");
-FORM(unlock_register, "movq __imp_MmUnlockPages(%rip), %rax\nnop\ncallq *%rax\n");
-FORM(not_an_unlock, "movq __imp_MmUnlockPages(%rip), %rax\nmovq %rax, sink(%rip)\ncallq helper\n");
-FORM(unlock_saved_register,
-     "movq __imp_MmUnlockPages(%rip), %rbx\ntestl %ecx, %ecx\nje 1f\ncallq *%rbx\n1: callq *%rbx\n");
-
-/* Two parts, as a compiler lays out cold code: the second one's unwind data is chained to the row of the
- * first. */
-__asm__(".globl lost_in_the_second_part\n"
-        ".balign 16, 0xcc\n"
-        ".seh_proc lost_in_the_second_part\n"
-        "lost_in_the_second_part:\n"
-        "subq $0x38, %rsp\n"
-        ".seh_stackalloc 0x38\n"
-        ".seh_endprologue\n"
-        "movq $0, 0x20(%rsp)\n"
-        "callq *__imp_IoAllocateMdl(%rip)\n"
-        "movq %rax, %rcx\n"
-        "movq %rax, 0x28(%rsp)\n"
-        "callq *__imp_MmProbeAndLockPages(%rip)\n"
-        "jmp second_part\n"
-        "first_end:\n"
-        ".seh_endproc\n"
-        ".balign 16, 0xcc\n"
-        "second_part:\n"
-        "callq ask\n"
-        "testl %eax, %eax\n"
-        "js 1f\n"
-        "movq 0x28(%rsp), %rcx\n"
-        "callq *__imp_MmUnlockPages(%rip)\n"
-        "1: addq $0x38, %rsp\n"
-        "ret\n"
-        "second_end:\n"
-        ".section .xdata,\"dr\"\n"
-        ".balign 4\n"
-        "first_info: .byte 1, 4, 1, 0, 4, 0x62, 0, 0\n" /* version 1; sub rsp, 38h */
-        "second_info: .byte 0x21, 0, 0, 0\n"            /* chained */
-        ".long lost_in_the_second_part@IMGREL, first_end@IMGREL, first_info@IMGREL\n"
-        ".section .pdata,\"dr\"\n"
-        ".balign 4\n"
-        ".long second_part@IMGREL, second_end@IMGREL, second_info@IMGREL\n"
-        ".text\n");
-
-/* The same register has the MDL on one way, and another one on the other; what is behind does not know which.
- */
-__asm__(".globl lost_sight_of\n"
-        ".balign 16, 0xcc\n"
-        ".seh_proc lost_sight_of\n"
-        "lost_sight_of:\n"
-        "pushq %rbx\n"
-        ".seh_pushreg %rbx\n"
-        "pushq %rsi\n"
-        ".seh_pushreg %rsi\n"
-        "subq $0x38, %rsp\n"
-        ".seh_stackalloc 0x38\n"
-        ".seh_endprologue\n"
-        "movq $0, 0x20(%rsp)\n"
-        "callq *__imp_IoAllocateMdl(%rip)\n"
-        "movq %rax, %rbx\n"
-        "movq %rax, %rcx\n"
-        "callq *__imp_MmProbeAndLockPages(%rip)\n"
-        "movq %rbx, %rcx\n"
-        "xorl %ebx, %ebx\n"
-        "cmpl $7, sink(%rip)\n"
-        "je 3f\n"
-        "movq %rcx, %rsi\n"
-        "movq %rcx, %rbx\n"
-        "xorl %ecx, %ecx\n"
-        "jmp 4f\n"
-        "3: movq %rcx, %rsi\n"
-        "xorl %ecx, %ecx\n"
-        "4: movq %rbx, %rcx\n"
-        "testq %rcx, %rcx\n"
-        "jne 5f\n"
-        "movq %rsi, %rcx\n"
-        "5: callq *__imp_MmUnlockPages(%rip)\n"
-        "addq $0x38, %rsp\n"
-        "popq %rsi\n"
-        "popq %rbx\n"
-        "ret\n"
-        ".seh_endproc\n");
-
-/* The pointer goes by a vector register, which is not followed. */
-__asm__(".globl by_a_vector_register\n"
-        ".balign 16, 0xcc\n"
-        ".seh_proc by_a_vector_register\n"
-        "by_a_vector_register:\n"
-        "subq $0x48, %rsp\n"
-        ".seh_stackalloc 0x48\n"
-        ".seh_endprologue\n"
-        "movq $0, 0x20(%rsp)\n"
-        "callq *__imp_IoAllocateMdl(%rip)\n"
-        "movq %rax, 0x30(%rsp)\n"
-        "movq %rax, %rcx\n"
-        "callq *__imp_MmProbeAndLockPages(%rip)\n"
-        "movups 0x30(%rsp), %xmm0\n"
-        "movups %xmm0, kept_globally(%rip)\n"
-        "addq $0x48, %rsp\n"
-        "ret\n"
-        ".seh_endproc\n");
-
-/* A fifth argument. */
-__asm__(".globl given_on_the_stack\n"
-        ".balign 16, 0xcc\n"
-        ".seh_proc given_on_the_stack\n"
-        "given_on_the_stack:\n"
-        "pushq %rbx\n"
-        ".seh_pushreg %rbx\n"
-        "subq $0x30, %rsp\n"
-        ".seh_stackalloc 0x30\n"
-        ".seh_endprologue\n"
-        "movq $0, 0x20(%rsp)\n"
-        "callq *__imp_IoAllocateMdl(%rip)\n"
-        "movq %rax, %rbx\n"
-        "movq %rax, %rcx\n"
-        "callq *__imp_MmProbeAndLockPages(%rip)\n"
-        "movq %rbx, 0x20(%rsp)\n"
-        "callq helper\n"
-        "addq $0x30, %rsp\n"
-        "popq %rbx\n"
-        "ret\n"
-        ".seh_endproc\n");
-
-/* The helper may write the variable that the flag is in. */
-__asm__(".globl flag_given_away\n"
-        ".balign 16, 0xcc\n"
-        ".seh_proc flag_given_away\n"
-        "flag_given_away:\n"
-        "pushq %rbx\n"
-        ".seh_pushreg %rbx\n"
-        "subq $0x40, %rsp\n"
-        ".seh_stackalloc 0x40\n"
-        ".seh_endprologue\n"
-        "movq $0, 0x20(%rsp)\n"
-        "callq *__imp_IoAllocateMdl(%rip)\n"
-        "movq %rax, %rbx\n"
-        "movl $1, 0x38(%rsp)\n"
-        "leaq 0x38(%rsp), %rcx\n"
-        "callq helper\n"
-        "cmpl $1, 0x38(%rsp)\n"
-        "je 1f\n"
-        "movq %rbx, %rcx\n"
-        "callq *__imp_MmProbeAndLockPages(%rip)\n"
-        "1: addq $0x40, %rsp\n"
-        "popq %rbx\n"
-        "ret\n"
-        ".seh_endproc\n");
-
-/* A way that ends at a table is not followed, and nothing is said about it. */
-__asm__(".globl by_a_table\n"
-        ".balign 16, 0xcc\n"
-        ".seh_proc by_a_table\n"
-        "by_a_table:\n"
-        "subq $0x38, %rsp\n"
-        ".seh_stackalloc 0x38\n"
-        ".seh_endprologue\n"
-        "movq $0, 0x20(%rsp)\n"
-        "callq *__imp_IoAllocateMdl(%rip)\n"
-        "movq %rax, %rcx\n"
-        "callq *__imp_MmProbeAndLockPages(%rip)\n"
-        "callq ask\n"
-        "leaq 2f(%rip), %rcx\n"
-        "addq %rcx, %rax\n"
-        "jmpq *%rax\n"
-        "2: addq $0x38, %rsp\n"
-        "ret\n"
-        ".seh_endproc\n");
 
 /* ---- what the compiler's driver template needs */
 
