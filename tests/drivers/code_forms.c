@@ -85,7 +85,8 @@ BODY(lost_sight_of,
      ALLOCATE_TO("%rbx") WITH("%rbx", MmProbeAndLockPages) "cmpl $7, sink(%rip)\nje 4f\nxorl %ebx, %ebx\n4: "
                                                            "movq %rbx, kept_globally(%rip)\n");
 BODY(lost_sight_of_the_other,
-     ALLOCATE_TO("%rbx") WITH("%rbx", MmProbeAndLockPages) "cmpl $7, sink(%rip)\njne 4f\nxorl %ebx, %ebx\n4: "
+     ALLOCATE_TO("%rbx") WITH("%rbx", MmProbeAndLockPages) "cmpl $7, sink(%rip)\njne 3f\njmp 5f\n5: jmp "
+                                                           "6f\n6: jmp 4f\n3: xorl %ebx, %ebx\n4: "
                                                            "movq %rbx, kept_globally(%rip)\n");
 BODY(lost_sight_of_in_the_frame,
      ALLOCATE_TO("0x38(%rsp)") "movq 0x38(%rsp), %rcx\n" CALL(
@@ -93,7 +94,8 @@ BODY(lost_sight_of_in_the_frame,
                               "%rax\nmovq %rax, kept_globally(%rip)\nxorl %eax, %eax\n");
 BODY(lost_sight_of_the_other_in_the_frame,
      ALLOCATE_TO("0x38(%rsp)") "movq 0x38(%rsp), %rcx\n" CALL(
-         MmProbeAndLockPages) "cmpl $7, sink(%rip)\njne 4f\nmovq $0, 0x38(%rsp)\n4: movq 0x38(%rsp), "
+         MmProbeAndLockPages) "cmpl $7, sink(%rip)\njne 3f\njmp 5f\n5: jmp 6f\n6: jmp 4f\n3: movq $0, "
+                              "0x38(%rsp)\n4: movq 0x38(%rsp), "
                               "%rax\nmovq %rax, kept_globally(%rip)\nxorl %eax, %eax\n");
 /* The helper has the address of the frame, in which the MDL is put later. */
 BODY(stored_where_others_look,

@@ -25,6 +25,8 @@ GUILTY = {
     "lost_behind_a_guard": "lock_lost",
     "lost_in_the_second_part": "lock_lost",
     "flag_given_away": "lock_lost",
+    "lost_sight_of_the_other": "lock_lost",  # of the way that has nothing any more, which comes first
+    "lost_sight_of_the_other_in_the_frame": "lock_lost",
     "freed_locked": "freed_locked",
     "unlocked_twice": "unlocked_twice",
     "argument_unlocked_twice": "unlocked_twice",
