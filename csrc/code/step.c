@@ -124,7 +124,9 @@ static uint64_t key_of_memory(const lhi_state *state, const lhi_code *code)
         where = mix(1, code->place);
     else if (code->base != LHI_NO_REGISTER && code->index == LHI_NO_REGISTER)
         where = key_of(&state->registers[code->base]);
-    return where == 0 ? 0 : mix(mix(where, (uint64_t)code->displacement), code->width);
+    if (where == 0)
+        return 0;
+    return mix(mix(where, code->has_place ? 0 : (uint64_t)code->displacement), code->width);
 }
 
 /* MDLs whose pointers are read in a way that is not followed. */

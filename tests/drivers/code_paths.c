@@ -381,6 +381,139 @@ status chosen_of_two(device *at, irp *packet)
     return STATUS_SUCCESS;
 }
 
+/* Between the lock and the free somebody had the time to unlock it. */
+status freed_after_others_had_it(device *at, irp *packet)
+{
+    mdl *m = allocate(packet);
+    if (!m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+    ((mdl **)at->extension)[3] = m;
+    helper(at);
+    IoFreeMdl(m);
+    return STATUS_SUCCESS;
+}
+
+void arguments_that_may_be_one(mdl *a, mdl *b)
+{
+    MmUnlockPages(a);
+    MmProbeAndLockPages(b, USER_MODE, LOCK_FOR_WRITE);
+    MmUnlockPages(a);
+    MmProbeAndLockPages(a, USER_MODE, LOCK_FOR_WRITE);
+    MmUnlockPages(b);
+    IoFreeMdl(a);
+}
+
+/* Each time round it is another one. */
+status unlocked_one_by_one(device *at, irp *packet)
+{
+    mdl **all = at->extension;
+    (void)packet;
+    while (*all)
+        MmUnlockPages(*all++);
+    return STATUS_SUCCESS;
+}
+
+status never_null_once_locked(device *at, irp *packet)
+{
+    mdl *m = allocate(packet);
+    if (m)
+        MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+    helper(at);
+    if (m)
+        MmUnlockPages(m);
+    if (m)
+        IoFreeMdl(m);
+    return STATUS_SUCCESS;
+}
+
+status by_a_number(device *at, irp *packet)
+{
+    u32 step = 0;
+    mdl *m = allocate(packet);
+    if (!m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    if (ask(at) >= 0) {
+        MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+        step = 2;
+        if (helper(at))
+            step = 3;
+    }
+    helper(packet);
+    if (step >= 2)
+        MmUnlockPages(m);
+    IoFreeMdl(m);
+    return STATUS_SUCCESS;
+}
+
+/* Each is unlocked once, when the next one is there. */
+status unlocked_one_behind(device *at, irp *packet)
+{
+    mdl **all = at->extension, *before = 0;
+    (void)packet;
+    for (; *all; all++) {
+        if (before)
+            MmUnlockPages(before);
+        before = *all;
+    }
+    if (before)
+        MmUnlockPages(before);
+    return STATUS_SUCCESS;
+}
+
+void part_and_pointer(u8 *structure, mdl *m)
+{
+    MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+    MmUnlockPages((mdl *)(structure + 0x40));
+    IoFreeMdl(m);
+}
+
+status locked_by_another_thread(device *at, irp *packet)
+{
+    mdl *m = allocate(packet);
+    if (!m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    ((mdl *volatile *)at->extension)[3] = m;
+    MmUnlockPages(m);
+    return STATUS_SUCCESS;
+}
+
+typedef struct counted {
+    u64 count;
+    on_stack m;
+} counted;
+
+/* Somebody has the address of what the MDL is a part of. */
+status on_the_stack_and_known(device *at, irp *packet)
+{
+    counted c;
+    (void)at;
+    c.m.head.start = packet->user_buffer;
+    MmProbeAndLockPages(&c.m.head, USER_MODE, LOCK_FOR_WRITE);
+    return (status)helper(&c);
+}
+
+status on_the_stack_and_known_before(device *at, irp *packet)
+{
+    on_stack m;
+    (void)at;
+    m.head.start = packet->user_buffer;
+    helper(&m);
+    MmProbeAndLockPages(&m.head, USER_MODE, LOCK_FOR_WRITE);
+    return STATUS_SUCCESS;
+}
+
+/* What is part of a structure has its own address. */
+status two_in_one_structure(device *at, irp *packet)
+{
+    u8 *extension = at->extension;
+    (void)packet;
+    MmUnlockPages((mdl *)(extension + 0x40));
+    MmUnlockPages((mdl *)(extension + 0x80));
+    MmUnlockPages((mdl *)extension);
+    return STATUS_SUCCESS;
+}
+
 status ends_the_system(device *at, irp *packet)
 {
     mdl *m = allocate(packet);
@@ -442,8 +575,7 @@ status lost_behind_a_guard(device *at, irp *packet)
     return STATUS_SUCCESS;
 }
 
-/* ---- forms of calls: the same leak in each would be too much; what counts is that the site is found */
-
+/* A routine that is looked up at run time. */
 void (*resolved)(mdl *); /* the test puts the routine's address here, as a driver does that looks it up */
 void *guard = 0;         /* and here that of `dispatch` */
 
@@ -452,37 +584,6 @@ void unlock_resolved(mdl *m)
     resolved(m);
     sink++;
 }
-
-__asm__(".text\n"
-        ".globl dispatch_rax\n"
-        "dispatch_rax: jmpq *%rax\n"
-        ".balign 16, 0xcc\n"
-        ".globl dispatch_r10\n"
-        "dispatch_r10: jmpq *%r10\n"
-        ".balign 16, 0xcc\n"
-        ".globl thunk\n"
-        "thunk: jmpq *__imp_MmUnlockPages(%rip)\n"
-        ".balign 16, 0xcc\n"
-        ".globl __chkstk\n"
-        "__chkstk: ret\n"
-        ".balign 16, 0xcc\n");
-
-#define FORM(name, body)                                                                                     \
-    __asm__(".globl " #name "\n.balign 16, 0xcc\n.seh_proc " #name "\n" #name ":\n"                          \
-            "subq $0x28, %rsp\n.seh_stackalloc 0x28\n.seh_endprologue\n" body                                \
-            "addq $0x28, %rsp\nret\n.seh_endproc\n")
-
-FORM(unlock_plain, "callq *__imp_MmUnlockPages(%rip)\n");
-FORM(unlock_optimised, ".byte 0x48\ncallq *__imp_MmUnlockPages(%rip)\n.byte 0x0f, 0x1f, 0x44, 0, 0\n");
-FORM(unlock_linked,
-     ".byte 0x48\ncallq *__imp_MmUnlockPages(%rip)\n.byte 0x0f, 0x1f, 0x44, 0, 0\n"); /* the test links it */
-FORM(unlock_retpoline, "movq __imp_MmUnlockPages(%rip), %r10\ncallq dispatch_r10\n");
-FORM(unlock_guarded, "movq __imp_MmUnlockPages(%rip), %rax\ncallq *guard(%rip)\n");
-FORM(unlock_by_thunk, "callq thunk\n");
-FORM(unlock_register, "movq __imp_MmUnlockPages(%rip), %rax\nnop\ncallq *%rax\n");
-FORM(not_an_unlock, "movq __imp_MmUnlockPages(%rip), %rax\nmovq %rax, sink(%rip)\ncallq helper\n");
-FORM(unlock_saved_register,
-     "movq __imp_MmUnlockPages(%rip), %rbx\ntestl %ecx, %ecx\nje 1f\ncallq *%rbx\n1: callq *%rbx\n");
 
 /* ---- what the compiler's driver template needs */
 
