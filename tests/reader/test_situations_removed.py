@@ -20,7 +20,7 @@ PAGES = 8  # of a machine in the test command; `python -m tests.campaign pages` 
 REFUSALS = frozenset({"insufficient", "not_applicable"})
 # Known faults, seen by this test and not mended yet.
 OPEN = {
-    "copied_and_cancelled": "a copied packet, cancelled and without a thread, names the driver it waits in on some machines (19041, seed 4), whole",
+    "copied_and_cancelled": "a copied packet, cancelled and without a thread, names the driver it waits in (19041, seed 4), whole",
     "freed_before": "with a page of the lists of freed MDLs missing, the request that still points to a freed one names its driver",
     "uncovered": "likewise with the processor block missing",
     "refuted_before": "likewise with the debugger block missing",
