@@ -59,11 +59,11 @@ static bool enters_elsewhere(const lh_kernel *kernel, const lhi_module *module, 
 }
 
 /* What a module's record says of itself must agree: the two names, the entry point, and the time stamp of the
- * image. */
-static const char *contradiction(const lh_kernel *kernel, const lhi_module *module)
+ * image. *absence and *at tell where the second name is not there to agree. */
+static const char *contradiction(const lh_kernel *kernel, const lhi_module *module, lh_absence *absence,
+                                 uint64_t *at)
 {
     char path[512];
-    uint64_t ignored = 0;
     lhi_image image = {0};
     if (strstr(module->name, "\\u0000"))
         return "its name is no file name";
@@ -72,8 +72,9 @@ static const char *contradiction(const lh_kernel *kernel, const lhi_module *modu
     if (claimed_twice(kernel, module))
         return "two module records claim the same image";
     uint64_t full = module->entry + kernel->layout->offsets[LHI_F_KLDR_DATA_TABLE_ENTRY_FullDllName];
-    if (lhi_text_unicode_string(&kernel->space, full, true, path, sizeof path, &ignored) == LH_PRESENT &&
-        path[0] && strlen(path) + 8 < sizeof path && strcmp(lhi_text_base_name(path), module->name) != 0)
+    *absence = lhi_text_unicode_string(&kernel->space, full, true, path, sizeof path, at);
+    if (*absence == LH_PRESENT && path[0] && strlen(path) + 8 < sizeof path &&
+        strcmp(lhi_text_base_name(path), module->name) != 0)
         return "the two names of its module record differ";
     bool open = lhi_image_open(&kernel->space, module->base, module->size, &image) == LH_PRESENT;
     if (enters_elsewhere(kernel, module, open ? &image : NULL) ||
@@ -107,10 +108,19 @@ static void take_module(const lh_kernel *kernel, lhi_driver *driver, const lhi_m
     /* NT's image need not be there to be known: the debugger block has its base too. */
     driver->is_kernel = !module->unloaded && ((kernel->nt_known && module->base == kernel->nt.base) ||
                                               module->base == kernel->kdbg.kernel_base);
-    const char *why =
-        driver->absence == LH_PRESENT && !driver->is_kernel ? contradiction(kernel, module) : NULL;
-    if (why)
+    if (driver->absence != LH_PRESENT || driver->is_kernel)
+        return;
+    lh_absence absence = LH_PRESENT;
+    uint64_t at = 0;
+    const char *why = contradiction(kernel, module, &absence, &at);
+    if (why) {
         doubt(driver, why);
+    } else if (absence == LH_ABSENT_NOT_CAPTURED || absence == LH_ABSENT_CLIPPED ||
+               absence == LH_ABSENT_TABLE || absence == LH_ABSENT_NOT_RAM) {
+        /* One string that damage leads astray would name a stranger: the other has to be seen. */
+        driver->absence = absence;
+        driver->absent_at = at;
+    }
 }
 
 static lhi_module_sources sources_of(const lh_kernel *kernel)
