@@ -146,15 +146,16 @@ static void tell_origin(lhi_irp *irp)
             set_origin(irp, LHI_ORIGIN_UNKNOWN,
                        "OriginalFileObject and user mode, but no UserIosb, thread or cancel: the marks "
                        "contradict each other");
-        /* Some drivers clear the file of a location when they pass a request on: only another one
-         * contradicts. */
+        /* The topmost location has the file. Where it has none, a request that is still there may be told
+         * from a copy by nothing else, and counts for less. */
         const uint64_t top_file = irp->slot_count ? irp->slots[irp->slot_count - 1].file : 0;
+        const bool moved_on = irp->current < irp->slot_count;
         irp->odd = irp->odd || (irp->orphan && top_file == 0);
-        if (irp->orphan && top_file != 0 && top_file != irp->file)
+        if (irp->orphan && top_file != irp->file && (top_file != 0 || moved_on))
             set_origin(
                 irp, LHI_ORIGIN_UNKNOWN,
-                "the marks of a request that was cut off from its thread, but its topmost location has "
-                "another file: a copy of them");
+                "the marks of a request that was cut off from its thread, but its topmost location does not "
+                "have its file: a copy of them");
     } else if (irp->file != 0 && irp->thread != 0 && on_list) {
         set_origin(irp, LHI_ORIGIN_MANAGER,
                    "OriginalFileObject, and queued to its thread: made by the I/O manager");
