@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "case/explain.h"
+#include "case/lock.h"
 #include "case/method.h"
 
 static bool takes(const lhi_case *c)
@@ -64,6 +65,8 @@ static lh_status decide(lhi_case *c, lh_error *err)
     }
     lh_status status = lhi_case_search(c, err);
     const lhi_answer exited = c->process_known ? lhi_process_exited(&c->process) : LHI_UNKNOWN;
+    if (status == LH_OK)
+        status = lhi_case_track(c, err);
     if (status == LH_OK && exited == LHI_NO)
         say_ordinary(c);
     else if (status == LH_OK && exited == LHI_UNKNOWN && !says_deleted(c))
@@ -72,6 +75,8 @@ static lh_status decide(lhi_case *c, lh_error *err)
         status = lhi_case_verdict(c, err);
     if (status == LH_OK)
         status = lhi_case_explain(c, err);
+    if (status == LH_OK)
+        status = lhi_case_explain_locks(c, err);
     return status;
 }
 

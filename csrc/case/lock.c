@@ -7,7 +7,7 @@
 
 #define WHOLE_STACK 3u /* addresses of a stack that was captured; a failed capture leaves two (facts C.3) */
 
-const char *lhi_frame_kind_name(lhi_frame_kind kind)
+const char *lhi_entry_kind_name(lhi_entry_kind kind)
 {
     static const char *const names[] = {"unknown", "kernel", "verifier", "driver", "device", "no_module"};
     return names[kind];
@@ -26,18 +26,18 @@ static bool gone(lh_absence absence)
 }
 
 /* Not code: a device object, nothing known, or not in the dump. */
-static bool read_data(lhi_case *c, lhi_frame *frame, lhi_device *device, lh_error *err)
+static bool read_data(lhi_case *c, lhi_trace_entry *frame, lhi_device *device, lh_error *err)
 {
     lhi_driver driver = {0};
     lhi_device_read(c->kernel, frame->address, device);
-    frame->kind = LHI_FRAME_NOWHERE;
+    frame->kind = LHI_ENTRY_NOWHERE;
     if (gone(device->absence)) {
-        frame->kind = LHI_FRAME_UNKNOWN;
+        frame->kind = LHI_ENTRY_UNKNOWN;
         frame->absence = device->absence;
         frame->absent_at = device->absent_at;
         frame->why = "whether an address of the lock tracker's trace is a device object is not in this dump";
     } else if (device->absence == LH_PRESENT) {
-        frame->kind = LHI_FRAME_DEVICE;
+        frame->kind = LHI_ENTRY_DEVICE;
         lhi_driver_read(c->kernel, device->driver, &driver);
         if (driver.object_known) {
             frame->party = lhi_case_party(c, &driver, err);
@@ -47,10 +47,11 @@ static bool read_data(lhi_case *c, lhi_frame *frame, lhi_device *device, lh_erro
     return true;
 }
 
-static bool read_frame(lhi_case *c, uint64_t address, lhi_frame *frame, lhi_device *device, lh_error *err)
+static bool read_frame(lhi_case *c, uint64_t address, lhi_trace_entry *frame, lhi_device *device,
+                       lh_error *err)
 {
     lhi_driver driver = {0};
-    *frame = (lhi_frame){.address = address, .party = LHI_NONE};
+    *frame = (lhi_trace_entry){.address = address, .party = LHI_NONE};
     lhi_driver_from_code(c->kernel, address, &driver);
     if (!driver.has_module && !gone(driver.absence))
         return read_data(c, frame, device, err);
@@ -62,19 +63,19 @@ static bool read_frame(lhi_case *c, uint64_t address, lhi_frame *frame, lhi_devi
                          : "the module of an address of the lock tracker's trace is not in this dump";
         return true;
     }
-    frame->kind = driver.is_kernel || strcmp(driver.name, "hal.dll") == 0 ? LHI_FRAME_KERNEL
-                  : strcmp(driver.name, "verifierext.sys") == 0           ? LHI_FRAME_VERIFIER
-                                                                          : LHI_FRAME_DRIVER;
+    frame->kind = driver.is_kernel || strcmp(driver.name, "hal.dll") == 0 ? LHI_ENTRY_KERNEL
+                  : strcmp(driver.name, "verifierext.sys") == 0           ? LHI_ENTRY_VERIFIER
+                                                                          : LHI_ENTRY_DRIVER;
     frame->party = lhi_case_party(c, &driver, err);
     return frame->party != LHI_NONE;
 }
 
-static bool passes_through(const lhi_frame *frame)
+static bool passes_through(const lhi_trace_entry *frame)
 {
-    return frame->kind == LHI_FRAME_KERNEL || frame->kind == LHI_FRAME_VERIFIER;
+    return frame->kind == LHI_ENTRY_KERNEL || frame->kind == LHI_ENTRY_VERIFIER;
 }
 
-static void not_known(lhi_lock *lock, const lhi_frame *frame, const char *why)
+static void not_known(lhi_lock *lock, const lhi_trace_entry *frame, const char *why)
 {
     lock->by = LHI_LOCK_BY_UNKNOWN;
     lock->absence = frame->absence;
@@ -93,10 +94,10 @@ static void by_manager(lhi_lock *lock, const lhi_device *device, const char *why
 static void find_client(const lhi_case *c, lhi_lock *lock, unsigned from)
 {
     for (unsigned i = from; i < lock->tracker.trace_size; i++) {
-        const lhi_frame *frame = &lock->frames[i];
-        if (frame->kind != LHI_FRAME_DRIVER && !passes_through(frame))
+        const lhi_trace_entry *frame = &lock->frames[i];
+        if (frame->kind != LHI_ENTRY_DRIVER && !passes_through(frame))
             return;
-        if (frame->kind == LHI_FRAME_DRIVER && !c->parties[frame->party].library) {
+        if (frame->kind == LHI_ENTRY_DRIVER && !c->parties[frame->party].library) {
             lock->client = frame->party;
             return;
         }
@@ -122,20 +123,20 @@ static void by_driver(const lhi_case *c, lhi_lock *lock, unsigned at)
  * routine that locks, and the second tells whether that was the I/O manager. */
 static void read_callers(const lhi_case *c, lhi_lock *lock, const lhi_device *device)
 {
-    const lhi_frame *caller = &lock->frames[0], *second = &lock->frames[1];
+    const lhi_trace_entry *caller = &lock->frames[0], *second = &lock->frames[1];
     static const char unclear[] = "the second address is neither code nor a device object";
-    if (lock->tracker.trace_size < 2 || second->kind == LHI_FRAME_NOWHERE)
+    if (lock->tracker.trace_size < 2 || second->kind == LHI_ENTRY_NOWHERE)
         not_known(lock, second, unclear);
-    else if (second->kind == LHI_FRAME_UNKNOWN)
+    else if (second->kind == LHI_ENTRY_UNKNOWN)
         not_known(lock, second, unclear);
-    else if (second->kind == LHI_FRAME_DEVICE)
+    else if (second->kind == LHI_ENTRY_DEVICE)
         by_manager(lock, device,
                    "a dispatch routine and a device object: the I/O manager locked for a request");
-    else if (caller->kind == LHI_FRAME_DRIVER)
+    else if (caller->kind == LHI_ENTRY_DRIVER)
         by_driver(c, lock, 0);
-    else if (passes_through(caller) && second->kind == LHI_FRAME_DRIVER)
+    else if (passes_through(caller) && second->kind == LHI_ENTRY_DRIVER)
         by_driver(c, lock, 1);
-    else if (caller->kind == LHI_FRAME_UNKNOWN)
+    else if (caller->kind == LHI_ENTRY_UNKNOWN)
         not_known(lock, caller, "what the first address lies in is not known");
     else
         not_known(lock, caller, "neither of the two callers lies in a driver");
@@ -148,23 +149,23 @@ static void read_stack(const lhi_case *c, lhi_lock *lock, const lhi_device *devi
     unsigned at = 0;
     while (at < lock->tracker.trace_size && passes_through(&lock->frames[at]))
         at++;
-    const lhi_frame *first = &lock->frames[at < LHI_TRACE ? at : LHI_TRACE - 1];
-    const lhi_frame *second = &lock->frames[1];
+    const lhi_trace_entry *first = &lock->frames[at < LHI_TRACE ? at : LHI_TRACE - 1];
+    const lhi_trace_entry *second = &lock->frames[1];
     if (at == lock->tracker.trace_size) {
         lock->by = LHI_LOCK_BY_KERNEL;
         lock->locker = lock->frames[0].party;
         lock->why = lock->tracker.trace_size >= WHOLE_STACK && lock->tracker.trace_size < LHI_TRACE
                         ? "the lock tracker's trace is the kernel's alone"
                         : "all that the lock tracker's trace has room for lies in the kernel";
-    } else if (at <= 1 && second->kind == LHI_FRAME_DEVICE) {
+    } else if (at <= 1 && second->kind == LHI_ENTRY_DEVICE) {
         by_manager(lock, device,
                    "a dispatch routine and a device object: the I/O manager locked for a request");
     } else if (at == 0) {
-        not_known(lock, first->kind == LHI_FRAME_UNKNOWN ? first : second,
+        not_known(lock, first->kind == LHI_ENTRY_UNKNOWN ? first : second,
                   "the lock tracker's trace is neither a stack nor a dispatch routine with its device");
-    } else if (first->kind == LHI_FRAME_DRIVER) {
+    } else if (first->kind == LHI_ENTRY_DRIVER) {
         by_driver(c, lock, at);
-    } else if (first->kind == LHI_FRAME_NOWHERE) {
+    } else if (first->kind == LHI_ENTRY_NOWHERE) {
         lock->by = LHI_LOCK_BY_NOBODY;
         lock->why = "code that lies in no module, loaded or unloaded, called the routine that locks";
     } else {

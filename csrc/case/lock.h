@@ -4,24 +4,24 @@
 
 #include "case/case.h"
 
-typedef enum lhi_frame_kind {
-    LHI_FRAME_UNKNOWN = 0, /* what it lies in is not in the dump, or contradicts itself */
-    LHI_FRAME_KERNEL,      /* nt or hal */
-    LHI_FRAME_VERIFIER,    /* VerifierExt.sys: its thunks wrap the routines that lock */
-    LHI_FRAME_DRIVER,
-    LHI_FRAME_DEVICE, /* no code: a device object, the mark of a lock made by the I/O manager */
-    LHI_FRAME_NOWHERE /* in no module, loaded or unloaded */
-} lhi_frame_kind;
-const char *lhi_frame_kind_name(lhi_frame_kind kind);
+typedef enum lhi_entry_kind {
+    LHI_ENTRY_UNKNOWN = 0, /* what it lies in is not in the dump, or contradicts itself */
+    LHI_ENTRY_KERNEL,      /* nt or hal */
+    LHI_ENTRY_VERIFIER,    /* VerifierExt.sys: its thunks wrap the routines that lock */
+    LHI_ENTRY_DRIVER,
+    LHI_ENTRY_DEVICE, /* no code: a device object, the mark of a lock made by the I/O manager */
+    LHI_ENTRY_NOWHERE /* in no module, loaded or unloaded */
+} lhi_entry_kind;
+const char *lhi_entry_kind_name(lhi_entry_kind kind);
 
-typedef struct lhi_frame {
+typedef struct lhi_trace_entry {
     uint64_t address;
-    lhi_frame_kind kind;
+    lhi_entry_kind kind;
     size_t party; /* whose code, or whose device; LHI_NONE */
     lh_absence absence;
     uint64_t absent_at;
     const char *why; /* it is not known */
-} lhi_frame;
+} lhi_trace_entry;
 
 /* Who locked, by the trace. */
 typedef enum lhi_lock_by {
@@ -36,7 +36,7 @@ const char *lhi_lock_by_name(lhi_lock_by by);
 
 struct lhi_lock {
     lhi_tracker tracker;
-    lhi_frame frames[LHI_TRACE];
+    lhi_trace_entry frames[LHI_TRACE];
     lhi_lock_by by;
     size_t locker; /* the party of the first frame outside nt, hal and the verifier; of nt for BY_KERNEL */
     size_t client; /* behind a library: the next frame that is another driver's; LHI_NONE */

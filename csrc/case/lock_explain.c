@@ -1,5 +1,6 @@
 /* Puts into words what lock trackers tell: evidence against whoever locked, and why others are not guilty. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "case/lock.h"
@@ -26,9 +27,9 @@ static bool clear(lhi_case *c, size_t party, uint64_t address, const char *reaso
 static bool note_trace(lhi_case *c, const lhi_lock *lock, size_t party)
 {
     for (unsigned i = 0; i < lock->tracker.trace_size; i++) {
-        const lhi_frame *frame = &lock->frames[i];
+        const lhi_trace_entry *frame = &lock->frames[i];
         const char *text = NULL;
-        if (frame->kind == LHI_FRAME_DEVICE)
+        if (frame->kind == LHI_ENTRY_DEVICE)
             text = lhi_arena_printf(&c->arena, "entry %u of the trace: a device object%s%s", i,
                                     frame->party != LHI_NONE ? " of " : "",
                                     frame->party != LHI_NONE ? name_of(c, frame->party) : "");
@@ -85,10 +86,24 @@ static bool explain_lock(lhi_case *c, const lhi_lock *lock)
                  "its packet only has the MDL: the lock tracker shows that another driver locked");
 }
 
+/* Up to Windows 7 the kernel puts a driver on the blue screen of 0xCB, by the first parameter (facts A.6). */
+static bool note_blamed(lhi_case *c)
+{
+    char name[128] = {0};
+    uint64_t at = 0;
+    if (c->code != 0xcb || !lhi_blamed_driver(c->kernel, name, sizeof name, &at))
+        return true;
+    for (size_t i = 0; i < c->party_count; i++)
+        if (strcmp(c->parties[i].driver.name, name) == 0)
+            return lhi_case_note(c, "bugcheck_driver", i, at,
+                                 "the kernel itself put this driver on the blue screen (KiBugCheckDriver)");
+    return true;
+}
+
 lh_status lhi_case_explain_locks(lhi_case *c, lh_error *err)
 {
     for (size_t i = 0; i < c->lock_count && i < MOST_EXPLAINED; i++)
         if (!explain_lock(c, &c->locks[i]))
             return lhi_fail_memory(err);
-    return LH_OK;
+    return note_blamed(c) ? LH_OK : lhi_fail_memory(err);
 }

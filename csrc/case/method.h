@@ -47,6 +47,10 @@ void lhi_case_begin(lhi_case *c, lh_kernel *kernel, const lh_investigate_options
 /* search.c: the locks that stand, and who holds them, each by himself; no verdict yet. */
 lh_status lhi_case_search(lhi_case *c, lh_error *err);
 
+/* tracked.c: what the lock trackers of a process say about its locks, where there are any. After the search.
+ */
+lh_status lhi_case_track(lhi_case *c, lh_error *err);
+
 /* other.c: a case that no rule decides: insufficient, with the rule that is missing and what it needs. */
 bool lhi_case_conclude_nothing(lhi_case *c, const char *rule, const char *needs, const char *why);
 

@@ -47,16 +47,29 @@ static void subject(lhi_case *c)
         lhi_case_subject_of_deletion(c);
 }
 
-/* Where the process's LOCK_HEADER is; 0: not known. */
+/* Where the process's LOCK_HEADER is; 0: not known, or there is none. */
 static uint64_t find_header(const lhi_case *c)
 {
     uint64_t header = 0, at = 0;
-    if (c->code == 0x76)
+    if (c->code == 0x76 && c->parameters[0] == 0 && c->parameters[1] == c->target)
         return c->parameters[3];
     if (lhi_read_field(&c->kernel->space, c->kernel->layout, c->target, LHI_F_EPROCESS_LockedPagesList, 8,
                        &header, &at) != LH_PRESENT)
         return 0;
     return header;
+}
+
+/* The tracker that the bug check names; 0: none, or one of another process. */
+static uint64_t find_one(const lhi_case *c)
+{
+    lhi_tracker tracker = {0};
+    lhi_tracker_form found = LHI_TRACKER_NONE;
+    uint64_t at = 0;
+    if (c->code != 0xcb || has_callers(c))
+        return 0;
+    bool read =
+        lhi_tracker_read(c->kernel, c->parameters[0], LHI_TRACKER_NONE, &found, &tracker, &at) == LH_PRESENT;
+    return c->method == &lhi_method_tracked || (read && tracker.process == c->target) ? c->parameters[0] : 0;
 }
 
 /* The callers in the parameters stand for the tracker of the MDL in P3, where that was not found. */
@@ -70,9 +83,8 @@ static bool wants_callers(const lhi_case *c)
 
 static lh_status read_locks(lhi_case *c, lh_error *err)
 {
-    uint64_t one = c->code == 0xcb && !has_callers(c) ? c->parameters[0] : 0;
-    lh_status status = lhi_trackers_read(c->kernel, c->target, find_header(c), one, c->options.limits.mdls,
-                                         &c->trackers, err);
+    lh_status status = lhi_trackers_read(c->kernel, c->target, find_header(c), find_one(c),
+                                         c->options.limits.mdls, &c->trackers, err);
     if (status != LH_OK)
         return status;
     c->locks = lhi_calloc(c->trackers.count + 1, sizeof *c->locks);
@@ -89,6 +101,15 @@ static lh_status read_locks(lhi_case *c, lh_error *err)
     for (size_t i = 0; status == LH_OK && i < c->lock_count; i++)
         status = lhi_case_read_lock(c, &c->locks[i], err);
     return status;
+}
+
+lh_status lhi_case_track(lhi_case *c, lh_error *err)
+{
+    if (find_header(c) == 0 && find_one(c) == 0)
+        return LH_OK;
+    c->tracked = true;
+    lh_status status = read_locks(c, err);
+    return status == LH_OK ? lhi_case_judge_locks(c, err) : status;
 }
 
 static lh_status conclude_without_process(lhi_case *c, lh_error *err)
@@ -127,9 +148,9 @@ static lh_status decide(lhi_case *c, lh_error *err)
         lh_status status = conclude_without_process(c, err);
         return status == LH_OK ? lhi_case_explain_locks(c, err) : status;
     }
-    lh_status status = read_locks(c, err);
+    lh_status status = lhi_case_search(c, err);
     if (status == LH_OK)
-        status = lhi_case_search(c, err);
+        status = read_locks(c, err);
     if (status == LH_OK)
         status = lhi_case_judge_locks(c, err);
     if (status == LH_OK)

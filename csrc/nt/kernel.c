@@ -147,7 +147,7 @@ static void open_nt(lh_kernel *kernel, lhi_pdb_identity *pdb, bool *pdb_known)
         kernel->nt_version[0] = 0;
 }
 
-static uint64_t global(const lh_kernel *kernel, lhi_global which)
+uint64_t lhi_kernel_global(const lh_kernel *kernel, lhi_global which)
 {
     const uint32_t *globals = kernel->layout->globals;
     if (!kernel->nt_known || !globals || globals[which] == 0 || globals[which] >= kernel->nt.size_of_image)
@@ -159,9 +159,9 @@ static uint64_t global(const lh_kernel *kernel, lhi_global which)
 static void fill_from_globals(lh_kernel *kernel)
 {
     lhi_kdbg *kdbg = &kernel->kdbg;
-    if (!kdbg->known && global(kernel, LHI_G_KdDebuggerDataBlock)) {
+    if (!kdbg->known && lhi_kernel_global(kernel, LHI_G_KdDebuggerDataBlock)) {
         lhi_kdbg other;
-        lhi_kdbg_read(&kernel->space, global(kernel, LHI_G_KdDebuggerDataBlock), &other);
+        lhi_kdbg_read(&kernel->space, lhi_kernel_global(kernel, LHI_G_KdDebuggerDataBlock), &other);
         if (other.known)
             *kdbg = other;
     }
@@ -179,7 +179,7 @@ static void fill_from_globals(lh_kernel *kernel)
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (*fields[i].field == 0)
-            *fields[i].field = global(kernel, fields[i].which);
+            *fields[i].field = lhi_kernel_global(kernel, fields[i].which);
     }
     if (kdbg->kernel_base == 0 && kernel->nt_known)
         kdbg->kernel_base = kernel->nt.base;

@@ -60,6 +60,11 @@ struct lh_kernel {
 };
 
 lh_kernel *lhi_kernel_retain(lh_kernel *kernel);
+/* Address of one of nt's globals; 0: not known, as only the table of this very kernel tells. */
+uint64_t lhi_kernel_global(const lh_kernel *kernel, lhi_global which);
+/* blame.c: the driver that the kernel itself put on the blue screen (KiBugCheckDriver, facts A.6). false:
+ * none, or not known. */
+bool lhi_blamed_driver(const lh_kernel *kernel, char *name, size_t size, uint64_t *address);
 /* Reads KDDEBUGGER_DATA64 at the address the header gives; decodes nothing (crash dumps hold it decoded). */
 void lhi_kdbg_read(const lhi_space *space, uint64_t address, lhi_kdbg *out);
 

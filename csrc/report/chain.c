@@ -82,7 +82,7 @@ static void lock_steps(lhi_case *c, lhi_node *list, const lhi_lock *lock)
         lhi_tree_count(arena, row, "pages", lock->tracker.pages);
     }
     for (unsigned i = 0; i < lock->tracker.trace_size; i++) {
-        const lhi_frame *frame = &lock->frames[i];
+        const lhi_trace_entry *frame = &lock->frames[i];
         if (frame->party == LHI_NONE || frame->party != lock->locker || lock->by == LHI_LOCK_BY_KERNEL)
             continue;
         const lhi_driver *driver = &c->parties[frame->party].driver;
@@ -192,12 +192,12 @@ static void lock_commands(lhi_case *c, lhi_node *list, const lhi_lock *lock)
                 lhi_arena_printf(arena, "Mdl 0x%" PRIx64 ", Count 0x%" PRIx64 ", StackTrace below",
                                  lock->tracker.mdl, lock->tracker.pages));
     for (unsigned i = 0; i < lock->tracker.trace_size; i++) {
-        const lhi_frame *frame = &lock->frames[i];
+        const lhi_trace_entry *frame = &lock->frames[i];
         const lhi_driver *driver = frame->party != LHI_NONE ? &c->parties[frame->party].driver : NULL;
-        if (frame->kind == LHI_FRAME_DEVICE)
+        if (frame->kind == LHI_ENTRY_DEVICE)
             command(c, list, lhi_arena_printf(arena, "!devstack 0x%" PRIx64, frame->address),
                     "the stack of devices that the request was sent to");
-        else if (frame->kind == LHI_FRAME_DRIVER && driver)
+        else if (frame->kind == LHI_ENTRY_DRIVER && driver)
             command(
                 c, list, lhi_arena_printf(arena, "ln 0x%" PRIx64, frame->address),
                 lhi_arena_printf(arena, "%s+0x%" PRIx64, driver->name, frame->address - driver->module.base));
@@ -259,7 +259,7 @@ void lhi_report_reproduce(lhi_case *c, lhi_node *root)
     if (c->searched && c->target)
         command(c, list, lhi_arena_printf(arena, "!search 0x%" PRIx64, c->target),
                 lhi_arena_printf(arena, "%" PRIu64 " places in physical memory", c->hits));
-    if (c->method == &lhi_method_tracked)
+    if (c->tracked)
         tracker_commands(c, list);
     else if (c->method == &lhi_method_unlock)
         unlock_commands(c, list);

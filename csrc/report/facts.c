@@ -195,6 +195,10 @@ void lhi_report_dump(lhi_case *c, lhi_node *root, lhi_node *absent, const char *
     for (unsigned i = 0; i < 4; i++)
         lhi_tree_text(arena, list, NULL, lh_bugcheck_meaning(c->code, c->parameters, i));
     lhi_tree_text(arena, bugcheck, "subtype", lh_bugcheck_subtype(c->code, c->parameters));
+    char blamed[128] = {0};
+    uint64_t at = 0;
+    bool known = lhi_blamed_driver(c->kernel, blamed, sizeof blamed, &at);
+    lhi_tree_text(arena, bugcheck, "driver", known ? lhi_arena_strdup(arena, blamed) : NULL);
 }
 
 static void field(lhi_case *c, lhi_node *object, lhi_node *absent, const char *owner, const char *key,

@@ -4,14 +4,14 @@
 
 #define MOST_LISTED ((size_t)1000) /* rows of `list`; their number is given in full */
 
-static void frame_row(lhi_case *c, lhi_node *list, const lhi_frame *frame)
+static void frame_row(lhi_case *c, lhi_node *list, const lhi_trace_entry *frame)
 {
     lhi_arena *arena = &c->arena;
     lhi_node *row = lhi_tree_object(arena, list, NULL);
     const lhi_driver *driver = frame->party != LHI_NONE ? &c->parties[frame->party].driver : NULL;
-    bool code = driver && driver->has_module && frame->kind != LHI_FRAME_DEVICE;
+    bool code = driver && driver->has_module && frame->kind != LHI_ENTRY_DEVICE;
     lhi_tree_address(arena, row, "address", frame->address);
-    lhi_tree_text(arena, row, "kind", lhi_frame_kind_name(frame->kind));
+    lhi_tree_text(arena, row, "kind", lhi_entry_kind_name(frame->kind));
     lhi_tree_text(arena, row, "module", driver ? lhi_report_name(c, frame->party) : NULL);
     if (code)
         lhi_tree_address(arena, row, "offset", frame->address - driver->module.base);

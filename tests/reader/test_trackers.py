@@ -255,6 +255,34 @@ def test_rules_are_those_of_the_page() -> None:
     assert used == told
 
 
+def test_the_driver_on_the_blue_screen() -> None:
+    """Windows 7 blames the driver of P1. With the symbols of the very kernel the report says so; it decides nothing."""
+    machine = scenarios.build("tracked_manager", build=7601, seed=1, genuine=True)
+    case = case_of(machine.to_bytes(6))
+    dispatch = int(machine.truth.bugcheck["parameters"][0], 16)
+    shown = next(m["name"] for m in machine.truth.modules if 0 <= dispatch - int(m["base"], 16) < m["size"])
+    assert case["bugcheck"]["driver"] == shown
+    assert shown != machine.truth.verdict["driver"]
+    assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
+    leak = scenarios.build("tracked_leak", build=7601, seed=1, genuine=True)
+    case = case_of(leak.to_bytes(6))
+    assert case["bugcheck"]["driver"] == leak.truth.verdict["driver"]
+    assert "bugcheck_driver" in {e["kind"] for e in case["suspects"][0]["evidence"]}
+    assert case_of(dump_bytes("tracked_leak", 19041, 0, 6))["bugcheck"]["driver"] is None
+
+
+@pytest.mark.parametrize("name", ["tracked_leak", "tracked_borrowed", "tracked_passed_on", "tracked_invalid"])
+def test_a_process_that_is_asked_about_has_its_trackers_too(name: str) -> None:
+    machine = forged(name, 19041, 0)
+    assert machine.truth.process
+    with lh.open(dump_bytes(name, 19041, 0, 6)) as dump:
+        case = dump.investigate(process=int(machine.truth.process["address"], 16), progress=False).to_dict()
+        other = dump.investigate(process=machine.machine.processes[2].address, progress=False).to_dict()
+    assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
+    assert case["trackers"]["state"] == "complete"
+    assert other["trackers"] is None
+
+
 def test_without_tracking_there_is_nothing_to_show() -> None:
     assert case_of(dump_bytes("pending_irp", 19041, 0, 6))["trackers"] is None
 
