@@ -58,7 +58,7 @@ def damaged(rng: random.Random, whole: bytes, hot: list[int]) -> bytes:
     return bytes(data[: rng.randrange(len(data))]) if rng.random() < 0.15 else bytes(data)
 
 
-@pytest.mark.parametrize("name", ["stale_and_freed", "partial_pending", "chain_second", "tracked_leak", "busy"])
+@pytest.mark.parametrize("name", ["stale_and_freed", "partial_pending", "chain_second", "tracked_leak", "tracked_several", "busy"])
 def test_damaged_files_under_the_sanitizers(replay: Path, tmp_path: Path, name: str) -> None:
     rng = random.Random(name)
     paths: list[str] = []
