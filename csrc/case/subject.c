@@ -28,14 +28,17 @@ void lhi_case_charge_by_process(lhi_case *c)
     c->unexplained = c->charged;
 }
 
-/* A process that did not exit has not been deleted, and neither has one with a thread on its list, whatever
- * its own record says: on an unknown build that was read at offsets inferred from this very process. */
+/* A process that did not exit has not been deleted. A thread on its list says so too, where its own record
+ * does not tell, or was read at offsets that were inferred from this very process. */
 void lhi_case_expect_deleted(lhi_case *c)
 {
     if (!c->process_known)
         return;
-    c->lives = (c->process.exit_time_known && lhi_process_exited(&c->process) == LHI_NO) ||
-               lhi_process_has_threads(c->kernel, c->target);
+    const lhi_answer exited = lhi_process_exited(&c->process);
+    const bool inferred =
+        c->kernel->layout->basis == LHI_LAYOUT_INFERRED || c->kernel->layout->basis == LHI_LAYOUT_STABLE;
+    c->lives = (exited == LHI_NO && c->process.exit_time_known) ||
+               ((exited != LHI_YES || inferred) && lhi_process_has_threads(c->kernel, c->target));
 }
 
 void lhi_case_subject_of_deletion(lhi_case *c)
