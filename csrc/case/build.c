@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "case/code.h"
+#include "case/holders.h"
 #include "case/method.h"
 #include "case/unlocker.h"
 #include "source/os.h"
@@ -96,6 +97,8 @@ void lhi_case_free(lhi_case *c)
     }
     if (c->unlocker)
         lhi_call_stack_free(&c->unlocker->stack);
+    lhi_holders_free(c->holders);
+    lhi_stacks_free(&c->stacks);
     lhi_free_lists_free(&c->freed);
     lhi_trackers_free(&c->trackers);
     lhi_free(c->locks);

@@ -11,6 +11,7 @@
 #include "nt/mdl.h"
 #include "nt/memory.h"
 #include "nt/process.h"
+#include "nt/stacks.h"
 #include "nt/tracker.h"
 
 #define LHI_NONE SIZE_MAX /* no index */
@@ -72,6 +73,20 @@ typedef enum lhi_outcome {
     LHI_OUTCOME_INSUFFICIENT
 } lhi_outcome;
 
+/* One place on the way from an MDL to who holds it. */
+typedef struct lhi_step {
+    uint64_t at;
+    const char *statement;
+} lhi_step;
+
+/* A driver whose own memory leads to an MDL. */
+#define LHI_MOST_CLAIMANTS 4u
+typedef struct lhi_claimant {
+    size_t party;
+    uint64_t at;       /* where its pointer stands */
+    const char *trail; /* "MDL <- pool block 'Lky1' <- ... <- leaky.sys" */
+} lhi_claimant;
+
 typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     lhi_mdl mdl;
     uint64_t physical;    /* of its Process field: its identity */
@@ -93,6 +108,14 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     uint64_t frames_private; /* referenced ones of private pages: only those prove a lock */
     bool refuted;            /* a frame of it has no reference: the lock does not stand */
     bool in_ledger;
+    bool twin;             /* another structure describes the same pages */
+    bool open;             /* no packet decides it alone: who else keeps a pointer is asked */
+    bool by_holder;        /* named by who keeps it, not by a packet */
+    const char *trail;     /* what leads to it, to the one that claims most; NULL */
+    const lhi_step *steps; /* the same place by place, from the MDL outward */
+    size_t step_count;
+    lhi_claimant claimants[LHI_MOST_CLAIMANTS];
+    unsigned claimant_count;
     bool ambiguous; /* more packets than locks name descriptions of the same pages */
     bool untracked; /* the process's lock trackers are all there, and it has none */
     bool copy;      /* same pages as an earlier one in the ledger, and no proof of a second lock */
@@ -148,12 +171,14 @@ typedef struct lhi_cleared {
     uint64_t address;
 } lhi_cleared;
 
-/* Memory that belongs to a driver: a device object with its extension. */
+/* Memory that belongs to a driver. Its first byte is that of the object. */
 typedef struct lhi_owned {
     uint64_t begin, end;
     size_t party;
+    bool device; /* a device with its extension; else a driver object or an extension of one */
 } lhi_owned;
 
+typedef struct lhi_holders lhi_holders;   /* case/holder_graph.h */
 typedef struct lhi_method lhi_method;     /* case/method.h */
 typedef struct lhi_lock lhi_lock;         /* case/lock.h */
 typedef struct lhi_unlocker lhi_unlocker; /* case/unlocker.h */
@@ -196,7 +221,10 @@ typedef struct lhi_case {
     lhi_owned *owned; /* by address; filled when the judging needs to know who keeps a pointer */
     size_t owned_count, owned_room;
     bool owners_known;
-    size_t *stamps; /* scratch of the judging: one a packet, and a running number */
+    lhi_holders *holders;     /* NULL until somebody has to be asked for */
+    lhi_stacks stacks;        /* filled with it */
+    uint64_t holders_missing; /* likewise: pages not there in which a further holder could lie */
+    size_t *stamps;           /* scratch of the judging: one a packet, and a running number */
     size_t stamp;
     size_t *parts; /* partial MDLs by StartVa, for the judging of splits */
     size_t part_count;
@@ -250,6 +278,9 @@ bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
+/* Counts holders_missing. After c->stacks is filled. */
+lh_status lhi_case_cover_holders(lhi_case *c, lh_error *err);
+bool lhi_case_holder_could_hide(const lhi_case *c); /* a holder's memory could: pool, images, stacks */
 /* The machine had something there, and this dump does not have it: a better dump could tell. */
 bool lhi_case_is_missing(lh_absence absence);
 bool lhi_case_could_hide(const lhi_case *c);      /* anything at all could lie in pages that are not there */

@@ -211,3 +211,45 @@ bool lhi_case_could_hide(const lhi_case *c)
     return lhi_case_pool_could_hide(c) || missing(&c->coverage.images) || missing(&c->coverage.other) ||
            missing(&c->coverage.transition);
 }
+
+/* ------------------------------------------------------------------ where holders could lie */
+
+typedef struct lhi_kept {
+    lhi_case *c;
+    bool slot[512]; /* of stacks, and of the pool that may be paged out */
+} lhi_kept;
+
+static void visit_kept(void *user, const lhi_mapping *mapping)
+{
+    lhi_kept *kept = user;
+    bool absent = mapping->state == LH_ABSENT_NOT_CAPTURED || mapping->state == LH_ABSENT_CLIPPED ||
+                  (mapping->state == LH_ABSENT_NOT_RAM && !mapping->uncached);
+    /* What was trimmed is as good as paged out, and nobody keeps the record of a lock in such memory who may
+     * need it at raised IRQL. */
+    if (absent && !mapping->transition && kept->slot[slot_of(mapping->va)])
+        kept->c->holders_missing += mapping->pages;
+}
+
+lh_status lhi_case_cover_holders(lhi_case *c, lh_error *err)
+{
+    lhi_kept kept = {.c = c};
+    const lhi_modules *modules = &c->kernel->modules;
+    for (size_t i = 0; i < c->stacks.count; i++)
+        kept.slot[slot_of(c->stacks.items[i].limit)] = true;
+    /* The paths of modules lie in paged pool (UNICODE_STRING.Buffer at 8). */
+    for (size_t i = 0; i < modules->loaded; i++) {
+        uint64_t buffer = 0;
+        uint64_t path =
+            modules->items[i].entry + c->kernel->layout->offsets[LHI_F_KLDR_DATA_TABLE_ENTRY_FullDllName];
+        if (lhi_space_u64(&c->kernel->space, path + 8, &buffer) == LH_PRESENT && lhi_is_kernel(buffer))
+            kept.slot[slot_of(buffer)] = true;
+    }
+    return lhi_space_mappings(&c->kernel->space, visit_kept, &kept, err);
+}
+
+bool lhi_case_holder_could_hide(const lhi_case *c)
+{
+    /* Without the lists of threads the stacks are not known: they lie somewhere in the rest. */
+    return lhi_case_pool_could_hide(c) || c->holders_missing ||
+           (!c->stacks.complete && missing(&c->coverage.other));
+}

@@ -93,6 +93,10 @@ static lh_status explain_record(lhi_case *c, size_t index, lh_error *err)
         !lhi_case_note(c, "pfn_references", party, r->mdl.address,
                        "every frame of the MDL still has a reference in the PFN database"))
         return lhi_fail_memory(err);
+    for (unsigned i = 0; i < r->claimant_count; i++)
+        if (r->claimants[i].trail &&
+            !lhi_case_note(c, "holder", r->claimants[i].party, r->claimants[i].at, r->claimants[i].trail))
+            return lhi_fail_memory(err);
     if (r->packet != LHI_NONE) {
         const lhi_packet *packet = &c->packets[r->packet];
         if (!note_packet(c, party, packet))

@@ -1,5 +1,6 @@
 /* The outcome of each lock: who owes the unlock, or why that can't be said. */
 #include "case/case.h"
+#include "case/holders.h"
 #include "case/keepers.h"
 
 #define REACH 0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
@@ -191,15 +192,17 @@ static lh_status others_are_own(lhi_case *c, const lhi_record *r, const lhi_pack
 /* Where it can't be told whether the MDL was freed, MdlAddress alone may be a leftover: a driver that uses
  * its packet again need not clear it. Then something else of the request must speak of the same MDL: another
  * pointer of the maker's, or the length that was asked for. */
-static bool is_vouched(const lhi_record *r, const lhi_packet *packet)
+static bool is_vouched(const lhi_case *c, const lhi_record *r, const lhi_packet *packet, bool plain)
 {
-    bool asked = false;
+    bool asked = false, makers = plain && r->other_pointers != 0;
+    for (unsigned i = 0; i < r->claimant_count; i++)
+        makers = makers || lhi_case_same_driver(c, r->claimants[i].party, packet->maker);
     if (packet->irp->state == LHI_IRP_PENDING) {
         for (size_t i = packet->irp->current - 1u; i < packet->irp->slot_count; i++)
             asked = asked || (uint32_t)packet->irp->slots[i].parameters[0] == r->mdl.byte_count ||
                     (uint32_t)packet->irp->slots[i].parameters[1] == r->mdl.byte_count;
     }
-    return asked || r->other_pointers != 0 || r->predecessors.count != 0;
+    return asked || makers || r->predecessors.count != 0;
 }
 
 /* A driver's own packet: its maker locked, its maker owes. */
@@ -255,13 +258,16 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
     lh_status status = others_are_own(c, r, packet, &own, err);
     if (status != LH_OK)
         return status;
-    if (!own) {
-        settle(r, LHI_OUTCOME_INSUFFICIENT,
-               "something beside the packet keeps a pointer to the MDL, and whose it is this version does "
-               "not ask");
-        return lhi_case_skip_holders(c) ? LH_OK : lhi_fail_memory(err);
+    if (!own && !c->holders) {
+        r->open = true;
+        return LH_OK;
     }
-    if ((r->pool_unknown || r->lists_unknown) && !is_vouched(r, packet)) {
+    bool plain = own; /* all of them are the maker's, without asking further */
+    if (!own && (status = lhi_case_ask_others(c, record, packet, &own, err)) != LH_OK)
+        return status;
+    if (!own)
+        return LH_OK;
+    if ((r->pool_unknown || r->lists_unknown) && !is_vouched(c, r, packet, plain)) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "whether the MDL was freed can't be told, and nothing but the packet's MdlAddress says that "
                "it is "
@@ -297,36 +303,6 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
             return lhi_fail_memory(err);
     }
     return LH_OK;
-}
-
-/* Nothing anywhere points to it but packets that are over, and it is a block of its own, which no pointer to
- * a larger one could mean. */
-static bool is_unowned(const lhi_case *c, const lhi_record *r)
-{
-    lhi_pool_block block = {0};
-    lhi_pool_block_at(c->kernel, r->mdl.address, &block);
-    return r->other_pointers == 0 && r->predecessors.count == 0 && block.found &&
-           block.body == r->mdl.address;
-}
-
-/* No packet that counts names it. */
-static bool judge_without_packet(lhi_case *c, lhi_record *r)
-{
-    if (lhi_case_could_hide(c)) {
-        settle(r, LHI_OUTCOME_INSUFFICIENT,
-               "no packet that still counts names it, and one may lie in a page that is not in this dump");
-    } else if (r->state == LH_MDL_UNKNOWN) {
-        settle(r, LHI_OUTCOME_INSUFFICIENT,
-               "no packet that still counts names it, and whether it was freed can't be told");
-    } else if (is_unowned(c, r)) {
-        settle(r, LHI_OUTCOME_UNATTRIBUTED, "nothing in this dump points to the MDL any more");
-        return true;
-    } else {
-        settle(r, LHI_OUTCOME_INSUFFICIENT,
-               "no packet that still counts names it, and who else keeps a pointer to it is not asked by "
-               "this version");
-    }
-    return lhi_case_skip_holders(c);
 }
 
 size_t lhi_case_blamed(const lhi_case *c, const lhi_record *r)
@@ -376,8 +352,10 @@ static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
     } else if (contradiction) {
         settle(r, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
                contradiction);
-    } else if (!judge_without_packet(c, r)) {
-        status = lhi_fail_memory(err);
+    } else if (!c->holders) {
+        r->open = true;
+    } else {
+        status = lhi_case_judge_holders(c, record, err);
     }
     lhi_vec_free(&packets);
     return status;
@@ -386,11 +364,24 @@ static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
 lh_status lhi_case_judge(lhi_case *c, lh_error *err)
 {
     lh_status status = LH_OK;
+    bool open = false;
     for (size_t i = 0; status == LH_OK && i < c->record_count; i++) {
         if (i % 64 == 0)
             status = lhi_case_poll(c, err);
         if (status == LH_OK && c->records[i].in_ledger)
             status = judge_one(c, i, err);
+        open = open || c->records[i].open;
+    }
+    /* Where packets do not decide, who else keeps a pointer does: asked for all of them at once. Packets that
+     * a limit left out make that an idle question. */
+    if (status == LH_OK && open && !c->coverage.truncated)
+        status = lhi_case_find_holders(c, err);
+    for (size_t i = 0; status == LH_OK && open && i < c->record_count; i++) {
+        if (c->records[i].open && c->holders)
+            status = judge_one(c, i, err);
+        else if (c->records[i].open)
+            settle(&c->records[i], LHI_OUTCOME_INSUFFICIENT,
+                   "a limit of the search was met before it was asked who keeps it");
     }
     return status;
 }

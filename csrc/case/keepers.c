@@ -11,9 +11,11 @@
 #include "case/case.h"
 #include "case/keepers.h"
 #include "case/pass.h"
+#include "nt/identify.h"
 
 #define MOST_DEVICES    65536u /* of the whole system */
 #define MOST_PER_DRIVER 4096u
+#define DRIVER_SIZE     0x150u /* DRIVER_OBJECT on every x64 build (facts B.4) */
 
 typedef struct lhi_keepers {
     lhi_case *c;
@@ -46,7 +48,7 @@ static bool wants_owners(const lhi_case *c)
     return false;
 }
 
-static bool own(lhi_keepers *k, uint64_t begin, uint64_t size, size_t party)
+static bool own(lhi_keepers *k, uint64_t begin, uint64_t size, size_t party, bool device)
 {
     if (k->c->owned_count == k->c->owned_room) {
         size_t room = k->c->owned_room ? k->c->owned_room * 2 : 256;
@@ -58,7 +60,27 @@ static bool own(lhi_keepers *k, uint64_t begin, uint64_t size, size_t party)
     }
     if (size > UINT64_MAX - begin)
         return true;
-    k->c->owned[k->c->owned_count++] = (lhi_owned){begin, begin + size, party};
+    k->c->owned[k->c->owned_count++] = (lhi_owned){begin, begin + size, party, device};
+    return true;
+}
+
+/* The driver object, and what its clients had allocated to it (IoAllocateDriverObjectExtension). */
+static bool own_extensions(lhi_keepers *k, uint64_t driver, size_t party)
+{
+    const lh_kernel *kernel = k->c->kernel;
+    uint64_t client = 0;
+    if (!own(k, driver, DRIVER_SIZE, party, false))
+        return false;
+    if (!lhi_client_extensions(kernel, driver, &client))
+        return true;
+    for (unsigned i = 0; i < MOST_PER_DRIVER && lhi_is_kernel(client); i++) {
+        lhi_pool_block block = {0};
+        lhi_pool_block_at(kernel, client, &block);
+        if (block.found && block.body == client && !own(k, client, block.size, party, false))
+            return false;
+        if (lhi_space_u64(&kernel->space, client, &client) != LH_PRESENT)
+            break;
+    }
     return true;
 }
 
@@ -74,13 +96,16 @@ static bool take_driver(lhi_keepers *k, uint64_t va, uint64_t start, lh_error *e
     size_t party = lhi_case_party(c, &driver, err);
     if (party == LHI_NONE)
         return false;
+    if (!own_extensions(k, driver.address, party))
+        return false;
     uint64_t device = 0;
     (void)lhi_space_u64(&c->kernel->space, driver.address + at[LHI_F_DRIVER_OBJECT_DeviceObject], &device);
     for (unsigned i = 0; i < MOST_PER_DRIVER && device != 0 && k->c->owned_count < MOST_DEVICES; i++) {
         lhi_device read = {0};
         lhi_device_read(c->kernel, device, &read);
         /* Size counts the object and its extension (WDK, IoCreateDevice). */
-        if (read.absence != LH_PRESENT || read.driver != driver.address || !own(k, device, read.size, party))
+        if (read.absence != LH_PRESENT || read.driver != driver.address ||
+            !own(k, device, read.size, party, true))
             return read.absence != LH_PRESENT || read.driver != driver.address;
         if (lhi_space_u64(&c->kernel->space, device + at[LHI_F_DEVICE_OBJECT_NextDevice], &device) !=
             LH_PRESENT)
@@ -95,6 +120,19 @@ static int by_begin(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+const lhi_owned *lhi_case_owned_at(const lhi_case *c, uint64_t va)
+{
+    size_t low = 0, high = c->owned_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (c->owned[middle].begin <= va)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low > 0 && va < c->owned[low - 1].end ? &c->owned[low - 1] : NULL;
+}
+
 /* The driver whose image or device an address lies in. false: no memory. */
 bool lhi_case_owner(lhi_case *c, uint64_t va, size_t *party, lh_error *err)
 {
@@ -107,16 +145,9 @@ bool lhi_case_owner(lhi_case *c, uint64_t va, size_t *party, lh_error *err)
         *party = lhi_case_party(c, &driver, err);
         return *party != LHI_NONE;
     }
-    size_t low = 0, high = c->owned_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (c->owned[middle].begin <= va)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low > 0 && va < c->owned[low - 1].end)
-        *party = c->owned[low - 1].party;
+    const lhi_owned *owned = lhi_case_owned_at(c, va);
+    if (owned)
+        *party = owned->party;
     return true;
 }
 
@@ -193,14 +224,14 @@ static lh_status search(lhi_keepers *k, lh_error *err)
     return status;
 }
 
-lh_status lhi_case_keepers(lhi_case *c, lh_error *err)
+static lh_status find(lhi_case *c, bool owners, lh_error *err)
 {
     lhi_keepers k = {.c = c};
     lh_status status = LH_OK;
     const lhi_modules *modules = &c->kernel->modules;
     for (size_t i = 0; i < c->packet_count; i++)
         k.packet_count += wants_keeper(&c->packets[i]);
-    if (k.packet_count == 0 && !wants_owners(c))
+    if (k.packet_count == 0 && !owners)
         return LH_OK;
     c->owners_known = true;
     k.values = lhi_calloc(modules->loaded + k.packet_count + 1, sizeof *k.values);
@@ -251,4 +282,14 @@ done:
     lhi_free(k.maker);
     lhi_free(k.several);
     return status;
+}
+
+lh_status lhi_case_keepers(lhi_case *c, lh_error *err)
+{
+    return find(c, wants_owners(c), err);
+}
+
+lh_status lhi_case_know_owners(lhi_case *c, lh_error *err)
+{
+    return find(c, true, err);
 }

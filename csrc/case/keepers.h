@@ -12,4 +12,9 @@ lh_status lhi_case_keepers(lhi_case *c, lh_error *err);
  * memory. */
 bool lhi_case_owner(lhi_case *c, uint64_t va, size_t *party, lh_error *err);
 
+/* The table of device memory, where lhi_case_keepers had no need of it: one pass. */
+lh_status lhi_case_know_owners(lhi_case *c, lh_error *err);
+/* The row of that table that an address lies in; NULL. */
+const lhi_owned *lhi_case_owned_at(const lhi_case *c, uint64_t va);
+
 #endif

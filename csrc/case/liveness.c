@@ -131,6 +131,7 @@ static void settle_group(lhi_case *c, lhi_twin *twins, size_t count)
     uint64_t standing = 0, named = 0;
     for (size_t i = 0; i < count; i++) {
         twins[i].rank = rank(c, &c->records[twins[i].index]);
+        c->records[twins[i].index].twin = true;
         named += twins[i].rank == 2;
     }
     /* More pending packets than locks that are proven: one of the packets may name a copy, and which can't be

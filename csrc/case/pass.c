@@ -42,6 +42,8 @@ static lh_status run(lhi_case *c, lhi_scan_options what, lhi_pass *out, lh_error
     lhi_scan_options options = {
         .values = what.values,
         .value_count = what.value_count,
+        .ranges = what.ranges,
+        .range_count = what.range_count,
         .mask = what.mask,
         .align = what.align,
         .threads = c->options.threads,
@@ -90,6 +92,14 @@ lh_status lhi_case_masked_pass(lhi_case *c, const uint64_t *values, size_t count
                                lhi_pass *out, lh_error *err)
 {
     const lhi_scan_options what = {.values = values, .value_count = count, .mask = mask, .align = 8};
+    return run(c, what, out, err);
+}
+
+lh_status lhi_case_range_pass(lhi_case *c, const uint64_t *values, size_t count, const lh_range *ranges,
+                              size_t range_count, lhi_pass *out, lh_error *err)
+{
+    const lhi_scan_options what = {
+        .values = values, .value_count = count, .ranges = ranges, .range_count = range_count, .align = 4};
     return run(c, what, out, err);
 }
 

@@ -17,6 +17,9 @@ lh_status lhi_case_pass(lhi_case *c, const uint64_t *values, size_t count, uint3
 /* The same for values of which only the bits of `mask` count, at 8 bytes. */
 lh_status lhi_case_masked_pass(lhi_case *c, const uint64_t *values, size_t count, uint64_t mask,
                                lhi_pass *out, lh_error *err);
+/* Values and ranges at 4 bytes; the needles of ranges are numbered behind those of values. */
+lh_status lhi_case_range_pass(lhi_case *c, const uint64_t *values, size_t count, const lh_range *ranges,
+                              size_t range_count, lhi_pass *out, lh_error *err);
 void lhi_case_pass_free(lhi_pass *pass);
 
 #endif

@@ -173,7 +173,9 @@ static lh_status score_named(lhi_case *c, lh_error *err)
         if (!best)
             continue;
         lhi_scoring s = {.c = c, .listed = n == 0, .score = 1.0};
-        if (best->blamed == LHI_NONE)
+        if (best->by_holder && best->lock == LHI_NONE)
+            weigh(&s, true, 0.9, "holder", "told by whose memory leads to the MDL, without a packet");
+        else if (best->blamed == LHI_NONE)
             score_packet(&s, best, c->named[n].party);
         score_lock(&s, best);
         score_pages(&s, best, &c->parties[c->named[n].party]);

@@ -57,9 +57,14 @@ static uint64_t variable(const lh_kernel *kernel, lhi_global which)
     return value;
 }
 
+uint64_t lhi_big_entry_size(const lh_kernel *kernel)
+{
+    return kernel->build >= LATER_ENTRIES ? LATER_ENTRY_SIZE : ENTRY_SIZE;
+}
+
 bool lhi_big_block_at(const lh_kernel *kernel, uint64_t va, lhi_big_block *out)
 {
-    const uint64_t size = kernel->build >= LATER_ENTRIES ? LATER_ENTRY_SIZE : ENTRY_SIZE;
+    const uint64_t size = lhi_big_entry_size(kernel);
     uint64_t table = variable(kernel, LHI_G_PoolBigPageTable);
     uint64_t count = variable(kernel, LHI_G_PoolBigPageTableSize);
     if (!lhi_is_object(table, 8) || count > MOST_ENTRIES || count * size > UINT64_MAX - table)

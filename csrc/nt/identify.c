@@ -187,7 +187,7 @@ void lhi_identify_address(const lh_kernel *kernel, const lhi_stacks *stacks, uin
         /* told by the address, whether the byte is there or not */
     } else if (out->absence != LH_PRESENT) {
         absent(kernel, out);
-    } else if (lhi_object_around(kernel, va, out)) {
+    } else if (lhi_object_around(kernel, va, lhi_object_lowest(va), out)) {
         say_object(out);
     } else if (!in_pool(kernel, out)) {
         out->place = beside_stacks(stacks, va) ? LH_PLACE_SYSTEM_PTES : LH_PLACE_UNKNOWN;

@@ -7,12 +7,16 @@
 /* Fills everything but struct_size. */
 void lhi_identify_address(const lh_kernel *kernel, const lhi_stacks *stacks, uint64_t va, lh_identity *out);
 
-/* identify_objects.c: the object around an address, by what it leads to. false, *out untouched: none that is
- * sure. */
-bool lhi_object_around(const lh_kernel *kernel, uint64_t va, lh_identity *out);
+/* identify_objects.c: the object around out->address that begins at `lowest` or above, by what it leads to.
+ * false, *out untouched: none that is sure. */
+bool lhi_object_around(const lh_kernel *kernel, uint64_t va, uint64_t lowest, lh_identity *out);
+/* The lowest address at which an object around `va` can begin. */
+uint64_t lhi_object_lowest(uint64_t va);
 /* A client's extension of a driver object (IoAllocateDriverObjectExtension) in the pool block with this body.
  */
 bool lhi_client_extension(const lh_kernel *kernel, uint64_t body, uint64_t *driver);
+/* The first block on that list; false: the driver object does not lead to one. */
+bool lhi_client_extensions(const lh_kernel *kernel, uint64_t driver, uint64_t *first);
 /* The name of an object with its path, as far as the directories are there; "" for none. Escaped. */
 void lhi_object_name(const lh_kernel *kernel, uint64_t object, char *out, size_t size);
 
@@ -22,6 +26,7 @@ typedef struct lhi_big_block {
     char tag[24];
     bool free;
 } lhi_big_block;
+uint64_t lhi_big_entry_size(const lh_kernel *kernel);
 /* Decodes what may be an entry of that table. */
 bool lhi_big_entry(const lh_kernel *kernel, uint64_t entry, lhi_big_block *out);
 /* The block an address lies in. false: none, or where the table lies is not known. */

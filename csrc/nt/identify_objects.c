@@ -42,7 +42,7 @@
 
 typedef struct lhi_seek {
     const lh_kernel *kernel;
-    uint64_t va;
+    uint64_t va, lowest;
     unsigned tries;
     lh_identity found;
 } lhi_seek;
@@ -152,17 +152,22 @@ static bool is_driver(lhi_seek *seek, uint64_t at)
     return true;
 }
 
+bool lhi_client_extensions(const lh_kernel *kernel, uint64_t driver, uint64_t *first)
+{
+    uint64_t extension = 0, at = 0;
+    return lhi_read_u64(&kernel->space, driver + kernel->layout->offsets[LHI_F_DRIVER_OBJECT_DriverExtension],
+                        &extension, &at) == LH_PRESENT &&
+           lhi_is_object(extension, 8) &&
+           lhi_read_u64(&kernel->space, extension + CLIENT_HEAD, first, &at) == LH_PRESENT;
+}
+
 bool lhi_client_extension(const lh_kernel *kernel, uint64_t body, uint64_t *driver)
 {
-    uint64_t key = 0, at = 0, extension = 0, client = 0;
+    uint64_t key = 0, at = 0, client = 0;
     uint16_t type = 0;
-    const uint16_t *offsets = kernel->layout->offsets;
     if (lhi_read_u64(&kernel->space, body + CLIENT_KEY, &key, &at) != LH_PRESENT || !lhi_is_object(key, 8) ||
         lhi_space_u16(&kernel->space, key, &type) != LH_PRESENT || type != TYPE_DRIVER ||
-        lhi_read_u64(&kernel->space, key + offsets[LHI_F_DRIVER_OBJECT_DriverExtension], &extension, &at) !=
-            LH_PRESENT ||
-        !lhi_is_object(extension, 8) ||
-        lhi_read_u64(&kernel->space, extension + CLIENT_HEAD, &client, &at) != LH_PRESENT)
+        !lhi_client_extensions(kernel, key, &client))
         return false;
     for (unsigned i = 0; i < MOST_CLIENTS && lhi_is_object(client, 8); i++) {
         if (client == body) {
@@ -284,14 +289,13 @@ static bool look_back(lhi_seek *seek, bool (*ask)(lhi_seek *, uint64_t, const ui
 {
     uint8_t page[LHI_PAGE_SIZE] = {0};
     uint64_t end = (seek->va & ~(uint64_t)(STEP - 1)) + STEP; /* 0 at the very top */
-    uint64_t lowest = seek->va - LHI_KERNEL_HALF > REACH ? seek->va - REACH : LHI_KERNEL_HALF;
     seek->tries = 0;
-    while (end - 1 >= lowest) {
+    while (end - 1 >= seek->lowest) {
         uint64_t begin = (end - 1) & ~(uint64_t)(LHI_PAGE_SIZE - 1);
         uint64_t ignored = 0;
         if (lhi_read(&seek->kernel->space, begin, page, (size_t)(end - begin), &ignored) != LH_PRESENT)
             return false;
-        for (uint64_t at = end; at > begin && at - STEP >= lowest;) {
+        for (uint64_t at = end; at > begin && at - STEP >= seek->lowest;) {
             at -= STEP;
             const uint8_t *head = page + (at - begin);
             if (head[0] < TYPE_DEVICE || head[0] > TYPE_IRP)
@@ -316,9 +320,14 @@ static bool mdl_around(lhi_seek *seek)
     return block.found && block.state != LHI_POOL_FREE && is_mdl(seek, block.body);
 }
 
-bool lhi_object_around(const lh_kernel *kernel, uint64_t va, lh_identity *out)
+uint64_t lhi_object_lowest(uint64_t va)
 {
-    lhi_seek seek = {.kernel = kernel, .va = va, .found = *out};
+    return va - LHI_KERNEL_HALF > REACH ? va - REACH : LHI_KERNEL_HALF;
+}
+
+bool lhi_object_around(const lh_kernel *kernel, uint64_t va, uint64_t lowest, lh_identity *out)
+{
+    lhi_seek seek = {.kernel = kernel, .va = va, .lowest = lowest, .found = *out};
     lhi_pool_block block = {0};
     if (va - LHI_KERNEL_HALF < MARGIN || va > UINT64_MAX - MARGIN)
         return false;

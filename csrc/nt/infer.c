@@ -137,6 +137,31 @@ static int ask_stack_base(const lhi_witness *w, uint64_t offset)
     return lhi_weigh(agree, against);
 }
 
+/* Where a thread that does not run has its stack pointer: on its own stack. */
+static int ask_kernel_stack(const lhi_witness *w, uint64_t offset)
+{
+    int agree = 0;
+    int against = 0;
+    for (size_t i = 0; i < w->thread_count; i++) {
+        const uint64_t thread = w->threads[i].address;
+        uint64_t limit = 0;
+        uint64_t base = 0;
+        uint64_t pointer = 0;
+        uint64_t at = 0;
+        if (lhi_read_field(&w->kernel->space, w->kernel->layout, thread, LHI_F_KTHREAD_StackLimit, 8, &limit,
+                           &at) != LH_PRESENT ||
+            lhi_read_field(&w->kernel->space, w->kernel->layout, thread, LHI_F_KTHREAD_StackBase, 8, &base,
+                           &at) != LH_PRESENT ||
+            !word(w, thread + offset, &pointer))
+            continue;
+        if (lhi_is_object(pointer, 8) && pointer >= limit && pointer < base)
+            agree++;
+        else
+            against++;
+    }
+    return lhi_weigh(agree, against);
+}
+
 void lhi_settle_threads(lhi_witness *w)
 {
     static const uint16_t process_places[] = {0x220, 0x210, LHI_NO_OFFSET}; /* 8.0 and later; 7 */
@@ -187,6 +212,12 @@ void lhi_settle_threads(lhi_witness *w)
                       .step = 8,
                       .least = 2,
                       .source = "page aligned, a stack's length above the stack's limit",
+                  });
+    lhi_settle(w, &(lhi_question){
+                      .field = LHI_F_KTHREAD_KernelStack,
+                      .ask = ask_kernel_stack,
+                      .stated = stated->thread_kernel_stack,
+                      .least = 2,
                   });
     lhi_settle(w, &(lhi_question){
                       .field = LHI_F_ETHREAD_Cid,

@@ -127,8 +127,11 @@ void lhi_report_chain(lhi_case *c, lhi_node *root)
     if (r->lock != LHI_NONE)
         lock_steps(c, list, &c->locks[r->lock]);
     if (r->packet == LHI_NONE) {
-        if (r->blamed != LHI_NONE)
-            driver_steps(c, list, r->blamed);
+        for (size_t i = 0; i < r->step_count; i++)
+            step(c, list, "holder", r->steps[i].at, r->steps[i].statement);
+        size_t last = r->blamed != LHI_NONE ? r->blamed : r->holder;
+        if (last != LHI_NONE)
+            driver_steps(c, list, last);
         return;
     }
     const lhi_packet *packet = &c->packets[r->packet];

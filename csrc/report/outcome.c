@@ -194,6 +194,7 @@ static void ledger(lhi_case *c, lhi_node *root)
         else
             lhi_tree_null(arena, row, "irp");
         lhi_tree_text(arena, row, "judgement", r->why);
+        lhi_tree_text(arena, row, "trail", r->trail);
         lhi_tree_count(arena, row, "other_pointers", r->other_pointers);
         if (r->freed)
             lhi_tree_text(arena, row, "freed", r->freed_reason);

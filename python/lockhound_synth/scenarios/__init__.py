@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe.load import LoadedImage
 
-from . import absent, hostile, leftovers, libraries, made, mdls, origins, pending, splits, tracked, tracking, unlocks
+from . import absent, holders, hostile, leftovers, libraries, made, mdls, origins, pending, splits, tracked, tracking, unlocks
 from .stage import Stage
 
 Story = Callable[[Stage], None]
@@ -71,6 +71,31 @@ MORE_STORIES: dict[str, Story] = {
     "freed_strangers": leftovers.freed_strangers,
     "one_page_stale": leftovers.one_page_stale,
     "one_page_none": leftovers.one_page_none,
+    "held_in_extension": holders.held_in_extension,
+    "held_by_context": holders.held_by_context,
+    "held_two_deep": holders.held_two_deep,
+    "held_in_list": holders.held_in_list,
+    "held_in_data": holders.held_in_data,
+    "held_embedded": holders.held_embedded,
+    "held_in_driver_extension": holders.held_in_driver_extension,
+    "held_in_big_block": holders.held_in_big_block,
+    "held_on_stack": holders.held_on_stack,
+    "held_by_mapping": holders.held_by_mapping,
+    "held_packed": holders.held_packed,
+    "held_in_urb": holders.held_in_urb,
+    "log_ring": holders.log_ring,
+    "held_unrooted": holders.held_unrooted,
+    "dead_stack": holders.dead_stack,
+    "shared_tag": holders.shared_tag,
+    "two_holders": holders.two_holders,
+    "holder_and_borrower": holders.holder_and_borrower,
+    "holder_cannot_lock": holders.holder_cannot_lock,
+    "held_by_library": holders.held_by_library,
+    "held_by_kernel": holders.held_by_kernel,
+    "holder_unloaded": holders.holder_unloaded,
+    "holder_outside": holders.holder_outside,
+    "made_with_context": holders.made_with_context,
+    "made_and_held": holders.made_and_held,
     "hostile_names": hostile.hostile_names,
     "hostile_driver": hostile.hostile_driver,
     "looping_lists": hostile.looping_lists,

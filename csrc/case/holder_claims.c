@@ -1,0 +1,369 @@
+/* What leads to one MDL: the way up through the graph to the memory of drivers, and the words for it. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "case/holder_graph.h"
+#include "case/keepers.h"
+#include "nt/identify.h"
+
+#define REACH      0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
+#define MOST_STEPS 16u    /* of a trail that is told */
+
+typedef struct lhi_climb {
+    lhi_holders *h;
+    const lhi_packet *packet;
+    lhi_claims *claims;
+    lhi_vec way;     /* things reached, in order */
+    lhi_vec packets; /* packets among them */
+    lhi_vec owners;  /* drivers' memory among them */
+    size_t best;     /* the thing that the trail is told to, LHI_NONE */
+    unsigned rank;   /* of that: what claims most comes first */
+} lhi_climb;
+
+/* ------------------------------------------------------------------ packets on the way */
+
+static lh_status packet_driver(lhi_case *c, const lhi_driver *driver, size_t party, bool *all, lh_error *err)
+{
+    if (driver->absence != LH_PRESENT) {
+        *all = false;
+        return LH_OK;
+    }
+    size_t other = lhi_case_party(c, driver, err);
+    if (other == LHI_NONE)
+        return LH_ERR_NO_MEMORY;
+    *all = *all && (driver->is_kernel || c->parties[other].library || lhi_case_same_driver(c, other, party));
+    return LH_OK;
+}
+
+/* Nobody has to do with the packet but this driver, and Windows' own. One that has the MDL itself must be a
+ * driver's: out of the I/O manager's the MDL was taken, and the I/O manager locked. */
+static lh_status is_of(lhi_case *c, uint64_t address, bool direct, size_t party, bool *out, lh_error *err)
+{
+    lhi_irp irp;
+    bool all = true, any = false;
+    lhi_irp_read(c->kernel, address, 0, &c->freed, &irp);
+    *out = false;
+    if (direct && irp.origin != LHI_ORIGIN_DRIVER)
+        return LH_OK;
+    for (unsigned i = 0; i < irp.slot_count; i++) {
+        lhi_device device = {0};
+        lhi_driver driver = {0};
+        lh_status status = LH_OK;
+        if (irp.slots[i].device) {
+            lhi_device_read(c->kernel, irp.slots[i].device, &device);
+            if (device.absence == LH_PRESENT)
+                lhi_driver_read(c->kernel, device.driver, &driver);
+            else
+                driver.absence = LH_ABSENT_LAYOUT;
+            any = true;
+            status = packet_driver(c, &driver, party, &all, err);
+        }
+        if (status == LH_OK && irp.slots[i].completion) {
+            lhi_driver_from_code(c->kernel, irp.slots[i].completion, &driver);
+            status = packet_driver(c, &driver, party, &all, err);
+        }
+        if (status != LH_OK)
+            return status;
+    }
+    *out = all && any;
+    return LH_OK;
+}
+
+/* A pointer in the packet, or in what its locations point to. */
+static bool in_request(const lhi_packet *packet, uint64_t va)
+{
+    const lhi_irp *irp = packet->irp;
+    if (va >= irp->address && va - irp->address < irp->size)
+        return true;
+    for (size_t i = 0; i < irp->slot_count; i++) {
+        const lhi_slot *slot = &irp->slots[i];
+        const uint64_t places[] = {slot->parameters[0], slot->parameters[1], slot->parameters[2],
+                                   slot->parameters[3], slot->context};
+        for (size_t k = 0; k < sizeof places / sizeof places[0]; k++)
+            if (lhi_is_kernel(places[k]) && va >= places[k] && va - places[k] < REACH)
+                return true;
+    }
+    return false;
+}
+
+/* ------------------------------------------------------------------ the way up */
+
+static void prefer(lhi_climb *climb, size_t thing, unsigned rank)
+{
+    if (rank > climb->rank) {
+        climb->rank = rank;
+        climb->best = thing;
+    }
+}
+
+static void stranger(lhi_climb *climb, size_t thing, const char *words)
+{
+    climb->claims->stranger = true;
+    if (!climb->claims->stranger_words)
+        climb->claims->stranger_words = words;
+    prefer(climb, thing, 4);
+}
+
+static void add_owner(lhi_climb *climb, size_t thing, bool direct)
+{
+    lhi_case *c = climb->h->c;
+    lhi_claims *claims = climb->claims;
+    const lhi_site *site = &climb->h->things[thing].site;
+    size_t party = site->party;
+    if (party == LHI_NONE) {
+        stranger(climb, thing,
+                 site->why ? site->why : "memory of a driver that can't be named keeps a pointer to it");
+        return;
+    }
+    if (c->parties[party].driver.is_kernel) {
+        /* nt has lists of everything: only what points to the MDL itself is a claim. */
+        if (direct && claims->kernel == LHI_NONE)
+            claims->kernel = party;
+        prefer(climb, thing, direct ? 3 : 1);
+        return;
+    }
+    if (c->parties[party].library) {
+        if (claims->library == LHI_NONE)
+            claims->library = party;
+        prefer(climb, thing, 5);
+        return;
+    }
+    lhi_answer can = lhi_case_can_lock(c, party);
+    size_t *place = can == LHI_YES ? &claims->can : can == LHI_UNKNOWN ? &claims->unknown : &claims->cannot;
+    if (can != LHI_NO) {
+        size_t other = claims->can != LHI_NONE ? claims->can : claims->unknown;
+        claims->several = claims->several || (other != LHI_NONE && !lhi_case_same_driver(c, other, party));
+    }
+    if (*place == LHI_NONE)
+        *place = party;
+    prefer(climb, thing, can == LHI_YES ? 9 : can == LHI_UNKNOWN ? 8 : 7);
+}
+
+/* The first place of each driver. */
+static bool note_owner(lhi_climb *climb, size_t thing)
+{
+    const lhi_holders *h = climb->h;
+    size_t party = h->things[thing].site.party;
+    if (party == LHI_NONE || climb->owners.count >= LHI_MOST_CLAIMANTS)
+        return true;
+    for (size_t i = 0; i < climb->owners.count; i++)
+        if (lhi_case_same_driver(h->c, h->things[climb->owners.data[i]].site.party, party))
+            return true;
+    return lhi_vec_push(&climb->owners, thing);
+}
+
+static bool reach(lhi_climb *climb, size_t grip, bool direct)
+{
+    lhi_holders *h = climb->h;
+    const size_t thing = h->grips[grip].holder;
+    const lhi_site *site = &h->things[thing].site;
+    h->via[thing] = grip;
+    h->reached[thing] = h->answer;
+    switch (site->kind) {
+    case LHI_SITE_MODULE:
+    case LHI_SITE_DEVICE:
+    case LHI_SITE_EXTENSION:
+        add_owner(climb, thing, direct);
+        return note_owner(climb, thing);
+    case LHI_SITE_STACK:
+        if (site->outside) {
+            climb->claims->outside = site->outside;
+            prefer(climb, thing, 6);
+        } else {
+            add_owner(climb, thing, direct);
+        }
+        return note_owner(climb, thing);
+    case LHI_SITE_PACKET:
+        prefer(climb, thing, 2);
+        return lhi_vec_push(&climb->packets, thing);
+    case LHI_SITE_NOWHERE:
+        stranger(climb, thing, "memory of which nothing is known keeps a pointer to it");
+        return true;
+    case LHI_SITE_PAGES:
+        /* In the pool's own slots of the address space everything that is allocated has a header, or an entry
+         * in the table of big blocks. */
+        if (!h->pool_slot[site->base >> 39 & 511]) {
+            stranger(climb, thing, "memory whose bounds are not known keeps a pointer to it");
+            return true;
+        }
+        climb->claims->dead = true;
+        return true;
+    case LHI_SITE_DEAD:
+        climb->claims->dead = true;
+        prefer(climb, thing, 1);
+        return true;
+    case LHI_SITE_BOOKS:
+        return true;
+    case LHI_SITE_MDL:
+    case LHI_SITE_POOL:
+    case LHI_SITE_LIST:
+        climb->claims->unrooted = true;
+        prefer(climb, thing, 2);
+        return lhi_vec_push(&climb->way, thing);
+    }
+    return true;
+}
+
+static lh_status climb_from(lhi_climb *climb, size_t start, lh_error *err)
+{
+    lhi_holders *h = climb->h;
+    h->answer++;
+    if (!lhi_vec_push(&climb->way, start))
+        return lhi_fail_memory(err);
+    for (size_t at = 0; at < climb->way.count; at++) {
+        size_t thing = climb->way.data[at];
+        for (size_t g = h->things[thing].grips; g != LHI_NONE; g = h->grips[g].next) {
+            const lhi_grip *grip = &h->grips[g];
+            if (grip->holder == start || h->reached[grip->holder] == h->answer)
+                continue;
+            if (thing == start && climb->packet && in_request(climb->packet, grip->at))
+                continue;
+            if (grip->log) {
+                climb->claims->log = true;
+                continue;
+            }
+            if (!reach(climb, g, thing == start))
+                return lhi_fail_memory(err);
+        }
+    }
+    return LH_OK;
+}
+
+/* Packets that carry it are no strangers where the only driver that claims it is the only one in them. */
+static lh_status ask_packets(lhi_climb *climb, size_t start, lh_error *err)
+{
+    const lhi_claims *claims = climb->claims;
+    size_t party = climb->packet                 ? climb->packet->maker
+                   : claims->can != LHI_NONE     ? claims->can
+                   : claims->unknown != LHI_NONE ? claims->unknown
+                                                 : claims->cannot;
+    for (size_t i = 0; i < climb->packets.count; i++) {
+        const lhi_holders *h = climb->h;
+        const lhi_site *site = &h->things[climb->packets.data[i]].site;
+        bool own = false, direct = h->grips[h->via[climb->packets.data[i]]].held == start;
+        lh_status status = party == LHI_NONE ? LH_OK : is_of(h->c, site->object, direct, party, &own, err);
+        if (status != LH_OK)
+            return status;
+        if (!own)
+            stranger(climb, climb->packets.data[i], "a packet that other drivers have to do with carries it");
+    }
+    return LH_OK;
+}
+
+/* ------------------------------------------------------------------ words */
+
+static const char *driver_of(const lhi_case *c, size_t party)
+{
+    if (party == LHI_NONE)
+        return "a driver without a name";
+    const lhi_driver *driver = &c->parties[party].driver;
+    return driver->absence == LH_PRESENT ? driver->name : driver->object_name;
+}
+
+static const char *words_of_device(lhi_case *c, const lhi_site *site)
+{
+    char name[128] = "";
+    if (site->name)
+        return lhi_arena_printf(&c->arena, "extension of device %s", site->name);
+    lhi_object_name(c->kernel, site->object, name, sizeof name);
+    if (name[0])
+        return lhi_arena_printf(&c->arena, "extension of device %s", name);
+    return lhi_arena_printf(&c->arena, "extension of device 0x%" PRIx64, site->object);
+}
+
+static const char *words_of(lhi_holders *h, const lhi_site *site)
+{
+    lhi_arena *arena = &h->c->arena;
+    switch (site->kind) {
+    case LHI_SITE_MODULE:
+        return "module data";
+    case LHI_SITE_DEVICE:
+        return words_of_device(h->c, site);
+    case LHI_SITE_EXTENSION:
+        return "extension of the driver object";
+    case LHI_SITE_STACK:
+        return lhi_arena_printf(arena, "stack of thread 0x%" PRIx64, site->object);
+    case LHI_SITE_PACKET:
+        return lhi_arena_printf(arena, "packet 0x%" PRIx64, site->object);
+    case LHI_SITE_POOL:
+        return lhi_arena_printf(arena, "pool block '%s'", site->tag);
+    case LHI_SITE_LIST:
+        return lhi_arena_printf(arena, "list of %" PRIu64 " blocks '%s'", site->object, site->tag);
+    case LHI_SITE_MDL:
+        return lhi_arena_printf(arena, "MDL 0x%" PRIx64, site->base & ~(uint64_t)7);
+    case LHI_SITE_DEAD:
+        return site->why;
+    default:
+        return "memory of which nothing is known";
+    }
+}
+
+/* From the MDL outward: the way back from a thing that was reached, turned round. */
+static const char *trail_to(lhi_climb *climb, size_t start, size_t thing, const lhi_step **out, size_t *count)
+{
+    lhi_holders *h = climb->h;
+    lhi_arena *arena = &h->c->arena;
+    size_t things[MOST_STEPS] = {0};
+    *count = 0;
+    for (size_t at = thing; at != start && *count < MOST_STEPS; at = h->grips[h->via[at]].held)
+        things[(*count)++] = at;
+    lhi_step *steps = *count ? lhi_arena_alloc(arena, *count * sizeof *steps) : NULL;
+    if (!steps)
+        return NULL;
+    const char *trail = "MDL";
+    for (size_t i = 0; i < *count; i++) {
+        size_t at = things[*count - 1 - i];
+        const lhi_grip *grip = &h->grips[h->via[at]];
+        const char *words = words_of(h, &h->things[at].site);
+        steps[i] = (lhi_step){grip->at, lhi_arena_printf(arena, "%s: %s", words, grip->how)};
+        trail = lhi_arena_printf(arena, "%s <- %s", trail, words);
+    }
+    size_t party = h->things[thing].site.party;
+    *out = steps;
+    return party == LHI_NONE ? trail : lhi_arena_printf(arena, "%s <- %s", trail, driver_of(h->c, party));
+}
+
+static void tell(lhi_climb *climb, size_t start, lhi_record *record)
+{
+    const lhi_holders *h = climb->h;
+    if (climb->best != LHI_NONE)
+        record->trail = trail_to(climb, start, climb->best, &record->steps, &record->step_count);
+    record->claimant_count = 0;
+    for (size_t i = 0; i < climb->owners.count; i++) {
+        size_t thing = climb->owners.data[i], count = 0;
+        const lhi_step *steps = NULL;
+        const char *trail = trail_to(climb, start, thing, &steps, &count);
+        record->claimants[record->claimant_count++] =
+            (lhi_claimant){h->things[thing].site.party, h->grips[h->via[thing]].at, trail};
+    }
+}
+
+lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, lhi_claims *out,
+                          lh_error *err)
+{
+    lhi_holders *h = c->holders;
+    lhi_climb climb = {.h = h, .packet = packet, .claims = out, .best = LHI_NONE};
+    size_t start = lhi_map_get(&h->of_record, record);
+    *out = (lhi_claims){.can = LHI_NONE,
+                        .unknown = LHI_NONE,
+                        .cannot = LHI_NONE,
+                        .library = LHI_NONE,
+                        .kernel = LHI_NONE,
+                        .truncated = h->truncated};
+    if (start == SIZE_MAX)
+        return LH_OK; /* a limit was met before it was entered */
+    if (!h->via)
+        h->via = lhi_calloc(h->thing_count + 1, sizeof *h->via);
+    if (!h->reached)
+        h->reached = lhi_calloc(h->thing_count + 1, sizeof *h->reached);
+    lh_status status = h->via && h->reached ? climb_from(&climb, start, err) : lhi_fail_memory(err);
+    if (status == LH_OK)
+        status = ask_packets(&climb, start, err);
+    if (status == LH_OK)
+        tell(&climb, start, &c->records[record]);
+    lhi_vec_free(&climb.way);
+    lhi_vec_free(&climb.packets);
+    lhi_vec_free(&climb.owners);
+    return status;
+}

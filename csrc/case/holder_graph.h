@@ -1,0 +1,88 @@
+/* The graph of a search for holders: places in memory, and which of them points to which. */
+#ifndef LHI_CASE_HOLDER_GRAPH_H
+#define LHI_CASE_HOLDER_GRAPH_H
+
+#include "base/map.h"
+#include "case/holders.h"
+#include "nt/stacks.h"
+
+typedef enum lhi_site_kind {
+    LHI_SITE_NOWHERE = 0, /* memory of which nothing is known */
+    LHI_SITE_MDL,         /* an open record itself */
+    LHI_SITE_MODULE,      /* data of a module */
+    LHI_SITE_DEVICE,      /* a device object with its extension */
+    LHI_SITE_EXTENSION,   /* a driver object, or an extension of one */
+    LHI_SITE_STACK,       /* the part in use of a thread's stack */
+    LHI_SITE_PACKET,      /* a packet that is not over */
+    LHI_SITE_POOL,        /* a block that may belong to anybody */
+    LHI_SITE_PAGES,       /* a page without a pool header: which block it is of has to be found */
+    LHI_SITE_LIST,        /* a doubly linked list of blocks of one kind */
+    LHI_SITE_BOOKS,       /* the kernel's own books: processes, threads, files, trackers */
+    LHI_SITE_DEAD         /* freed, left over, read-only: nobody's */
+} lhi_site_kind;
+
+typedef struct lhi_site {
+    lhi_site_kind kind;
+    uint64_t base, size; /* of blocks; of others the place itself */
+    uint64_t object;     /* device, driver object, thread or packet; of a list its number of blocks */
+    size_t party;        /* whose it is, LHI_NONE */
+    uint64_t outside;    /* of a stack: code in no module */
+    const char *name;    /* of a device that is no row of c->owned; NULL */
+    const char *why;     /* of a dead one, and of a stack without an owner */
+    char tag[24];
+} lhi_site;
+
+typedef struct lhi_thing {
+    lhi_site site;
+    size_t record;   /* of LHI_SITE_MDL */
+    size_t grips;    /* newest of those that hold it, LHI_NONE */
+    lhi_vec members; /* of a list without a head: the blocks in it */
+    bool searched;   /* who points to it was asked */
+    bool listed;     /* its list entries were followed */
+} lhi_thing;
+
+typedef struct lhi_grip {
+    size_t holder, held, next; /* next: another grip on the same thing */
+    uint64_t at;               /* where the pointer stands */
+    const char *how;           /* a clause */
+    bool log;                  /* it stands in a buffer that notes many */
+} lhi_grip;
+
+struct lhi_holders {
+    lhi_case *c;
+    lhi_thing *things;
+    size_t thing_count, thing_room;
+    lhi_grip *grips;
+    size_t grip_count, grip_room;
+    lhi_map places;    /* thing by base */
+    lhi_map of_record; /* thing by record */
+    lhi_map entries;   /* list (a thing) by the address of a LIST_ENTRY in it */
+    uint64_t walked;   /* list entries in all */
+    lhi_self_map tables;
+    bool stack_slot[512]; /* PML4 slots in which kernel stacks lie */
+    bool pool_slot[512];  /* and those in which nothing but pool does */
+    /* Scratch of the answers, by thing: the grip by which it was reached, and in which answer. */
+    size_t *via, *reached;
+    size_t answer;
+    bool truncated;
+};
+
+/* holder_sites.c: what a place is. Only LH_ERR_NO_MEMORY fails. */
+lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *err);
+/* A pointer stands among others to MDLs of other processes: somebody takes notes. */
+bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, uint64_t process);
+/* "URB.TransferBufferMDL" and its kind, by the structure's own arithmetic; NULL. */
+const char *lhi_holder_typed(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl);
+
+/* holder_stack.c: whose frame a word on a stack lies in. */
+lh_status lhi_holder_frame(lhi_case *c, const lhi_stack *stack, uint64_t va, lhi_site *out, lh_error *err);
+
+/* holder_lists.c: the lists that a block's LIST_ENTRYs are part of. */
+lh_status lhi_holder_lists(lhi_holders *h, size_t thing, lh_error *err);
+
+/* holders.c. LHI_NONE: no memory, or too many (then truncated is set). */
+size_t lhi_holder_thing(lhi_holders *h, const lhi_site *site, lh_error *err);
+lh_status lhi_holder_grip(lhi_holders *h, size_t holder, size_t held, uint64_t at, const char *how,
+                          lh_error *err);
+
+#endif

@@ -1,0 +1,169 @@
+/* The outcome of an MDL that no packet explains, from who keeps a pointer to it.
+ *
+ * A driver is named when its own memory leads to the MDL, it can lock pages, and nobody else could have. */
+#include "case/holders.h"
+
+static const char framework_rule[] = "clients of frameworks";
+static const char framework_needs[] = "a version that reads the objects of KMDF, fltmgr, ndis and their kind";
+
+static void settle(lhi_record *record, lhi_outcome outcome, const char *why)
+{
+    record->outcome = outcome;
+    record->why = why;
+}
+
+/* What is missing makes a refusal weaker: something could have named somebody. */
+static void refuse(const lhi_case *c, lhi_record *record, const char *why)
+{
+    settle(record, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED, why);
+}
+
+/* Whoever alone leads to it has it; that is a fact, whether he owes or not. */
+static size_t holder_of(const lhi_claims *claims)
+{
+    if (claims->several || claims->stranger)
+        return LHI_NONE;
+    return claims->can != LHI_NONE       ? claims->can
+           : claims->unknown != LHI_NONE ? claims->unknown
+           : claims->cannot != LHI_NONE  ? claims->cannot
+                                         : claims->library;
+}
+
+static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claims, lh_error *err)
+{
+    if (r->twin) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "another structure describes the same pages, and whose of the two is the lock can't be told");
+    } else if (lhi_case_holder_could_hide(c)) {
+        settle(
+            r, LHI_OUTCOME_INSUFFICIENT,
+            "one driver's own memory leads to it, and another's may lie in a page that is not in this dump");
+    } else {
+        settle(r, LHI_OUTCOME_NAMED,
+               "its own memory leads to the MDL, no packet does, and it can lock pages");
+        r->by_holder = true;
+        r->blamed = claims->can;
+        if (!lhi_case_name(c, claims->can, r->mdl.pages, 0) ||
+            (claims->cannot != LHI_NONE &&
+             !lhi_case_clear(c, claims->cannot, r->mdl.address,
+                             "keeps the MDL too, and imports no routine that locks pages")) ||
+            (claims->library != LHI_NONE &&
+             !lhi_case_clear(c, claims->library, r->mdl.address,
+                             "keeps the MDL too, for the driver that is its client")))
+            return lhi_fail_memory(err);
+    }
+    return LH_OK;
+}
+
+/* A driver has it, and whether its code can lock is open. */
+static lh_status judge_unknown(lhi_case *c, lhi_record *r, const lhi_claims *claims, lh_error *err)
+{
+    const lhi_party *party = &c->parties[claims->unknown];
+    if (party->framework) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "the driver whose memory leads to it works through a framework, which may have locked for it");
+        return lhi_case_skip_rule(c, framework_rule, framework_needs) ? LH_OK : lhi_fail_memory(err);
+    }
+    if (party->driver.has_module && party->driver.module.unloaded)
+        refuse(c, r,
+               "the driver whose memory leads to it has been unloaded: whether it can lock pages is gone");
+    else
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "whether the driver whose memory leads to it can lock pages is not in this dump");
+    return LH_OK;
+}
+
+static lh_status judge_kernel(lhi_case *c, lhi_record *r, size_t party, lh_error *err)
+{
+    settle(r, LHI_OUTCOME_KERNEL, "only Windows' own data points to the MDL");
+    r->blamed = party;
+    return lhi_case_name(c, party, r->mdl.pages, 0) ? LH_OK : lhi_fail_memory(err);
+}
+
+/* No driver's own memory leads to it. */
+static lh_status judge_unowned(lhi_case *c, lhi_record *r, const lhi_claims *claims, lh_error *err)
+{
+    if (claims->outside)
+        refuse(c, r,
+               lhi_arena_printf(&c->arena,
+                                "code outside any module, at 0x%llx, works with it on a thread's stack",
+                                (unsigned long long)claims->outside));
+    else if (claims->stranger)
+        settle(r, LHI_OUTCOME_INSUFFICIENT, claims->stranger_words);
+    else if (claims->library != LHI_NONE)
+        refuse(c, r, "a library driver keeps it for one of its clients, and no client is found");
+    else if (claims->cannot != LHI_NONE)
+        refuse(c, r, "only drivers keep it that import no routine which locks pages");
+    else if (claims->kernel != LHI_NONE && !lhi_case_holder_could_hide(c))
+        return judge_kernel(c, r, claims->kernel, err);
+    else if (claims->log)
+        refuse(c, r, "only a buffer that notes the MDLs of many processes points to it");
+    else if (claims->unrooted)
+        refuse(c, r, "what points to the MDL leads to no driver");
+    else if (claims->dead)
+        refuse(c, r, "only left-over memory points to the MDL");
+    else
+        refuse(c, r, "nothing in this dump points to the MDL any more");
+    return LH_OK;
+}
+
+lh_status lhi_case_judge_holders(lhi_case *c, size_t record, lh_error *err)
+{
+    lhi_record *r = &c->records[record];
+    lhi_claims claims = {0};
+    lh_status status = lhi_case_claims(c, record, NULL, &claims, err);
+    if (status != LH_OK)
+        return status;
+    r->holder = holder_of(&claims);
+    if (claims.truncated) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "who keeps a pointer to it leads further than the limits of this case");
+        return LH_OK;
+    }
+    bool anybody = claims.can != LHI_NONE || claims.unknown != LHI_NONE;
+    if (r->state == LH_MDL_UNKNOWN) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "no packet that still counts names it, and whether it was freed can't be told");
+        return LH_OK;
+    }
+    if (!anybody)
+        return judge_unowned(c, r, &claims, err);
+    if (claims.stranger || claims.outside) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               claims.stranger ? claims.stranger_words
+                               : "a driver keeps it, and code outside any module works with it as well");
+        return LH_OK;
+    }
+    if (claims.several || (claims.can != LHI_NONE && claims.unknown != LHI_NONE &&
+                           !lhi_case_same_driver(c, claims.can, claims.unknown))) {
+        refuse(c, r, "the memory of several drivers leads to it");
+        return LH_OK;
+    }
+    return claims.can != LHI_NONE ? judge_named(c, r, &claims, err) : judge_unknown(c, r, &claims, err);
+}
+
+lh_status lhi_case_ask_others(lhi_case *c, size_t record, const lhi_packet *packet, bool *own, lh_error *err)
+{
+    lhi_record *r = &c->records[record];
+    lhi_claims claims = {0};
+    lh_status status = lhi_case_claims(c, record, packet, &claims, err);
+    *own = false;
+    if (status != LH_OK)
+        return status;
+    size_t other = claims.can != LHI_NONE ? claims.can : claims.unknown;
+    if (claims.truncated)
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               "who keeps a pointer to it beside the packet leads further than the limits of this case");
+    else if (claims.stranger || claims.outside)
+        settle(r, LHI_OUTCOME_INSUFFICIENT,
+               claims.stranger ? claims.stranger_words : "code outside any module works with it as well");
+    else if (claims.several || (other != LHI_NONE && !lhi_case_same_driver(c, other, packet->maker)))
+        refuse(c, r, "the memory of another driver than the packet's maker leads to it as well");
+    else if (claims.unrooted && other == LHI_NONE)
+        refuse(c, r, "something beside the packet keeps a pointer to the MDL, and it leads to no driver");
+    else if (claims.kernel != LHI_NONE)
+        refuse(c, r, "Windows' own data points to the MDL as well");
+    else
+        *own = true;
+    return LH_OK;
+}

@@ -1,0 +1,75 @@
+/* Whose frame a word on a stack lies in, by unwinding the thread.
+ *
+ * A frame has more than its function's own: registers that it saved for its callers lie there too. So a word
+ * in a driver's frame is that driver's only where no other driver has a frame on the stack, and one in a
+ * frame of nt is nt's only where no driver has one at all. */
+#include "case/holder_graph.h"
+#include "nt/unwind.h"
+
+typedef struct lhi_frames {
+    size_t inside;   /* party of the frame that the word lies in, LHI_NONE */
+    uint64_t nobody; /* where the code of that frame stands, if it lies in no module */
+    size_t driver;   /* the last one seen beside nt and Windows' libraries, LHI_NONE */
+    bool several;    /* and there are others */
+} lhi_frames;
+
+/* Does the word lie in frame `index`? Of the outermost one only a whole stack tells the end. */
+static bool holds(const lhi_call_stack *walk, size_t index, uint64_t va, uint64_t base)
+{
+    uint64_t end = base;
+    if (index + 1 < walk->count)
+        end = walk->frames[index + 1].stack_pointer;
+    else if (walk->end != LHI_STACK_USER && walk->end != LHI_STACK_BOTTOM && walk->end != LHI_STACK_NO_MODULE)
+        return false;
+    return va >= walk->frames[index].stack_pointer && va < end;
+}
+
+static lh_status look_at(lhi_case *c, const lhi_call_frame *frame, bool inside, lhi_frames *out,
+                         lh_error *err)
+{
+    lhi_driver driver = {0};
+    if (!frame->module) {
+        if (inside)
+            out->nobody = frame->address;
+        return LH_OK;
+    }
+    lhi_driver_from_code(c->kernel, frame->address, &driver);
+    if (driver.absence != LH_PRESENT) {
+        out->several = true; /* somebody's, nobody knows whose */
+        return LH_OK;
+    }
+    size_t party = lhi_case_party(c, &driver, err);
+    if (party == LHI_NONE)
+        return LH_ERR_NO_MEMORY;
+    if (inside)
+        out->inside = party;
+    if (driver.is_kernel || c->parties[party].library)
+        return LH_OK;
+    out->several = out->several || (out->driver != LHI_NONE && !lhi_case_same_driver(c, out->driver, party));
+    out->driver = party;
+    return LH_OK;
+}
+
+lh_status lhi_holder_frame(lhi_case *c, const lhi_stack *stack, uint64_t va, lhi_site *out, lh_error *err)
+{
+    lhi_call_stack walk = {0};
+    lhi_frames frames = {.inside = LHI_NONE, .driver = LHI_NONE};
+    lh_status status = lhi_call_stack_of_thread(c->kernel, stack->thread, &walk, err);
+    for (size_t i = 0; status == LH_OK && i < walk.count; i++)
+        status = look_at(c, &walk.frames[i], holds(&walk, i, va, stack->base), &frames, err);
+    lhi_call_stack_free(&walk);
+    if (status != LH_OK)
+        return status;
+    out->outside = frames.nobody;
+    if (frames.nobody)
+        out->why = "the frame on the stack is of code that lies in no module";
+    else if (frames.several)
+        out->why = "several drivers have frames on the stack that has a pointer to it";
+    else if (frames.inside == LHI_NONE)
+        out->why = "whose frame of a stack has a pointer to it can't be told";
+    else if (c->parties[frames.inside].driver.is_kernel && frames.driver != LHI_NONE)
+        out->why = "a frame of the kernel has a pointer to it, on a stack with a driver's frames";
+    else
+        out->party = frames.inside;
+    return LH_OK;
+}

@@ -1,0 +1,265 @@
+"""Who keeps an MDL that no packet explains: what the way looks like, what ends it, and what it costs."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+import lockhound as lh
+from lockhound_synth import io, packets, processes, stacks
+from lockhound_synth.forge import Forged
+from lockhound_synth.io import Device, Driver
+from lockhound_synth.packets import Mdl
+
+from .machines import Answer, case_of, dump_bytes, forged
+from .scene import Scene
+
+BUILD = 19041
+
+
+def scene(title: str, seed: int = 0, build: int = BUILD) -> Scene:
+    return Scene(title, build, seed, trap=True)
+
+
+def judged(made: Forged | Scene, **options: Any) -> dict[str, Any]:
+    machine = made.finish() if isinstance(made, Scene) else made
+    with lh.open(machine.to_bytes(6)) as dump:
+        return dump.investigate(progress=False, **options).to_dict()
+
+
+def put(where: Scene, at: int, *values: int) -> None:
+    where.machine.space.write(at, struct.pack(f"<{len(values)}Q", *values))
+
+
+def block(where: Scene, size: int = 0x60, tag: bytes = b"Lky1") -> int:
+    return where.machine.nonpaged.alloc(size, tag)
+
+
+def holder(where: Scene) -> tuple[Driver, Device]:
+    return where.driver(io.LOCKING)
+
+
+def names(driver: Driver, mdl: Mdl) -> Answer:
+    return Answer("driver", ((driver.module.name, mdl.pages),))
+
+
+def refuses(case: dict[str, Any], *kinds: str) -> None:
+    assert case["verdict"]["kind"] in (kinds or ("unattributed", "insufficient")), case["verdict"]
+    assert not case["verdict"]["drivers"]
+
+
+def test_the_way_is_shown() -> None:
+    machine = forged("held_by_context", BUILD, 0)
+    case = case_of(dump_bytes("held_by_context", BUILD, 0, 6))
+    name = machine.truth.verdict["driver"]
+    (mdl,) = case["ledger"]["mdls"]
+    assert mdl["trail"] == f"MDL <- pool block 'Lky1' <- extension of device {name.removesuffix('.sys').title()}0 <- {name}"
+    assert mdl["irp"] is None
+    steps = [row for row in case["chain"] if row["kind"] == "holder"]
+    assert [row["kind"] for row in case["chain"]] == ["process", "mdl", "holder", "holder", "driver", "module"]
+    with lh.open(dump_bytes("held_by_context", BUILD, 0, 6)) as dump:
+        kernel = dump.kernel()
+        pointers = [int.from_bytes(kernel.read(int(row["address"], 16), 8), "little") for row in steps]
+        assert pointers[0] == int(mdl["address"], 16)
+        assert kernel.identify(pointers[1]).tag == "Lky1"
+        assert kernel.identify(int(steps[1]["address"], 16)).owner_name == name
+    evidence = case["suspects"][0]["evidence"]
+    assert [row["statement"] for row in evidence if row["kind"] == "holder"] == [mdl["trail"]]
+    assert {"holder"} <= {row["name"] for row in case["verdict"]["confidence"]["factors"]}
+
+
+def test_the_others_are_cleared() -> None:
+    case = case_of(dump_bytes("holder_and_borrower", BUILD, 0, 6))
+    assert ["imports no routine that locks" in row["reason"] for row in case["cleared"] if "keeps the MDL" in row["reason"]] == [True]
+
+
+def test_passes_do_not_grow_with_the_mdls() -> None:
+    """One MDL or three hundred, in blocks of two drivers: the same number of passes."""
+    counts = []
+    for many in (1, 300):
+        where = scene("many")
+        first, second = holder(where), holder(where)
+        locked = 0
+        for index in range(many):
+            mdl, context = where.lock(1 + index % 3), block(where)
+            put(where, context + 0x18, mdl.address)
+            put(where, (first if index % 2 else second)[1].extension + 0x20 + 8 * (index % 8), context)
+            locked += mdl.pages
+        case = judged(where)
+        counts.append(case["coverage"]["search"]["passes"])
+        assert case["coverage"]["search"]["limit_met"] is None
+        assert case["ledger"]["explained"] == locked
+    assert counts[0] == counts[1]
+
+
+def test_a_list_is_one_level_however_long() -> None:
+    passes = {name: case_of(dump_bytes(name, BUILD, 0, 6))["coverage"]["search"]["passes"] for name in ("held_in_list", "held_by_context")}
+    assert passes["held_in_list"] <= passes["held_by_context"]
+
+
+def test_a_limit_of_levels_is_told() -> None:
+    data = dump_bytes("held_two_deep", BUILD, 0, 6)
+    with lh.open(data) as dump:
+        short = dump.investigate(progress=False, levels=2).to_dict()
+        enough = dump.investigate(progress=False, levels=4).to_dict()
+    refuses(short, "insufficient")
+    assert short["coverage"]["search"]["limit_met"] == "levels"
+    assert enough["verdict"]["kind"] == "driver"
+
+
+def test_a_ring_of_blocks_that_loops_back() -> None:
+    """Blocks that point at each other in a circle end nowhere; with one pointer from outside they are that driver's."""
+    for rooted in (False, True):
+        where = scene("circle")
+        driver, device = holder(where)
+        mdl = where.lock()
+        circle = [block(where, tag=bytes(f"Cyc{i}", "ascii")) for i in range(4)]
+        for at, following in zip(circle, circle[1:] + circle[:1], strict=True):
+            put(where, at + 0x10, following)
+        put(where, circle[0] + 0x20, mdl.address)
+        if rooted:
+            put(where, device.extension + 0x30, circle[2])
+        case = judged(where)
+        if rooted:
+            assert Answer.of(case["verdict"]) == names(driver, mdl)
+        else:
+            refuses(case, "unattributed")
+
+
+def entries(where: Scene, places: list[int]) -> None:
+    for index, at in enumerate(places):
+        put(where, at, places[(index + 1) % len(places)], places[index - 1])
+
+
+def test_a_list_without_a_head_is_whose_who_points_into_it() -> None:
+    where = scene("headless")
+    driver, device = holder(where)
+    mdl = where.lock()
+    records = [block(where, 0x28, b"Lkyr") for _ in range(40)]
+    entries(where, [record + 8 for record in records])
+    put(where, records[7] + 0x18, mdl.address)
+    put(where, device.extension + 0x18, records[30])
+    assert Answer.of(judged(where)["verdict"]) == names(driver, mdl)
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_a_list_through_the_memory_of_many_makes_nobody_an_owner(kernels: bool) -> None:
+    """As the list of resources: entries in structures of all drivers, the head in nt. Without it, whose list it is is not known."""
+    where = scene("resources")
+    driver, device = holder(where)
+    others = [where.driver(io.LOCKING)[1] for _ in range(3)]
+    mdl, context = where.lock(), block(where)
+    put(where, context + 0x20, mdl.address)
+    put(where, device.extension + 0x30, context)
+    head = where.machine.nt_base + 0x120 * 0x1000 + 0x40
+    entries(where, [*([head] if kernels else []), context + 0x30, *[other.extension + 0x18 for other in others]])
+    case = judged(where)
+    if kernels:
+        assert Answer.of(case["verdict"]) == names(driver, mdl)
+    else:
+        refuses(case, "insufficient")
+
+
+def test_a_packet_in_flight_that_carries_the_block_is_somebodys() -> None:
+    """A bystander keeps the MDL; the packet of the driver that may have locked it carries the block with it as its argument."""
+    for strange in (False, True):
+        where = scene("carried")
+        driver, device = holder(where)
+        other, _ = where.driver(io.LOCKING)
+        _, lower = where.driver()
+        mdl, context = where.lock(), block(where)
+        put(where, context + 0x20, mdl.address)
+        put(where, device.extension + 0x30, context)
+        where.own(other if strange else driver, device if not strange else lower, 0, arguments=(context, 0, 0, 0))
+        case = judged(where)
+        if strange:
+            refuses(case, "insufficient")
+        else:
+            assert Answer.of(case["verdict"]) == names(driver, mdl)
+
+
+def test_memory_of_which_nothing_is_known_is_somebodys() -> None:
+    where = scene("mapped")
+    _, device = holder(where)
+    mdl = where.lock()
+    put(where, device.extension + 0x20, mdl.address)
+    put(where, where.machine.system_pages(1) + 0x340, mdl.address)
+    refuses(judged(where), "insufficient")
+
+
+def waits(where: Scene, value: int, *drivers: Driver, frame: int = 0) -> int:
+    """A thread waits in code of these drivers, innermost first, with a value in the frame of one of them; where it stands."""
+    thread = processes.make_thread(where.machine, where.stage.system)
+    returns = [driver.module.return_from("ExAllocatePoolWithTag", "Worker") for driver in drivers]
+    laid = stacks.switch_out(where.machine, thread, returns)
+    where.stage.waiting[thread.address] = laid.frames
+    at = laid.frames[4 + frame][0] + 0x18  # four frames of the kernel's way to the switch come first
+    put(where, at, value)
+    return at
+
+
+def test_a_page_of_a_stack_that_is_missing_could_hide_the_owner() -> None:
+    """A bystander keeps the MDL, a thread waits with it: nobody is named; and without the thread's page nobody either."""
+    where = scene("waiting")
+    _, device = holder(where)
+    other, _ = holder(where)
+    mdl = where.lock()
+    put(where, device.extension + 0x20, mdl.address)
+    at = waits(where, mdl.address, other)
+    machine = where.finish()
+    refuses(judged(machine), "unattributed")
+    pfn = machine.translate(at)
+    assert pfn is not None
+    refuses(judged(machine.without([pfn >> 12])), "insufficient")
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_two_drivers_on_one_stack(second: bool) -> None:
+    """What lies in a frame may be a register that was saved for a caller: with two drivers' frames nobody is named."""
+    where = scene("frames")
+    (first, _), (other, _) = holder(where), holder(where)
+    mdl = where.lock()
+    waits(where, mdl.address, first, *([other] if second else []))
+    case = judged(where)
+    if second:
+        refuses(case, "insufficient")
+    else:
+        assert Answer.of(case["verdict"]) == names(first, mdl)
+
+
+def test_a_frame_of_the_kernel() -> None:
+    """Without a driver on the stack it is Windows' own; with one it may be either's."""
+    for drivers in (0, 1):
+        where = scene("kernels_frame")
+        driver, _ = holder(where)
+        mdl = where.lock()
+        waits(where, mdl.address, *([driver] if drivers else []), frame=-1)
+        refuses(judged(where), "insufficient" if drivers else "kernel")
+
+
+def test_a_log_may_note_few() -> None:
+    """Two MDLs of others beside it make no log yet; three do."""
+    for others, kind in ((2, "driver"), (3, "unattributed")):
+        where = scene("notes")
+        _, device = holder(where)
+        mdl = where.lock()
+        context = block(where, 0x100)
+        seen = [packets.make_mdl(where.machine, where.stage.others[i % 2], 2, mapped=False).address for i in range(others)]
+        put(where, context + 0x20, mdl.address, *seen)
+        put(where, device.extension + 0x28, context)
+        assert judged(where)["verdict"]["kind"] == kind
+
+
+def test_an_mdl_described_twice_is_nobodys() -> None:
+    """A copy of the structure in a block of its own, and no count that tells: whose of the two is the lock is open."""
+    where = scene("twins")
+    _, device = holder(where)
+    _, other = holder(where)
+    mdl = where.lock(5)
+    copy = block(where, 0x30 + 8 * mdl.pages, b"Mdl ")
+    where.machine.space.write(copy, where.machine.space.read(mdl.address, 0x30 + 8 * mdl.pages))
+    put(where, device.extension + 0x20, mdl.address)
+    put(where, other.extension + 0x20, copy)
+    refuses(judged(where))
