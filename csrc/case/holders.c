@@ -209,8 +209,8 @@ static bool within(const lhi_site *site, uint64_t va)
     return va >= base && va - base < site->size;
 }
 
-/* An entry of the kernel's table of big blocks, by itself and by its neighbours, which are others or empty.
- */
+/* An entry of the kernel's table of big blocks, by itself and by a neighbour, which is another or empty. The
+ * first and the last have one only. */
 static bool is_big_entry(const lh_kernel *kernel, uint64_t va, uint64_t value, lhi_big_block *big)
 {
     const uint64_t size = lhi_big_entry_size(kernel);
@@ -219,11 +219,11 @@ static bool is_big_entry(const lh_kernel *kernel, uint64_t va, uint64_t value, l
     for (unsigned i = 0; i < 2; i++) {
         uint64_t neighbour = i ? va + size : va - size, start = 0;
         lhi_big_block ignored = {0};
-        if (lhi_space_u64(&kernel->space, neighbour, &start) == LH_PRESENT && start > 1 &&
-            !lhi_big_entry(kernel, neighbour, &ignored))
-            return false;
+        if (lhi_space_u64(&kernel->space, neighbour, &start) != LH_PRESENT || start <= 1 ||
+            lhi_big_entry(kernel, neighbour, &ignored))
+            return true;
     }
-    return true;
+    return false;
 }
 
 /* A link between two entries of one list: the list itself was entered. */
