@@ -142,9 +142,10 @@ static bool take_return(lhi_walker *w)
         return stop_absent(w, absence, at, "a page of the stack is not in this dump");
     w->r.general[LHI_STACK_REGISTER] += 8;
     w->called = true;
-    if (w->r.rip == 0)
+    /* A system thread begins in nt, with nobody to return to. */
+    if (w->r.rip == 0 && w->module && w->kernel->nt_known && w->module->base == w->kernel->nt.base)
         return stop(w, LHI_STACK_BOTTOM, "reached the first frame of the thread");
-    return true;
+    return lhi_is_kernel(w->r.rip) || stop(w, LHI_STACK_DAMAGED, "a return address is none");
 }
 
 static bool know_frame_register(lhi_walker *w, unsigned reg)
