@@ -15,7 +15,7 @@
 #include "nt/read.h"
 
 /* What the processor pushes on an exception or interrupt (Intel SDM, volume 3; MACHINE_FRAME, facts B.9). */
-enum { MACHINE_RIP = 0, MACHINE_CS = 8, MACHINE_RSP = 0x18, MACHINE_SIZE = 0x28, RPL_MASK = 3 };
+enum { MACHINE_RIP = 0, MACHINE_CS = 8, MACHINE_RSP = 0x18, MACHINE_SIZE = 0x28, RPL_MASK = 3, RPL_USER = 3 };
 
 /* Stacks that one thread may stand on: its own, those of DPCs and interrupts, and expanded ones. */
 #define MOST_SWITCHES 16u
@@ -129,9 +129,10 @@ static bool take_machine_frame(lhi_walker *w, bool error_code)
     w->r.rip = lhi_u64(bytes + MACHINE_RIP);
     w->r.general[LHI_STACK_REGISTER] = lhi_u64(bytes + MACHINE_RSP);
     w->called = false;
-    if ((lhi_u16(bytes + MACHINE_CS) & RPL_MASK) != 0 || !lhi_is_kernel(w->r.rip))
-        return stop(w, LHI_STACK_USER, "reached user mode");
-    return true;
+    const bool user = (lhi_u16(bytes + MACHINE_CS) & RPL_MASK) == RPL_USER;
+    if (user == lhi_is_kernel(w->r.rip))
+        return stop(w, LHI_STACK_DAMAGED, "the processor's frame of an interrupt contradicts itself");
+    return !user || stop(w, LHI_STACK_USER, "reached user mode");
 }
 
 static bool take_return(lhi_walker *w)
@@ -142,9 +143,10 @@ static bool take_return(lhi_walker *w)
         return stop_absent(w, absence, at, "a page of the stack is not in this dump");
     w->r.general[LHI_STACK_REGISTER] += 8;
     w->called = true;
-    if (w->r.rip == 0)
+    /* A system thread begins in nt, with nobody to return to. */
+    if (w->r.rip == 0 && w->module && w->kernel->nt_known && w->module->base == w->kernel->nt.base)
         return stop(w, LHI_STACK_BOTTOM, "reached the first frame of the thread");
-    return true;
+    return lhi_is_kernel(w->r.rip) || stop(w, LHI_STACK_DAMAGED, "a return address is none");
 }
 
 static bool know_frame_register(lhi_walker *w, unsigned reg)
