@@ -213,6 +213,23 @@ static void ledger_part(const lhi_page *page, const lhi_node *root)
     more(page, mdls);
 }
 
+static void subject_part(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *subject = lhi_tree_get(root, "subject");
+    if (!subject || subject->kind == LHI_NODE_NULL)
+        return;
+    raw(page, "<h3>Subject</h3>\n");
+    open_table(page, "<th>MDL</th><th>state</th><th>holder</th><th>process</th><th>what it is</th>");
+    raw(page, "<tr>");
+    address_cell(page, subject, "mdl");
+    cell(page, text_of(page, subject, "state"));
+    cell(page, text_of(page, subject, "holder") ? text_of(page, subject, "holder") : "no holder known");
+    address_cell(page, subject, "process");
+    cell(page, text_of(page, subject, "statement"));
+    raw(page, "</tr>\n");
+    close_table(page);
+}
+
 static void steps(const lhi_page *page, const lhi_node *list)
 {
     open_steps(page, "<th>object</th><th>address</th><th>what was found</th>");
@@ -377,6 +394,40 @@ static void reproduce_part(const lhi_page *page, const lhi_node *root)
     close_fold(page);
 }
 
+static void line_part(const lhi_page *page, const lhi_node *node)
+{
+    element(page, "code", page->redact && node->redacted ? node->redacted : node->value.text);
+}
+
+/* What to set for the next crash, and what to send to vendors. */
+static void advice_part(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *advice = lhi_tree_get(root, "advice");
+    if (!advice || advice->kind == LHI_NODE_NULL)
+        return;
+    const lhi_node *tracking = lhi_tree_get(advice, "tracking"), *verifier = lhi_tree_get(advice, "verifier"),
+                   *vendors = lhi_tree_get(advice, "vendors"), *command = lhi_tree_get(tracking, "command");
+    open_fold(page, "For the next crash, and for the vendor", 0);
+    raw(page, "<div class=\"commands\">\n");
+    if (command)
+        line_part(page, command);
+    element(page, "span", text_of(page, tracking, "next_crash"));
+    if (verifier && verifier->kind == LHI_NODE_OBJECT) {
+        line_part(page, lhi_tree_get(verifier, "command"));
+        element(page, "span", text_of(page, verifier, "why"));
+    }
+    raw(page, "</div>\n");
+    for (const lhi_node *v = vendors ? vendors->first : NULL; v; v = v->next) {
+        const lhi_node *lines = lhi_tree_get(v, "lines");
+        element(page, "h3", text_of(page, v, "driver"));
+        raw(page, "<div class=\"commands\">\n");
+        for (const lhi_node *l = lines ? lines->first : NULL; l; l = l->next)
+            line_part(page, l);
+        raw(page, "</div>\n");
+    }
+    close_fold(page);
+}
+
 /* ---- the whole */
 
 static void open_page(const lhi_page *page, const lhi_node *root)
@@ -408,11 +459,13 @@ void lhi_report_html(const lhi_node *root, uint32_t flags, lhi_out *out)
     verdict_part(&page, root);
     drivers_part(&page, root);
     processes_part(&page, root);
+    subject_part(&page, root);
     ledger_part(&page, root);
     chain_part(&page, root);
     evidence_part(&page, root);
     reasons_part(&page, root, "cleared", "Cleared", "driver", "reason");
     reasons_part(&page, root, "considered", "Considered, not counted", "none", "reason");
+    advice_part(&page, root);
     bugcheck_part(&page, root);
     coverage_part(&page, root);
     reasons_part(&page, root, "unevaluated", "Not evaluated", "rule", "needs");

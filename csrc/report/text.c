@@ -207,6 +207,25 @@ static void ledger_lines(const lhi_page *page, const lhi_node *root)
         lhi_out_format(page->out, "  ... %zu more\n", lhi_tree_size(mdls) - MOST_ROWS);
 }
 
+/* Of a bug check about an MDL that is about no leak. */
+static void subject_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *subject = lhi_tree_get(root, "subject");
+    if (!subject || subject->kind == LHI_NODE_NULL)
+        return;
+    heading(page, "Subject");
+    if (is_null(subject, "mdl"))
+        lhi_out_raw(page->out, "  MDL not known");
+    else
+        lhi_out_format(page->out, "  MDL 0x%" PRIx64, number_of(subject, "mdl"));
+    lhi_out_format(page->out, "  %s  ", text_of(page, subject, "state"));
+    say(page, text_of(page, subject, "holder") ? text_of(page, subject, "holder") : "(no holder known)");
+    if (!is_null(subject, "process"))
+        lhi_out_format(page->out, "  process 0x%" PRIx64, number_of(subject, "process"));
+    lhi_out_raw(page->out, "\n");
+    wrapped(page, 2, text_of(page, subject, "statement"));
+}
+
 static void steps(const lhi_page *page, const lhi_node *list, unsigned indent)
 {
     unsigned rows = 0;
@@ -348,6 +367,42 @@ static void audit_lines(const lhi_page *page, const lhi_node *root)
                     "limit was met\n");
 }
 
+static void text_line(const lhi_page *page, const lhi_node *node)
+{
+    lhi_out_raw(page->out, "    ");
+    say(page, page->redact && node->redacted ? node->redacted : node->value.text);
+    lhi_out_raw(page->out, "\n");
+}
+
+/* What to set for the next crash, and what to send to vendors. */
+static void advice_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *advice = lhi_tree_get(root, "advice");
+    if (!advice || advice->kind == LHI_NODE_NULL)
+        return;
+    const lhi_node *tracking = lhi_tree_get(advice, "tracking"), *verifier = lhi_tree_get(advice, "verifier");
+    const lhi_node *vendors = lhi_tree_get(advice, "vendors");
+    heading(page, "For the next crash");
+    const lhi_node *tracked = lhi_tree_get(tracking, "command");
+    if (tracked)
+        text_line(page, tracked);
+    wrapped(page, 6, text_of(page, tracking, "next_crash"));
+    if (verifier && verifier->kind == LHI_NODE_OBJECT) {
+        text_line(page, lhi_tree_get(verifier, "command"));
+        wrapped(page, 6, text_of(page, verifier, "why"));
+    }
+    if (lhi_tree_size(vendors))
+        heading(page, "To send to the vendor");
+    for (const lhi_node *v = vendors ? vendors->first : NULL; v; v = v->next) {
+        const lhi_node *lines = lhi_tree_get(v, "lines");
+        lhi_out_raw(page->out, "  ");
+        say(page, text_of(page, v, "driver"));
+        lhi_out_raw(page->out, "\n");
+        for (const lhi_node *l = lines ? lines->first : NULL; l; l = l->next)
+            text_line(page, l);
+    }
+}
+
 void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
 {
     lhi_page page = {.out = out, .redact = flags & LH_RENDER_REDACT, .color = flags & LH_RENDER_COLOR};
@@ -360,6 +415,7 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
         audit_lines(&page, root);
     if (lhi_tree_get(root, "verdict")) {
         verdict_lines(&page, root);
+        subject_lines(&page, root);
         ledger_lines(&page, root);
         const lhi_node *chain = lhi_tree_get(root, "chain");
         if (lhi_tree_size(chain)) {
@@ -379,6 +435,7 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
         }
         reasons(&page, root, "cleared", "Cleared", "driver", "reason");
         reasons(&page, root, "considered", "Considered, not counted", "none", "reason");
+        advice_lines(&page, root);
     }
     coverage_lines(&page, root);
     reasons(&page, root, "unevaluated", "Not evaluated", "rule", "needs");

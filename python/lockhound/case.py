@@ -197,6 +197,16 @@ class Case(Document):
         return cast("tuple[Record, ...]", self._document["suspects"])
 
     @property
+    def subject(self) -> Record | None:
+        """The MDL that a bug check about no leak is about: mdl, process, state, holder, statement; else None."""
+        return cast("Record | None", self._document["subject"])
+
+    @property
+    def advice(self) -> Record | None:
+        """What to set for the next crash, and what to send to vendors: tracking, verifier, vendors."""
+        return cast("Record | None", self._document["advice"])
+
+    @property
     def considered(self) -> tuple[Record, ...]:
         """What was looked at and does not count, with the reason."""
         return cast("tuple[Record, ...]", self._document["considered"])
