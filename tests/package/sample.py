@@ -77,6 +77,8 @@ DOCUMENT: dict[str, Any] = {
     },
     "considered": [{"kind": "mdl", "class": "partial", "address": "0xffffe00012341110", **NO_PLACE, "reason": "describes a part"}],
     "considered_total": 1,
+    "subject": None,
+    "advice": None,
     "trackers": None,
     "stack": None,
     "cleared": [{"driver": "disk.sys", "address": "0xffffe00012341110", **NO_PLACE, "reason": "its part was completed"}],
