@@ -38,7 +38,8 @@ static void read_current(lhi_case *c)
 
 /* In the order in which they are asked; the last takes everything. */
 static const lhi_method *const methods[] = {&lhi_method_asked,  &lhi_method_locks, &lhi_method_tracked,
-                                            &lhi_method_unlock, &lhi_method_other, &lhi_method_none};
+                                            &lhi_method_unlock, &lhi_method_other, &lhi_method_relative,
+                                            &lhi_method_none};
 
 void lhi_case_begin(lhi_case *c, lh_kernel *kernel, const lh_investigate_options *options)
 {

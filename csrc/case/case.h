@@ -182,6 +182,7 @@ typedef struct lhi_holders lhi_holders;   /* case/holder_graph.h */
 typedef struct lhi_method lhi_method;     /* case/method.h */
 typedef struct lhi_lock lhi_lock;         /* case/lock.h */
 typedef struct lhi_unlocker lhi_unlocker; /* case/unlocker.h */
+typedef struct lhi_subject lhi_subject;   /* case/relative.h */
 
 typedef struct lhi_case {
     lh_kernel *kernel; /* retained by the owner */
@@ -198,7 +199,8 @@ typedef struct lhi_case {
     const char *target_basis; /* how it is known */
     uint64_t subject_mdl; /* the MDL that the bug check names, 0 none: looked for also where no process leads
                              to it */
-    lhi_unlocker *unlocker; /* who had it unlocked; NULL where that is not the question */
+    lhi_unlocker *unlocker;     /* who had it unlocked; NULL where that is not the question */
+    const lhi_subject *subject; /* what another bug check's parameter leads to; NULL where none does */
     bool process_known;
     lh_process process;
     lh_error process_error;

@@ -25,6 +25,8 @@ extern const lhi_method lhi_method_tracked;
 extern const lhi_method lhi_method_unlock;
 /* other.c: first parameters of 0x76 of which nothing is known, and bug checks that are not about locks. */
 extern const lhi_method lhi_method_other;
+/* relative.c: bug checks that are about an MDL or a page, and about no leak: 0x1A, 0x4E, 0xC4, 0xD9, 0xE6. */
+extern const lhi_method lhi_method_relative;
 extern const lhi_method lhi_method_none;
 
 /* subject.c: the process that is charged, and how it is known. */

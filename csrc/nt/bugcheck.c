@@ -4,6 +4,10 @@
  * Reference"; the parameters of 0x1A, 0x4E, 0x76, 0xC4, 0xCB, 0xCE, 0xD4, 0xD9, 0xE6 and 0x12E are those of
  * its pages, told here in our own words. 0x76 with 5, 6, 7 and 9 is not documented by Microsoft and the
  * meaning of the old 0xCB comes from the debugger's older help: facts A.1 and A.8. */
+#include "nt/bugcheck.h"
+
+#include <stddef.h>
+
 #include "lockhound.h"
 
 typedef struct name_row {
@@ -305,7 +309,7 @@ static const variant variants[] = {
     {0xc4,
      0x83,
      "MmMapIoSpace over pages that are not locked",
-     {subcode, "physical address", "number of bytes", "first page that is not locked"}},
+     {subcode, "physical address", "number of bytes", pfn}},
     {0xc4,
      0x85,
      "MmMapLockedPages of an MDL that is not locked",
@@ -326,6 +330,15 @@ static const variant variants[] = {
      {subcode, mdl, mdl_flags, "flags of which one is needed"}},
     {0xc4, 0xb4, "unlock of a partial MDL", {subcode, mdl, mdl_flags, "the partial flag"}},
     {0xc4, 0xb8, "an MDL was freed while its pages are mapped", {subcode, mdl, mdl_flags, NULL}},
+    {0xc4, 0xb5, "a wrong unmapping of an MDL", {subcode, NULL, NULL, NULL}},
+    {0xc4, 0xb6, "a wrong unmapping of an MDL", {subcode, NULL, NULL, NULL}},
+    {0xc4, 0xb9, "an MDL was used wrongly", {subcode, NULL, NULL, NULL}},
+    {0xc4,
+     0x140,
+     "an MDL was built over memory that can be paged out, without locking it",
+     {subcode, NULL, NULL, NULL}},
+    {0xc4, 0x1010, "an MDL that must not change was changed", {subcode, NULL, NULL, NULL}},
+    {0xc4, 0x1011, "an MDL that must not change was changed", {subcode, NULL, NULL, NULL}},
     {0xc4, ANY, NULL, {subcode, NULL, NULL, NULL}},
 
     {0xce,
@@ -489,4 +502,37 @@ const char *lh_bugcheck_meaning(uint32_t code, const uint64_t parameters[4], uin
     const variant *found = parameters && index < 4 ? find_variant(code, parameters) : NULL;
 
     return found ? found->meaning[index] : NULL;
+}
+
+/* Meanings stand once each, so that their address tells what a parameter is. */
+static int parameter_with(const char *meaning, uint32_t code, const uint64_t parameters[4])
+{
+    const variant *found = find_variant(code, parameters);
+    for (int i = 0; found && i < 4; i++)
+        if (found->meaning[i] == meaning)
+            return i;
+    return -1;
+}
+
+int lhi_bugcheck_mdl(uint32_t code, const uint64_t parameters[4])
+{
+    return parameter_with(mdl, code, parameters);
+}
+
+int lhi_bugcheck_frame(uint32_t code, const uint64_t parameters[4])
+{
+    return parameter_with(pfn, code, parameters);
+}
+
+bool lhi_bugcheck_about_mdl(uint32_t code, const uint64_t parameters[4])
+{
+    static const struct {
+        uint32_t code;
+        uint64_t selector;
+    } rows[] = {{0x1a, 0x61946}, {0xc4, 0xb5},   {0xc4, 0xb6},  {0xc4, 0xb9},
+                {0xc4, 0x140},   {0xc4, 0x1010}, {0xc4, 0x1011}};
+    for (size_t i = 0; i < COUNT(rows); i++)
+        if (rows[i].code == code && rows[i].selector == parameters[0])
+            return true;
+    return false;
 }

@@ -3,6 +3,7 @@
 
 #include "case/lock.h"
 #include "case/method.h"
+#include "case/relative.h"
 #include "case/unlocker.h"
 #include "report/report.h"
 
@@ -266,6 +267,10 @@ void lhi_report_reproduce(lhi_case *c, lhi_node *root)
         tracker_commands(c, list);
     else if (c->method == &lhi_method_unlock)
         unlock_commands(c, list);
+    if (c->subject && c->subject->by_frame)
+        command(c, list, lhi_arena_printf(arena, "!pfn 0x%" PRIx64, c->subject->frame), NULL);
+    if (c->subject && c->subject->mdl)
+        command(c, list, lhi_arena_printf(arena, "dt nt!_MDL 0x%" PRIx64, c->subject->mdl), NULL);
     size_t index = lhi_report_main_record(c);
     if (index == LHI_NONE)
         return;

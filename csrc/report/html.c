@@ -213,6 +213,23 @@ static void ledger_part(const lhi_page *page, const lhi_node *root)
     more(page, mdls);
 }
 
+static void subject_part(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *subject = lhi_tree_get(root, "subject");
+    if (!subject || subject->kind == LHI_NODE_NULL)
+        return;
+    raw(page, "<h3>Subject</h3>\n");
+    open_table(page, "<th>MDL</th><th>state</th><th>holder</th><th>process</th><th>what it is</th>");
+    raw(page, "<tr>");
+    address_cell(page, subject, "mdl");
+    cell(page, text_of(page, subject, "state"));
+    cell(page, text_of(page, subject, "holder") ? text_of(page, subject, "holder") : "no holder known");
+    address_cell(page, subject, "process");
+    cell(page, text_of(page, subject, "statement"));
+    raw(page, "</tr>\n");
+    close_table(page);
+}
+
 static void steps(const lhi_page *page, const lhi_node *list)
 {
     open_steps(page, "<th>object</th><th>address</th><th>what was found</th>");
@@ -408,6 +425,7 @@ void lhi_report_html(const lhi_node *root, uint32_t flags, lhi_out *out)
     verdict_part(&page, root);
     drivers_part(&page, root);
     processes_part(&page, root);
+    subject_part(&page, root);
     ledger_part(&page, root);
     chain_part(&page, root);
     evidence_part(&page, root);

@@ -207,6 +207,25 @@ static void ledger_lines(const lhi_page *page, const lhi_node *root)
         lhi_out_format(page->out, "  ... %zu more\n", lhi_tree_size(mdls) - MOST_ROWS);
 }
 
+/* Of a bug check about an MDL that is about no leak. */
+static void subject_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *subject = lhi_tree_get(root, "subject");
+    if (!subject || subject->kind == LHI_NODE_NULL)
+        return;
+    heading(page, "Subject");
+    if (is_null(subject, "mdl"))
+        lhi_out_raw(page->out, "  MDL not known");
+    else
+        lhi_out_format(page->out, "  MDL 0x%" PRIx64, number_of(subject, "mdl"));
+    lhi_out_format(page->out, "  %s  ", text_of(page, subject, "state"));
+    say(page, text_of(page, subject, "holder") ? text_of(page, subject, "holder") : "(no holder known)");
+    if (!is_null(subject, "process"))
+        lhi_out_format(page->out, "  process 0x%" PRIx64, number_of(subject, "process"));
+    lhi_out_raw(page->out, "\n");
+    wrapped(page, 2, text_of(page, subject, "statement"));
+}
+
 static void steps(const lhi_page *page, const lhi_node *list, unsigned indent)
 {
     unsigned rows = 0;
@@ -360,6 +379,7 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
         audit_lines(&page, root);
     if (lhi_tree_get(root, "verdict")) {
         verdict_lines(&page, root);
+        subject_lines(&page, root);
         ledger_lines(&page, root);
         const lhi_node *chain = lhi_tree_get(root, "chain");
         if (lhi_tree_size(chain)) {

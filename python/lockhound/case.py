@@ -197,6 +197,11 @@ class Case(Document):
         return cast("tuple[Record, ...]", self._document["suspects"])
 
     @property
+    def subject(self) -> Record | None:
+        """The MDL that a bug check about no leak is about: mdl, process, state, holder, statement; else None."""
+        return cast("Record | None", self._document["subject"])
+
+    @property
     def considered(self) -> tuple[Record, ...]:
         """What was looked at and does not count, with the reason."""
         return cast("tuple[Record, ...]", self._document["considered"])

@@ -18,6 +18,7 @@ from lockhound_synth.containers import BITMAP_KERNEL
 PLACE = {"address": "0xffffe00000000001", "physical": "0x1", "file_offset": None}
 REGION = {"present": 1, "not_captured": 0, "clipped": 0, "not_ram": 0, "device": 0, "share": 1.0}
 PROCESS = {**PLACE, "name": "a.exe", "pid": 4, "locked_pages": 5, "exit_time": None}
+SUBJECT = {"mdl": "0x1", "process": None, "state": "partial", "holder": None, "statement": "a", "frame": None}
 GOOD: dict[str, Any] = {
     "schema": "lockhound.case/1",
     "tool": {"name": "lockhound", "version": "0.1.0"},
@@ -43,6 +44,7 @@ GOOD: dict[str, Any] = {
         "confidence": {"score": 0.9, "level": "high", "factors": [{"name": "a", "value": 0.9, "statement": "b"}]},
         "sentence": "It was leaky.sys.", "advice": None, "reason": "because",
     },
+    "subject": None,
     "suspects": [{"driver": "leaky.sys", "evidence": [{"kind": "irp", "statement": "holds it", **PLACE}]}],
     "ledger": {
         "charged": 5, "explained": 5, "unexplained": 0,
@@ -93,6 +95,9 @@ def test_good_case_passes(validator: jsonschema.Draft202012Validator) -> None:
     validator.validate(GOOD)
     validator.validate({**GOOD, "later": {"any": 1}})
     validator.validate({**GOOD, "stack": None})
+    validator.validate({**GOOD, "subject": SUBJECT})
+    assert not validator.is_valid({**GOOD, "subject": {**SUBJECT, "state": "stale"}})
+    assert not validator.is_valid({**GOOD, "subject": {**SUBJECT, "mdl": 1}})
 
 
 @pytest.mark.parametrize("field", list(GOOD))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe.load import LoadedImage
 
-from . import absent, holders, hostile, leftovers, libraries, made, mdls, origins, pending, splits, tracked, tracking, unlocks
+from . import absent, holders, hostile, leftovers, libraries, made, mdls, origins, pending, relatives, splits, tracked, tracking, unlocks
 from .stage import Stage
 
 Story = Callable[[Stage], None]
@@ -116,6 +116,7 @@ MORE_STORIES: dict[str, Story] = {
     "tracked_short": tracking.tracked_short,
     **unlocks.STORIES,
     **libraries.STORIES,
+    **relatives.STORIES,
 }
 # Stories that only some kernels can tell: (first build, last build). Pool headers tell free blocks up to 17763.
 EVER = 1 << 31

@@ -87,6 +87,7 @@ class Stage:
         self.old: list[tuple[Process, Mdl]] = []  # unlocked and freed ones of living processes
         self.without_mdl = 0  # pages charged to the victim that no MDL describes any more
         self.description = ""
+        self.subject: dict[str, Any] | None = None  # of a bug check about no leak
         self.later: dict[str, Any] | None = None
         self.cast: list[Driver] = []  # drivers whose objects are evidence
         self.guilty: list[Driver] = []
@@ -358,6 +359,7 @@ class Stage:
             aliases=self.aliases,
             unloaded=[name for name, _, _ in machine.unloaded],
             exit_status=EXIT[self.kind],
+            subject=self.subject,
             later=self.later,
         )
 

@@ -1,0 +1,88 @@
+"""Bug checks about an MDL or a page that are about no leak: which MDL, its state and its holder; nobody is charged or named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lockhound as lh
+from lockhound import cli
+from lockhound_synth import scenarios
+
+from .machines import TYPES, case_of, dump_bytes, forged
+
+STORIES = tuple(name for name in scenarios.MORE if name.startswith("relative_"))
+
+
+def told(case: dict[str, Any]) -> dict[str, Any]:
+    return {key: case["subject"][key] for key in ("mdl", "process", "state", "holder")}
+
+
+def check_nobody(case: dict[str, Any]) -> None:
+    assert case["verdict"]["kind"] == "not_applicable"
+    assert case["verdict"]["drivers"] == []
+    assert case["ledger"]["mdls"] == []
+    assert (case["ledger"]["charged"], case["ledger"]["explained"]) == (None, 0)
+    assert case["process"] is None
+    assert case["suspects"] == []
+
+
+@pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
+@pytest.mark.parametrize("name", STORIES)
+def test_the_subject_is_found(name: str, build: int) -> None:
+    truth = forged(name, build, 0).truth
+    for kind in TYPES:
+        case = case_of(dump_bytes(name, build, 0, kind))
+        assert told(case) == truth.subject, (name, build, kind, case["subject"]["statement"])
+        check_nobody(case)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_without_a_page_less_is_told_and_nothing_else(name: str) -> None:
+    for build in scenarios.ALL_BUILDS:
+        machine = forged(name, build, 1)
+        whole = machine.truth.subject
+        assert whole is not None
+        with lh.open(dump_bytes(name, build, 1, 6)) as dump:
+            for pfn in sorted(set(machine.evidence_pages.values())):
+                with dump.without_pages([pfn]) as reduced:
+                    case = reduced.investigate(progress=False).to_dict()
+                where = (build, pfn, case["subject"])
+                check_nobody(case)
+                assert case["subject"]["holder"] in (None, whole["holder"]), where
+                assert case["subject"]["mdl"] in (None, whole["mdl"]), where
+                assert case["subject"]["state"] in (whole["state"], "unknown", "locked" if whole["state"] == "freed_locked" else ""), where
+
+
+def test_other_bug_checks_have_none() -> None:
+    for name in ("pending_irp", "page_fault", "tracked_leak"):
+        assert case_of(dump_bytes(name, 19041, 0, 6))["subject"] is None
+
+
+def test_a_frame_that_is_no_memory() -> None:
+    data = bytearray(dump_bytes("relative_page_freed_locked", 19041, 0, 6))
+    at = 0x40 + 8  # DUMP_HEADER64.BugCheckParameter2
+    data[at : at + 8] = (1 << 39).to_bytes(8, "little")
+    case = case_of(bytes(data))
+    assert case["subject"]["mdl"] is None
+    assert "none of this machine" in case["subject"]["statement"]
+    assert case["absent"]["subject.mdl"]["kind"] == "layout"
+
+
+def test_the_views_show_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = forged("relative_page_freed_locked", 19041, 0)
+    path = tmp_path / "MEMORY.DMP"
+    machine.write(path, 6)
+    assert cli.main(["analyze", str(path)]) == 3
+    out = capsys.readouterr().out
+    subject = machine.truth.subject
+    assert subject is not None
+    assert f"MDL {subject['mdl']}  locked  {subject['holder']}" in out
+    assert f"dt nt!_MDL {subject['mdl']}" in out
+    case = lh.analyze(path)
+    assert case.subject is not None
+    assert case.subject.holder == subject["holder"]
+    assert subject["holder"] in case.html()
+    assert subject["holder"] in case.text(redact=True)
