@@ -32,6 +32,7 @@ const lhi_node *lhi_report_tree(lhi_case *c, const char *path)
     lhi_report_processes(c, root, absent);
     lhi_report_verdict(c, root, absent);
     lhi_report_subject(c, root, absent);
+    lhi_report_advice(c, root, absent);
     lhi_report_trackers(c, root, absent);
     lhi_report_chain(c, root);
     lhi_report_stack(c, root, absent);

@@ -394,6 +394,40 @@ static void reproduce_part(const lhi_page *page, const lhi_node *root)
     close_fold(page);
 }
 
+static void line_part(const lhi_page *page, const lhi_node *node)
+{
+    element(page, "code", page->redact && node->redacted ? node->redacted : node->value.text);
+}
+
+/* What to set for the next crash, and what to send to vendors. */
+static void advice_part(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *advice = lhi_tree_get(root, "advice");
+    if (!advice || advice->kind == LHI_NODE_NULL)
+        return;
+    const lhi_node *tracking = lhi_tree_get(advice, "tracking"), *verifier = lhi_tree_get(advice, "verifier"),
+                   *vendors = lhi_tree_get(advice, "vendors"), *command = lhi_tree_get(tracking, "command");
+    open_fold(page, "For the next crash, and for the vendor", 0);
+    raw(page, "<div class=\"commands\">\n");
+    if (command)
+        line_part(page, command);
+    element(page, "span", text_of(page, tracking, "next_crash"));
+    if (verifier && verifier->kind == LHI_NODE_OBJECT) {
+        line_part(page, lhi_tree_get(verifier, "command"));
+        element(page, "span", text_of(page, verifier, "why"));
+    }
+    raw(page, "</div>\n");
+    for (const lhi_node *v = vendors ? vendors->first : NULL; v; v = v->next) {
+        const lhi_node *lines = lhi_tree_get(v, "lines");
+        element(page, "h3", text_of(page, v, "driver"));
+        raw(page, "<div class=\"commands\">\n");
+        for (const lhi_node *l = lines ? lines->first : NULL; l; l = l->next)
+            line_part(page, l);
+        raw(page, "</div>\n");
+    }
+    close_fold(page);
+}
+
 /* ---- the whole */
 
 static void open_page(const lhi_page *page, const lhi_node *root)
@@ -431,6 +465,7 @@ void lhi_report_html(const lhi_node *root, uint32_t flags, lhi_out *out)
     evidence_part(&page, root);
     reasons_part(&page, root, "cleared", "Cleared", "driver", "reason");
     reasons_part(&page, root, "considered", "Considered, not counted", "none", "reason");
+    advice_part(&page, root);
     bugcheck_part(&page, root);
     coverage_part(&page, root);
     reasons_part(&page, root, "unevaluated", "Not evaluated", "rule", "needs");

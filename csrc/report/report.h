@@ -30,6 +30,8 @@ void lhi_report_layout(lhi_case *c, lhi_node *coverage);
 void lhi_report_verdict(lhi_case *c, lhi_node *root, lhi_node *absent);
 /* subject.c */
 void lhi_report_subject(lhi_case *c, lhi_node *root, lhi_node *absent);
+/* advice.c: after the verdict. */
+void lhi_report_advice(lhi_case *c, lhi_node *root, lhi_node *absent);
 /* trackers.c */
 void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_chain(lhi_case *c, lhi_node *root);

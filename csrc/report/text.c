@@ -367,6 +367,42 @@ static void audit_lines(const lhi_page *page, const lhi_node *root)
                     "limit was met\n");
 }
 
+static void text_line(const lhi_page *page, const lhi_node *node)
+{
+    lhi_out_raw(page->out, "    ");
+    say(page, page->redact && node->redacted ? node->redacted : node->value.text);
+    lhi_out_raw(page->out, "\n");
+}
+
+/* What to set for the next crash, and what to send to vendors. */
+static void advice_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *advice = lhi_tree_get(root, "advice");
+    if (!advice || advice->kind == LHI_NODE_NULL)
+        return;
+    const lhi_node *tracking = lhi_tree_get(advice, "tracking"), *verifier = lhi_tree_get(advice, "verifier");
+    const lhi_node *vendors = lhi_tree_get(advice, "vendors");
+    heading(page, "For the next crash");
+    const lhi_node *tracked = lhi_tree_get(tracking, "command");
+    if (tracked)
+        text_line(page, tracked);
+    wrapped(page, 6, text_of(page, tracking, "next_crash"));
+    if (verifier && verifier->kind == LHI_NODE_OBJECT) {
+        text_line(page, lhi_tree_get(verifier, "command"));
+        wrapped(page, 6, text_of(page, verifier, "why"));
+    }
+    if (lhi_tree_size(vendors))
+        heading(page, "To send to the vendor");
+    for (const lhi_node *v = vendors ? vendors->first : NULL; v; v = v->next) {
+        const lhi_node *lines = lhi_tree_get(v, "lines");
+        lhi_out_raw(page->out, "  ");
+        say(page, text_of(page, v, "driver"));
+        lhi_out_raw(page->out, "\n");
+        for (const lhi_node *l = lines ? lines->first : NULL; l; l = l->next)
+            text_line(page, l);
+    }
+}
+
 void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
 {
     lhi_page page = {.out = out, .redact = flags & LH_RENDER_REDACT, .color = flags & LH_RENDER_COLOR};
@@ -399,6 +435,7 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
         }
         reasons(&page, root, "cleared", "Cleared", "driver", "reason");
         reasons(&page, root, "considered", "Considered, not counted", "none", "reason");
+        advice_lines(&page, root);
     }
     coverage_lines(&page, root);
     reasons(&page, root, "unevaluated", "Not evaluated", "rule", "needs");

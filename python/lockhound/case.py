@@ -202,6 +202,11 @@ class Case(Document):
         return cast("Record | None", self._document["subject"])
 
     @property
+    def advice(self) -> Record | None:
+        """What to set for the next crash, and what to send to vendors: tracking, verifier, vendors."""
+        return cast("Record | None", self._document["advice"])
+
+    @property
     def considered(self) -> tuple[Record, ...]:
         """What was looked at and does not count, with the reason."""
         return cast("tuple[Record, ...]", self._document["considered"])

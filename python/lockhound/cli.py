@@ -94,6 +94,16 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     one.set_defaults(run=run_analyze)
 
+    advice = commands.add_parser("advice", help="what to set for the next crash, and what to send to the vendor")
+    advice.add_argument("dump", metavar="DUMP")
+    only = advice.add_mutually_exclusive_group()
+    only.add_argument("--reg", action="store_true", help="only the .reg file that turns TrackLockedPages on")
+    only.add_argument("--vendor", action="store_true", help="only the text for the vendor of each suspect")
+    only.add_argument("--json", action="store_true", help="`advice` of the schema lockhound.case/1")
+    advice.add_argument("--redact", action="store_true", help="leave out the names of people's things")
+    advice.add_argument("--timeout", type=seconds, metavar="SECONDS")
+    advice.set_defaults(run=run_advice)
+
     audit = commands.add_parser("audit", help="every process: its locked pages, and who holds them")
     audit.add_argument("dump", metavar="DUMP")
     audit.add_argument("--json", action="store_true", help="schema lockhound.audit/1")
@@ -327,6 +337,49 @@ def run_info(options: argparse.Namespace) -> int:
             text = compact(document) if options.json else "\n".join(describe(document, dump))
             write_line(sys.stderr, failure(options.dump, error))
         write_line(sys.stdout, text, color=color)
+    return NAMED
+
+
+# ---- advice
+
+
+def reg_file(advice: dict[str, Any]) -> list[str]:
+    """A .reg file; regedit wants an empty line behind the first."""
+    first, *others = advice["tracking"]["reg_file"]
+    return [first, "", *others]
+
+
+def vendor_text(advice: dict[str, Any]) -> list[str]:
+    """The text for each vendor, with a line between."""
+    texts = [vendor["lines"] for vendor in advice["vendors"]]
+    return [line for number, text in enumerate(texts) for line in ([""] if number else []) + text]
+
+
+def advice_text(document: dict[str, Any]) -> list[str]:
+    """All of it for people, commands indented."""
+    advice, verdict = document["advice"], document["verdict"]
+    tracking, verifier = advice["tracking"], advice["verifier"]
+    lines = [verdict["sentence"], *([verdict["advice"]] if verdict["advice"] else [])]
+    lines += ["", f"  {tracking['command']}", tracking["next_crash"], f"  {tracking['undo']}"]
+    if verifier:
+        lines += ["", f"  {verifier['command']}", verifier["why"], f"  {verifier['undo']}"]
+    return [*lines, *([""] if advice["vendors"] else []), *vendor_text(advice)]
+
+
+def run_advice(options: argparse.Namespace) -> int:
+    """What to do next."""
+    case = analyze(options.dump, timeout=options.timeout, progress=False)
+    document = json.loads(case.to_json(redact=options.redact))
+    advice = document["advice"]
+    if advice is None:
+        write_line(sys.stderr, one_line(document["verdict"]["sentence"]))
+        return NOT_APPLICABLE
+    if options.json:
+        write_line(sys.stdout, compact(advice))
+        return NAMED
+    lines = reg_file(advice) if options.reg else vendor_text(advice) if options.vendor else advice_text(document)
+    for line in lines:
+        write_line(sys.stdout, one_line(line))
     return NAMED
 
 

@@ -45,6 +45,7 @@ GOOD: dict[str, Any] = {
         "sentence": "It was leaky.sys.", "advice": None, "reason": "because",
     },
     "subject": None,
+    "advice": None,
     "suspects": [{"driver": "leaky.sys", "evidence": [{"kind": "irp", "statement": "holds it", **PLACE}]}],
     "ledger": {
         "charged": 5, "explained": 5, "unexplained": 0,
