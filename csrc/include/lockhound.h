@@ -432,7 +432,7 @@ typedef struct lh_frame {
     size_t struct_size;
     uint64_t stack_pointer; /* RSP in this frame */
     uint64_t address;       /* where its code stands: a return address, unless it was interrupted there */
-    bool interrupted;       /* the first frame, and those that an interrupt or exception stopped */
+    bool interrupted;       /* where a thread ran that was stopped, or an interrupt or exception came */
     bool unloaded;          /* `module` is an unloaded one, whose range contains the address */
     uint64_t module_base;   /* 0: no module contains the address */
     uint64_t function;      /* begin of its function by the unwind data; 0: not known, or a leaf function */

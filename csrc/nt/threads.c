@@ -84,6 +84,7 @@ static lh_absence switched_out(const lh_kernel *kernel, uint64_t thread, lhi_reg
     if (absence != LH_PRESENT)
         return absence;
     *at = rsp;
+    out->called = true;
     out->rip = lhi_u64(frame + SWITCH_RETURN);
     out->general[LHI_STACK_REGISTER] = rsp + SWITCH_SIZE;
     out->general[LHI_FRAME_REGISTER] = lhi_u64(frame + SWITCH_RBP);

@@ -313,7 +313,7 @@ lh_status lhi_call_stack_walk(const lh_kernel *kernel, const lhi_registers *star
                               lh_error *err)
 {
     lhi_call_stack stack = {0};
-    lhi_walker w = {.kernel = kernel, .r = *start, .stack = &stack};
+    lhi_walker w = {.kernel = kernel, .r = *start, .stack = &stack, .called = start->called};
     lh_status status = LH_OK;
     bool on = lhi_is_kernel(w.r.rip) || stop(&w, LHI_STACK_USER, "the thread runs in user mode");
     while (on) {

@@ -10,6 +10,7 @@ typedef struct lhi_registers {
     uint64_t rip;
     uint64_t general[LHI_GENERAL];
     uint32_t known; /* bit i: general[i] is known */
+    bool called;    /* rip is a return address: no epilogue has begun there */
 } lhi_registers;
 
 typedef struct lhi_call_frame {

@@ -351,7 +351,7 @@ class Frame(Row):
 
     stack_pointer: int
     address: int
-    interrupted: bool  # the first frame, and those that an interrupt or exception stopped
+    interrupted: bool  # where a thread ran that was stopped, or an interrupt or exception came
     module: str | None  # None where no module contains the address, or its name is not in the dump
     module_base: int | None
     offset: int | None  # of the address in its module
