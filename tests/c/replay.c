@@ -154,6 +154,21 @@ static lh_status ask_about_processes(lh_kernel *kernel, lh_error *err)
 }
 
 /* What a curious user asks beside the case. */
+/* The crashing thread's stack, frame by frame. */
+static lh_status ask_about_stack(lh_kernel *kernel, lh_error *err)
+{
+    lh_stack *stack = NULL;
+    lh_frame frame = {.struct_size = sizeof frame};
+    lh_stack_end end = {.struct_size = sizeof end};
+    lh_status status = lh_kernel_stack(kernel, 0, &stack, err);
+    for (size_t i = 0; status == LH_OK && i < lh_stack_count(stack); i++)
+        status = lh_stack_get_frame(stack, i, &frame, err);
+    if (status == LH_OK)
+        status = lh_stack_get_end(stack, &end, err);
+    lh_stack_release(stack);
+    return status;
+}
+
 static lh_status ask(lh_source *source, lh_error *err)
 {
     lh_dump *dump = NULL;
@@ -168,6 +183,8 @@ static lh_status ask(lh_source *source, lh_error *err)
         status = ask_about_modules(kernel, err);
     if (kernel && !is_fault(status))
         status = ask_about_processes(kernel, err);
+    if (kernel && !is_fault(status))
+        status = ask_about_stack(kernel, err);
     for (size_t i = 0; kernel && !is_fault(status) && i < 4; i++)
         status = ask_about_hits(dump, kernel, header.parameters[i], err);
     lh_kernel_release(kernel);

@@ -42,7 +42,7 @@ def make(build: Path, target: str, tests: list[str]) -> None:
 
 
 def dumps() -> Iterator[bytes]:
-    """Every scenario in every type of dump, on one build after the other; as it is, and damaged."""
+    """The main scenarios in every type of dump, as they are and damaged, and each further one once; on one build after the other."""
     chance = random.Random(7)
     for number, name in enumerate(scenarios.NAMES):
         build = scenarios.BUILDS[number % len(scenarios.BUILDS)]
@@ -54,6 +54,9 @@ def dumps() -> Iterator[bytes]:
             yield whole
             for _ in range(DAMAGED):
                 yield damaged(chance, whole, hot)
+    for number, name in enumerate(scenarios.MORE):
+        told = scenarios.builds_of(name)
+        yield dump_bytes(name, told[number % len(told)], 0, TYPES[-1])
 
 
 def replay(program: Path) -> int:
