@@ -203,8 +203,10 @@ static bool is_vouched(const lhi_record *r, const lhi_packet *packet)
     return asked || r->other_pointers != 0 || r->predecessors.count != 0;
 }
 
-/* A driver's own packet: its maker locked, its maker owes. */
-static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, lh_error *err)
+/* A driver's own packet: its maker locked, its maker owes. One that is back may be a leftover of an earlier
+ * use, where a packet waits with the MDL that is believed no more for a contradiction. */
+static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, const char *contradiction,
+                            lh_error *err)
 {
     lhi_record *r = &c->records[record];
     bool several = false, own = true;
@@ -219,6 +221,10 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
     r->packet = r->judged_packet = root;
     if (several) {
         settle(r, LHI_OUTCOME_UNATTRIBUTED, "packets of several drivers name this MDL");
+        return LH_OK;
+    }
+    if (!pending && contradiction) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT, contradiction);
         return LH_OK;
     }
     if (packet->irp->flags & LHI_IRP_ASSOCIATED) {
@@ -345,7 +351,7 @@ static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
         settle(r, lhi_case_pool_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
                "who made the packet that names it can't be told");
     } else if (made) {
-        status = judge_made(c, record, &packets, err);
+        status = judge_made(c, record, &packets, contradiction, err);
     } else if (contradiction) {
         settle(r, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
                contradiction);

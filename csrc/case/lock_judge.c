@@ -63,8 +63,13 @@ static lh_status hear(lhi_case *c, size_t record, size_t party, lhi_hearing *out
     lh_status status = lhi_case_packets_of(c, record, &packets, err);
     for (size_t i = 0; status == LH_OK && i < packets.count; i++) {
         const lhi_packet *packet = &c->packets[packets.data[i]];
-        if (packet->contradiction)
+        if (packet->contradiction) { /* not believed, and still it may have been passed on */
+            out->against =
+                out->against ||
+                (packet->irp->state == LHI_IRP_PENDING && packet->irp->origin != LHI_ORIGIN_DRIVER &&
+                 !lhi_case_same_driver(c, packet->at, party) && had(c, packet, party));
             continue;
+        }
         if (packet->irp->origin == LHI_ORIGIN_DRIVER) {
             bool own = lhi_case_same_driver(c, packet->maker, party);
             out->agrees = out->agrees || own;

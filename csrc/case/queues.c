@@ -95,6 +95,60 @@ static lhi_answer ask(lhi_queues *q, uint64_t entry, uint64_t head, bool *cut)
     return state == WHOLE ? LHI_NO : LHI_UNKNOWN;
 }
 
+/* Is the memory of the packet's thread still that thread's, so that its list can speak against the packet? Of
+ * a process that has ended it may be free, overwritten, or another thread's (facts live-memory 12). */
+static bool thread_speaks(const lhi_case *c, const lhi_packet *packet, uint64_t head)
+{
+    const lhi_irp *irp = packet->irp;
+    const lhi_space *space = &c->kernel->space;
+    uint64_t first = 0;
+    if (irp->thread == 0 || packet->thread.absence == LH_ABSENT_LAYOUT)
+        return true; /* whose thread it is of is asked elsewhere */
+    if (packet->thread.absence != LH_PRESENT)
+        return lhi_case_is_missing(packet->thread.absence);
+    if (head == 0 &&
+        lhi_space_u64(space, irp->address + c->kernel->layout->offsets[LHI_F_IRP_ThreadListEntry], &head) !=
+            LH_PRESENT)
+        return true;
+    return packet->thread.process == packet->process && lhi_space_u64(space, head, &first) == LH_PRESENT &&
+           lhi_is_kernel(first) && first % 8 == 0;
+}
+
+/* A packet that nobody below the I/O manager would get back: the marks of a user's request down to the file
+ * in its topmost location, and no completion routine. A driver that copies the marks has to set one. */
+static bool returns_to_manager(const lhi_irp *irp)
+{
+    bool user_iosb = irp->user_iosb >= 0x10000 && irp->user_iosb < LHI_USER_END;
+    if (irp->slot_count == 0 || !irp->user_mode || !user_iosb || irp->thread == 0 || irp->file == 0)
+        return false;
+    for (size_t i = 0; i < irp->slot_count; i++)
+        if (irp->slots[i].completion != 0)
+            return false;
+    const lhi_slot *top = &irp->slots[irp->slot_count - 1];
+    return top->device != 0 && top->file == irp->file;
+}
+
+/* Its list entry was never on a list, or leads to memory that is there no more. */
+static bool leads_nowhere(const lhi_case *c, const lhi_irp *irp, uint64_t entry)
+{
+    uint64_t next = 0, back = 0;
+    if (irp->links == LHI_LINKS_SELF || irp->links == LHI_LINKS_UNKNOWN)
+        return true;
+    return lhi_space_u64(&c->kernel->space, entry, &next) == LH_PRESENT && next == 0 &&
+           lhi_space_u64(&c->kernel->space, entry + 8, &back) == LH_PRESENT && back == 0;
+}
+
+/* Nothing can be told from the lists: not from a thread's that is gone, nor of a request that was never put
+ * on one and is one by all else. */
+static bool lists_are_silent(const lhi_case *c, const lhi_packet *packet, uint64_t entry, uint64_t head)
+{
+    const lhi_irp *irp = packet->irp;
+    if (irp->links == LHI_LINKS_LINKED)
+        return false;
+    return (irp->links != LHI_LINKS_SELF && !thread_speaks(c, packet, head)) ||
+           (leads_nowhere(c, irp, entry) && returns_to_manager(irp));
+}
+
 static void look_up(lhi_queues *q, lhi_packet *packet)
 {
     const lhi_irp *irp = packet->irp;
@@ -102,6 +156,7 @@ static void look_up(lhi_queues *q, lhi_packet *packet)
     uint64_t entry = irp->address + layout->offsets[LHI_F_IRP_ThreadListEntry];
     uint64_t by_thread = packet->thread.irp_list, by_file = 0, offset = 0;
     bool cut = lhi_case_is_missing(packet->thread.absence) || lhi_case_is_missing(packet->file.absence);
+    bool self = irp->links == LHI_LINKS_SELF, broken = irp->links == LHI_LINKS_BROKEN;
     size_t state = WHOLE;
     if (by_thread == 0 && lhi_is_kernel(irp->thread) && irp->thread <= UINT64_MAX - THREAD_SPAN)
         by_thread = head_in_thread(q, entry, irp->thread, &state);
@@ -110,10 +165,10 @@ static void look_up(lhi_queues *q, lhi_packet *packet)
         by_file = irp->file + offset;
     cut = cut || state == CUT;
     lhi_answer thread = ask(q, entry, by_thread, &cut), file = ask(q, entry, by_file, &cut);
+    bool silent = lists_are_silent(q->c, packet, entry, by_thread);
     if (thread == LHI_YES || file == LHI_YES)
         packet->queued = LHI_YES;
-    else if ((thread == LHI_NO || file == LHI_NO) &&
-             (irp->links == LHI_LINKS_SELF || irp->links == LHI_LINKS_BROKEN || !cut))
+    else if ((thread == LHI_NO || file == LHI_NO) && !silent && (self || broken || !cut))
         packet->queued = LHI_NO;
     if (packet->queued == LHI_NO && !packet->contradiction)
         packet->contradiction =

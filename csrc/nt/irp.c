@@ -172,6 +172,12 @@ static void tell_origin(lhi_irp *irp)
                    "IoBuildSynchronousFsdRequest, unlocked by the I/O manager at completion");
     } else if (irp->links == LHI_LINKS_UNKNOWN) {
         set_origin(irp, LHI_ORIGIN_UNKNOWN, "its neighbours in the thread's list are not in this dump");
+    } else if (irp->thread != 0 && irp->links == LHI_LINKS_BROKEN) {
+        /* What a driver makes is self-linked: this one was on a list that is gone, perhaps with its thread.
+         */
+        set_origin(irp, LHI_ORIGIN_UNKNOWN,
+                   "a thread, and the list that it was queued to is not there any more: a request of the "
+                   "thread, or a copy");
     } else if (irp->user_mode && user_iosb) {
         set_origin(
             irp, LHI_ORIGIN_UNKNOWN,
