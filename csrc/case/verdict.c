@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "case/case.h"
+#include "case/ledger.h"
 #include "case/lock.h"
 
 #define HIGH   0.85 /* levels of the score: see docs/how-it-decides.md */
@@ -135,7 +136,9 @@ static void score_case(lhi_scoring *s)
     const lhi_case *c = s->c;
     bool exact = c->charged_known && c->charged == c->explained;
     weigh(s, exact, 1.0, "ledger", "the MDLs explain exactly the pages that are charged");
-    weigh(s, c->charged_known && c->charged > c->explained, 0.85, "ledger",
+    const char *absurd = lhi_case_absurd_count(s->c);
+    weigh(s, absurd != NULL, 0.8, "count", absurd);
+    weigh(s, !absurd && c->charged_known && c->charged > c->explained, 0.85, "ledger",
           "the MDLs explain fewer pages than are charged");
     weigh(s, c->charged_known && c->charged < c->explained, 0.8, "ledger",
           "the MDLs explain more pages than are charged");
@@ -202,7 +205,7 @@ static void say_driver(lhi_case *c)
         others = lhi_arena_printf(&c->arena, " %zu more driver%s hold%s pages as well.", c->named_count - 1,
                                   c->named_count == 2 ? "" : "s", c->named_count == 2 ? "s" : "");
     const char *of = "";
-    if (c->charged_known && c->charged >= c->named[0].pages)
+    if (c->charged_known && c->charged >= c->named[0].pages && !lhi_case_absurd_count(c))
         of = lhi_arena_printf(&c->arena, " of the %" PRIu64, c->charged);
     const char *version =
         first->version_known ? lhi_arena_printf(&c->arena, " (version %s)", first->version) : "";
@@ -235,6 +238,10 @@ static const char tracking_advice[] =
     "Manager\\Memory Management), restart, "
     "and wait for the next crash: it will be 0xCB and tell who locked. Set the machine to write a complete "
     "or kernel dump.";
+
+static const char count_advice[] =
+    "Set TrackLockedPages and restart: then a wrong unlock stops the system at once (bug check 0x76, first "
+    "parameter 1), with the driver on the stack.";
 
 static const char tracked_advice[] =
     "The tracking of locked pages is on already: keep it, and set the machine to write a complete dump, so "
@@ -308,10 +315,13 @@ static void decide_unnamed(lhi_case *c, bool kernel)
     }
     c->kind = LH_VERDICT_UNATTRIBUTED;
     reason = main_reason(c, LHI_OUTCOME_UNATTRIBUTED);
+    const char *absurd = any_ledger ? NULL : lhi_case_absurd_count(c);
+    if (absurd)
+        reason = absurd;
     c->why = reason ? reason : "no MDL that stands for the locked pages exists any more";
     c->sentence = lhi_arena_printf(&c->arena, "No driver can be named for the pages that %s left locked: %s.",
                                    process_name(c), c->why);
-    c->advice = c->tracked ? tracked_advice : tracking_advice;
+    c->advice = c->tracked ? tracked_advice : absurd ? count_advice : tracking_advice;
 }
 
 static const char *named_reason(const lhi_case *c)

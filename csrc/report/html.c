@@ -194,6 +194,8 @@ static void ledger_part(const lhi_page *page, const lhi_node *root)
     lhi_out_format(page->out, "<b>%" PRIu64 "</b> explained, ", number_of(ledger, "explained"));
     lhi_out_format(page->out, "<b class=\"%s\">%" PRIu64 "</b> not explained.</p>\n",
                    number_of(ledger, "unexplained") ? "open" : "whole", number_of(ledger, "unexplained"));
+    if (text_of(page, ledger, "statement"))
+        element(page, "p", text_of(page, ledger, "statement"));
     if (lhi_tree_size(mdls) == 0)
         return;
     open_table(page, "<th>MDL</th><th class=\"number\">pages</th><th>state</th><th>holder</th><th>packet</th>"

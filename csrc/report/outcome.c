@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "case/ledger.h"
 #include "report/report.h"
 
 #define MOST_LISTED ((size_t)1000) /* rows of `considered`; their number is given in full */
@@ -176,6 +177,7 @@ static void ledger(lhi_case *c, lhi_node *root)
         lhi_tree_count(arena, range, NULL, c->explained_least);
         lhi_tree_count(arena, range, NULL, c->explained_most);
     }
+    lhi_tree_text(arena, object, "statement", lhi_case_ledger_words(c));
     lhi_node *list = lhi_tree_list(arena, object, "mdls");
     for (size_t i = 0; i < c->record_count; i++) {
         const lhi_record *r = &c->records[i];
@@ -196,9 +198,27 @@ static void ledger(lhi_case *c, lhi_node *root)
         lhi_tree_text(arena, row, "judgement", r->why);
         lhi_tree_text(arena, row, "trail", r->trail);
         lhi_tree_count(arena, row, "other_pointers", r->other_pointers);
+        lhi_tree_count(arena, row, "frames_beyond", lhi_case_frames_beyond(c, r));
         if (r->freed)
             lhi_tree_text(arena, row, "freed", r->freed_reason);
     }
+}
+
+static const char *why_not_counted(lhi_case *c, const lhi_record *r, uint64_t beyond)
+{
+    if (r->untracked)
+        return "no lock tracker of the process is for it, and they account for every page";
+    if (r->copy)
+        return "another MDL describes the same pages, and only so many locks stand on them";
+    if (r->refuted)
+        return "a frame of it has no reference left in the PFN database: the lock does not stand";
+    if (beyond)
+        return lhi_arena_printf(&c->arena,
+                                "%s; its array has %" PRIu64
+                                " more frame%s than its length says, with references: the length may have "
+                                "been changed between lock and unlock",
+                                r->mdl.reason, beyond, beyond == 1 ? "" : "s");
+    return r->mdl.reason;
 }
 
 static void considered(lhi_case *c, lhi_node *root)
@@ -213,17 +233,14 @@ static void considered(lhi_case *c, lhi_node *root)
         lhi_node *row = lhi_tree_object(arena, list, NULL);
         lhi_report_place(c, row, r->mdl.address);
         lhi_tree_text(arena, row, "kind", "mdl");
+        const uint64_t beyond = lhi_case_frames_beyond(c, r);
         lhi_tree_text(arena, row, "class",
                       r->untracked ? "untracked"
                       : r->copy    ? "copy"
                       : r->refuted ? "refuted"
+                      : beyond     ? "edited"
                                    : lhi_mdl_class_name(r->mdl.klass));
-        lhi_tree_text(
-            arena, row, "reason",
-            r->untracked ? "no lock tracker of the process is for it, and they account for every page"
-            : r->copy    ? "another MDL describes the same pages, and only so many locks stand on them"
-            : r->refuted ? "a frame of it has no reference left in the PFN database: the lock does not stand"
-                         : r->mdl.reason);
+        lhi_tree_text(arena, row, "reason", why_not_counted(c, r, beyond));
         lhi_tree_count(arena, row, "pages", r->mdl.pages);
         listed++;
     }

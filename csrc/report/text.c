@@ -195,6 +195,8 @@ static void ledger_lines(const lhi_page *page, const lhi_node *root)
         lhi_out_format(page->out, "  charged %" PRIu64, number_of(ledger, "charged"));
     lhi_out_format(page->out, ", explained %" PRIu64 ", unexplained %" PRIu64 "\n",
                    number_of(ledger, "explained"), number_of(ledger, "unexplained"));
+    if (text_of(page, ledger, "statement"))
+        wrapped(page, 2, text_of(page, ledger, "statement"));
     unsigned rows = 0;
     for (const lhi_node *m = mdls ? mdls->first : NULL; m && rows < MOST_ROWS; m = m->next, rows++) {
         lhi_out_format(page->out, "  MDL 0x%" PRIx64 "  %6" PRIu64 " page%s  %-12s  ",

@@ -123,6 +123,7 @@ class Ledger(arrow.Exported):
     unexplained: int | None
     explained_range: tuple[int, int] | None  # least and most, where copies can't be told apart
     mdls: tuple[Mdl, ...]
+    statement: str | None = None  # the account in a sentence
 
     def __repr__(self) -> str:
         charged = "?" if self.charged is None else self.charged
@@ -162,7 +163,9 @@ def _process(fields: Mapping[str, Any] | None) -> CaseProcess | None:
 
 def _ledger(fields: Mapping[str, Any]) -> Ledger:
     mdls = tuple(row_of(Mdl, each) for each in fields["mdls"])
-    return Ledger(fields["charged"], fields["explained"], fields["unexplained"], fields.get("explained_range"), mdls)
+    return Ledger(
+        fields["charged"], fields["explained"], fields["unexplained"], fields.get("explained_range"), mdls, fields.get("statement")
+    )
 
 
 class Case(Document):

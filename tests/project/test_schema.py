@@ -48,11 +48,11 @@ GOOD: dict[str, Any] = {
     "advice": None,
     "suspects": [{"driver": "leaky.sys", "evidence": [{"kind": "irp", "statement": "holds it", **PLACE}]}],
     "ledger": {
-        "charged": 5, "explained": 5, "unexplained": 0,
+        "charged": 5, "explained": 5, "unexplained": 0, "statement": "5 of 5 pages are explained by one MDL",
         "mdls": [
             {
                 **PLACE, "pages": 5, "state": "locked", "holder": None, "user_address": "0x1", "bytes": 1, "flags": "0x2", "irp": None,
-                "judgement": None, "other_pointers": 0,
+                "judgement": None, "other_pointers": 0, "frames_beyond": 0,
             },
         ],
     },

@@ -1,0 +1,139 @@
+"""The ledger in full: said in a sentence, with counts that can't be, edited MDLs, partial ones, and what is missing."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+import lockhound as lh
+from lockhound_synth import scenarios
+
+from .machines import case_of, dump_bytes, forged
+
+P3_AT = 0x40 + 16  # DUMP_HEADER64.BugCheckParameter3
+COUNTS = {
+    2**64 - 3: "negative (-3)",
+    2**32 - 2: "negative (-2)",
+    2**63: "negative",
+    2**33: "more than the machine has",
+    2**31: "more than the machine has",
+}
+
+
+def with_count(name: str, build: int, count: int) -> dict[str, Any]:
+    data = bytearray(dump_bytes(name, build, 0, 6))
+    struct.pack_into("<Q", data, P3_AT, count)
+    return case_of(bytes(data))
+
+
+@pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
+def test_everything_explained(build: int) -> None:
+    pages = forged("pending_irp", build, 0).truth.ledger["explained"]
+    ledger = case_of(dump_bytes("pending_irp", build, 0, 6))["ledger"]
+    assert ledger["statement"] == f"{pages} of {pages} page{'s are' if pages != 1 else ' is'} explained by one MDL"
+    pages = forged("two_drivers", build, 0).truth.ledger["explained"]
+    statement = case_of(dump_bytes("two_drivers", build, 0, 6))["ledger"]["statement"]
+    assert statement.startswith(f"{pages} of {pages} pages are explained by ")
+    assert statement.endswith(" MDLs")
+
+
+@pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
+def test_what_is_not_explained_and_why(build: int) -> None:
+    """One of two MDLs is gone with its page: the sentence says how many pages, and what of the pool is missing."""
+    machine = forged("two_drivers", build, 0)
+    truth = machine.truth.ledger
+    with lh.open(dump_bytes("two_drivers", build, 0, 6)) as dump:
+        for pfn in sorted({frame for label, frame in machine.evidence_pages.items() if label.startswith("mdl:")}):
+            with dump.without_pages([pfn]) as less:
+                ledger = less.investigate(progress=False).to_dict()["ledger"]
+            rest = truth["charged"] - ledger["explained"]
+            if rest == 0 or rest == truth["charged"]:
+                continue
+            assert f"{ledger['explained']} of {truth['charged']} pages are explained" in ledger["statement"]
+            verb = "is" if rest == 1 else "are"
+            assert f"{rest} {verb} not: no MDL found, 1 of " in ledger["statement"]
+            assert "of the non-paged pool not captured" in ledger["statement"] or "pages of the non-paged pool" in ledger["statement"]
+
+
+@pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
+def test_nothing_explained_and_nothing_missing(build: int) -> None:
+    ledger = case_of(dump_bytes("no_mdl", build, 0, 6))["ledger"]
+    charged = ledger["charged"]
+    assert f"0 of {charged} page" in ledger["statement"]
+    assert (
+        f"{charged} {'is' if charged == 1 else 'are'} not: no MDL found, and nothing is missing where one could lie" in ledger["statement"]
+    )
+
+
+@pytest.mark.parametrize(("count", "words"), COUNTS.items())
+@pytest.mark.parametrize("build", [7601, 19041, 26100])
+def test_a_count_that_is_no_number_of_pages(build: int, count: int, words: str) -> None:
+    """Without an MDL nobody can be named, and the count itself is the finding; who holds pages is named less surely."""
+    case = with_count("no_mdl", build, count)
+    assert case["verdict"]["kind"] == "unattributed"
+    assert words in case["verdict"]["reason"]
+    assert "unlocked twice" in case["verdict"]["reason"]
+    assert "first parameter 1" in case["verdict"]["advice"]
+    assert words in case["ledger"]["statement"]
+    held = with_count("pending_irp", build, count)
+    plain = case_of(dump_bytes("pending_irp", build, 0, 6))
+    assert held["verdict"]["driver"] == plain["verdict"]["driver"]
+    assert held["verdict"]["confidence"]["score"] < plain["verdict"]["confidence"]["score"]
+    assert any(f["name"] == "count" and words in f["statement"] for f in held["verdict"]["confidence"]["factors"])
+    assert str(count) not in held["verdict"]["sentence"]
+
+
+def test_a_count_that_is_one() -> None:
+    """Just below what is absurd: an ordinary count with an ordinary ledger."""
+    case = with_count("no_mdl", 19041, 1000)
+    assert "count" not in case["verdict"]["reason"]
+    assert "1000 are not" in case["ledger"]["statement"]
+
+
+def test_without_a_page_the_negative_count_does_not_claim_more() -> None:
+    machine = forged("pending_irp", 19041, 0)
+    data = bytearray(dump_bytes("pending_irp", 19041, 0, 6))
+    struct.pack_into("<Q", data, P3_AT, 2**64 - 3)
+    with lh.open(bytes(data)) as dump, dump.without_pages([machine.evidence_pages["mdl:0"]]) as less:
+        case = less.investigate(progress=False).to_dict()
+    assert case["verdict"]["kind"] == "insufficient"
+    assert "negative (-3)" in case["ledger"]["statement"]
+
+
+@pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
+def test_edited_mdls(build: int) -> None:
+    machine = forged("edited_mdl", build, 0)
+    case = case_of(dump_bytes("edited_mdl", build, 0, 6))
+    (row,) = case["ledger"]["mdls"]
+    assert row["frames_beyond"] == case["ledger"]["charged"] - row["pages"] > 0
+    assert "the length may have been changed" in case["ledger"]["statement"]
+    machine = forged("edited_unlocked", build, 0)
+    case = case_of(dump_bytes("edited_unlocked", build, 0, 6))
+    (edited,) = machine.truth.considered
+    (shown,) = [r for r in case["considered"] if r["address"] == edited["address"]]
+    assert shown["class"] == edited["why"] == "edited"
+    assert f"{case['ledger']['charged']} more frame" in shown["reason"]
+    assert case_of(dump_bytes("pending_irp", build, 0, 6))["ledger"]["mdls"][0]["frames_beyond"] == 0
+
+
+@pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
+def test_partial_mdls_are_left_out_and_told(build: int) -> None:
+    case = case_of(dump_bytes("partial_lower", build, 0, 6))
+    partial = sum(row["kind"] == "mdl" and row["class"] == "partial" for row in case["considered"])
+    assert partial > 0
+    assert f"{partial} partial MDL{'s are' if partial > 1 else ' is'} not counted" in case["ledger"]["statement"]
+    assert case["ledger"]["explained"] == case["ledger"]["charged"]
+
+
+def test_no_ledger_has_no_sentence() -> None:
+    assert case_of(dump_bytes("page_fault", 19041, 0, 6))["ledger"]["statement"] is None
+
+
+def test_the_views_say_it() -> None:
+    with lh.open(dump_bytes("partial_lower", 19041, 0, 6)) as dump:
+        case = dump.investigate(progress=False)
+    assert case.ledger.statement is not None
+    assert case.ledger.statement in " ".join(case.text().split())
+    assert case.ledger.statement in case.html()
