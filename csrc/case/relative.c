@@ -211,6 +211,11 @@ static lh_status ask_holder(lhi_case *c, lhi_case *search, lhi_subject *s, lh_er
     status = judge_subject(search, r, err);
     const lhi_mdl *mdl = &r->mdl;
     const char *holder = name_of(search, r->holder);
+    if (r->lists_unknown && r->packet == LHI_NONE) { /* then a pointer may be from before it was freed */
+        s->state = "unknown";
+        why = "a list of freed MDLs, on which it could lie, is not wholly in this dump";
+        holder = NULL;
+    }
     s->holder = holder ? lhi_arena_strdup(&c->arena, holder) : NULL;
     s->statement = lhi_arena_printf(
         &c->arena,
