@@ -74,13 +74,18 @@ static const char *without_name(lhi_case *c, const char *sentence)
                             label + 8 + strlen(name));
 }
 
-/* Of an unlock its own; else that of the lock that weighs most. */
+/* Of an unlock its own; else that of the lock which gave the verdict its reason. */
 static const char *rule_of_verdict(const lhi_case *c)
 {
-    const size_t main = lhi_report_main_record(c);
+    const lhi_record *best = NULL;
     if (c->unlocker)
         return lhi_rule_name(c->unlocker->rule);
-    return main != LHI_NONE ? lhi_case_rule_of(c, &c->records[main]) : NULL;
+    for (size_t i = 0; i < c->record_count; i++) {
+        const lhi_record *r = &c->records[i];
+        if (r->in_ledger && r->why && r->why == c->why && (!best || r->mdl.pages > best->mdl.pages))
+            best = r;
+    }
+    return best ? lhi_case_rule_of(c, best) : NULL;
 }
 
 static void verdict(lhi_case *c, lhi_node *root, lhi_node *absent)
