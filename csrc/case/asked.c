@@ -53,7 +53,7 @@ static bool say_unknown(lhi_case *c)
         &c->arena, "Whether a driver left pages locked can't be told: %s. The ledger shows who holds them.",
         c->why);
     c->advice = "Take a dump that holds the process object.";
-    return lhi_case_skip_rule(c, "exit of the process", "ExitTime and Flags of the process object");
+    return lhi_case_skip_rule(c, LHI_RULE_EXIT, NULL);
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)

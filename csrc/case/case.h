@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/vec.h"
+#include "case/rules.h"
 #include "nt/device.h"
 #include "nt/irp.h"
 #include "nt/kernel.h"
@@ -305,6 +306,8 @@ lh_status lhi_case_judge(lhi_case *c, lh_error *err);
 lh_status lhi_case_packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error *err);
 /* The party that a record's outcome names, LHI_NONE. */
 size_t lhi_case_blamed(const lhi_case *c, const lhi_record *record);
+/* The rule that settled a record; NULL: none did. */
+const char *lhi_case_rule_of(const lhi_case *c, const lhi_record *record);
 /* verdict.c: kind, drivers, confidence, sentence, advice. */
 /* "high", "medium", "low", "none". */
 const char *lhi_case_level(double score);
@@ -318,10 +321,10 @@ lh_status lhi_case_index_pieces(lhi_case *c, lh_error *err);
 /* rows.c: growing the arrays above. false: no memory. */
 bool lhi_case_note(lhi_case *c, const char *kind, size_t party, uint64_t address, const char *statement);
 bool lhi_case_clear(lhi_case *c, size_t party, uint64_t address, const char *reason);
-bool lhi_case_skip_rule(lhi_case *c, const char *rule, const char *needs);
-/* The rule for MDLs that no packet explains, which this version lacks. */
-bool lhi_case_skip_holders(lhi_case *c);
-bool lhi_case_factor(lhi_case *c, const char *name, double value, const char *statement);
+/* `needs` NULL: as the table has it. */
+bool lhi_case_skip_rule(lhi_case *c, lhi_rule rule, const char *needs);
+/* `statement` NULL: as the table has it. */
+bool lhi_case_factor(lhi_case *c, lhi_weight weight, const char *statement);
 bool lhi_case_name(lhi_case *c, size_t party, uint64_t pages, double score);
 lhi_record *lhi_case_new_record(lhi_case *c);
 lhi_packet *lhi_case_new_packet(lhi_case *c);

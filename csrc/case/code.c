@@ -8,13 +8,11 @@
 #include "code/profile.h"
 #include "dump/header.h"
 
-#define RULE         "code as witness"
 #define MACHINE_X64  0x8664u
 #define MOST_DRIVERS 16u         /* of those with evidence */
 #define MOST_LEADS   64u         /* images looked at for leads */
 #define MOST_BYTES   (32u << 20) /* of images, for leads */
 #define MOST_TOLD    4u          /* of a kind, of one driver */
-#define NO_LOCK      0.8         /* see docs/how-it-decides.md */
 
 typedef struct lhi_reading {
     lhi_case *c;
@@ -121,12 +119,11 @@ static bool weigh(lhi_case *c, size_t party, const lhi_profile *profile)
     for (size_t n = 0; n < c->named_count; n++) {
         if (!lhi_case_same_driver(c, c->named[n].party, party))
             continue;
-        c->named[n].score *= NO_LOCK;
+        c->named[n].score *= lhi_weight_value(LHI_WEIGHT_CODE);
         if (n > 0)
             return true;
         c->score = c->named[0].score;
-        return lhi_case_factor(c, "code", NO_LOCK,
-                               "its code is all in the dump, and no call in it locks pages");
+        return lhi_case_factor(c, LHI_WEIGHT_CODE, NULL);
     }
     return true;
 }
@@ -143,7 +140,7 @@ static bool tell_gap(lhi_reading *r, const lhi_module *module, const lhi_profile
     if (kind == LH_PRESENT || kind == LH_ABSENT_LAYOUT)
         return true;
     return lhi_case_skip_rule(
-        c, RULE,
+        c, LHI_RULE_WITNESS,
         lhi_arena_printf(&c->arena, "%s of %s, which is not in this dump: the page at 0x%" PRIx64 " (%s)",
                          none ? "the image" : "all of the code", module->name,
                          (none ? module->base : profile->gap_at) & ~((uint64_t)LHI_PAGE_SIZE - 1),
@@ -277,11 +274,9 @@ lh_status lhi_case_code(lhi_case *c, lh_error *err)
     lh_status status = LH_OK;
 
     if (!lhi_code_available())
-        return lhi_case_skip_rule(c, RULE, "a library that is built with Zydis, which decodes code")
-                   ? LH_OK
-                   : lhi_fail_memory(err);
+        return lhi_case_skip_rule(c, LHI_RULE_WITNESS, NULL) ? LH_OK : lhi_fail_memory(err);
     if (lhi_dump_header(c->kernel->dump)->machine != MACHINE_X64)
-        return lhi_case_skip_rule(c, RULE, "a version that decodes this processor's code")
+        return lhi_case_skip_rule(c, LHI_RULE_WITNESS, "a version that decodes this processor's code")
                    ? LH_OK
                    : lhi_fail_memory(err);
     status = lhi_routines_find(c->kernel, &r.routines, err);

@@ -3,6 +3,7 @@
 
 #include "case/case.h"
 #include "case/explain.h"
+#include "case/lock.h"
 
 #define MOST_EXPLAINED 256 /* MDLs whose evidence is spelt out */
 
@@ -122,6 +123,22 @@ static lh_status explain_record(lhi_case *c, size_t index, lh_error *err)
     if (r->why && !lhi_case_note(c, "judgement", party, r->mdl.address, r->why))
         return lhi_fail_memory(err);
     return LH_OK;
+}
+
+const char *lhi_case_rule_of(const lhi_case *c, const lhi_record *r)
+{
+    if (r->lock != LHI_NONE && c->locks[r->lock].rule)
+        return c->locks[r->lock].rule;
+    if (r->freed)
+        return lhi_rule_name(LHI_RULE_FREED);
+    if (r->by_holder)
+        return lhi_rule_name(LHI_RULE_MEMORY);
+    if (r->packet == LHI_NONE)
+        return NULL;
+    if (r->judged_packet != r->packet)
+        return lhi_rule_name(LHI_RULE_PACKET_SPLIT);
+    return lhi_rule_name(c->packets[r->packet].irp->origin == LHI_ORIGIN_DRIVER ? LHI_RULE_PACKET_MADE
+                                                                                : LHI_RULE_PACKET_PENDING);
 }
 
 lh_status lhi_case_explain(lhi_case *c, lh_error *err)

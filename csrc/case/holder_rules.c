@@ -3,9 +3,6 @@
  * A driver is named when its own memory leads to the MDL, it can lock pages, and nobody else could have. */
 #include "case/holders.h"
 
-static const char framework_rule[] = "clients of frameworks";
-static const char framework_needs[] = "a version that reads the objects of KMDF, fltmgr, ndis and their kind";
-
 static void settle(lhi_record *record, lhi_outcome outcome, const char *why)
 {
     record->outcome = outcome;
@@ -62,7 +59,7 @@ static lh_status judge_unknown(lhi_case *c, lhi_record *r, const lhi_claims *cla
     if (party->framework) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "the driver whose memory leads to it works through a framework, which may have locked for it");
-        return lhi_case_skip_rule(c, framework_rule, framework_needs) ? LH_OK : lhi_fail_memory(err);
+        return lhi_case_skip_rule(c, LHI_RULE_FRAMEWORK, NULL) ? LH_OK : lhi_fail_memory(err);
     }
     if (party->driver.has_module && party->driver.module.unloaded)
         refuse(c, r,

@@ -5,9 +5,6 @@
 
 #define REACH 0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
 
-static const char framework_rule[] = "clients of frameworks";
-static const char framework_needs[] = "a version that reads the objects of KMDF, fltmgr, ndis and their kind";
-
 static void settle(lhi_record *record, lhi_outcome outcome, const char *why)
 {
     record->outcome = outcome;
@@ -287,7 +284,7 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
     if (can == LHI_UNKNOWN && c->parties[packet->maker].framework) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "the driver that made the packet works through a framework, which may have locked for it");
-        return lhi_case_skip_rule(c, framework_rule, framework_needs) ? LH_OK : lhi_fail_memory(err);
+        return lhi_case_skip_rule(c, LHI_RULE_FRAMEWORK, NULL) ? LH_OK : lhi_fail_memory(err);
     }
     if (can == LHI_UNKNOWN) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,

@@ -116,9 +116,9 @@ static lh_status judge_driver(lhi_case *c, lhi_lock *lock, size_t record, lh_err
         return status;
     lock->agrees = hearing.agrees;
     lock->borrowed = hearing.borrowed;
-    lock->rule = hearing.passed_on && !hearing.against ? "tracker: passed on"
-                 : hearing.borrowed && !hearing.agrees ? "tracker: borrowed"
-                                                       : "tracker: driver";
+    lock->rule = hearing.passed_on && !hearing.against ? lhi_rule_name(LHI_RULE_TRACKER_PASSED_ON)
+                 : hearing.borrowed && !hearing.agrees ? lhi_rule_name(LHI_RULE_TRACKER_BORROWED)
+                                                       : lhi_rule_name(LHI_RULE_TRACKER_DRIVER);
     if (hearing.against) {
         settle_nobody(c, r,
                       "the lock tracker shows another driver than the one in which a packet with the MDL "
@@ -206,19 +206,19 @@ static lh_status judge_lock(lhi_case *c, lhi_lock *lock, lh_error *err)
     case LHI_LOCK_BY_DRIVER:
         return judge_driver(c, lock, lock->record, err);
     case LHI_LOCK_BY_LIBRARY:
-        lock->rule = "tracker: library";
+        lock->rule = lhi_rule_name(LHI_RULE_TRACKER_LIBRARY);
         judge_library(c, lock, r);
         return LH_OK;
     case LHI_LOCK_BY_MANAGER:
-        lock->rule = "tracker: I/O manager";
+        lock->rule = lhi_rule_name(LHI_RULE_TRACKER_MANAGER);
         judge_manager(c, lock, r);
         return LH_OK;
     case LHI_LOCK_BY_KERNEL:
-        lock->rule = "tracker: kernel";
+        lock->rule = lhi_rule_name(LHI_RULE_TRACKER_KERNEL);
         judge_kernel(c, lock, r);
         return LH_OK;
     case LHI_LOCK_BY_NOBODY:
-        lock->rule = "tracker: no module";
+        lock->rule = lhi_rule_name(LHI_RULE_TRACKER_NO_MODULE);
         settle_nobody(c, r, lock->why);
         return LH_OK;
     case LHI_LOCK_BY_UNKNOWN:

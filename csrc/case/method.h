@@ -54,6 +54,6 @@ lh_status lhi_case_search(lhi_case *c, lh_error *err);
 lh_status lhi_case_track(lhi_case *c, lh_error *err);
 
 /* other.c: a case that no rule decides: insufficient, with the rule that is missing and what it needs. */
-bool lhi_case_conclude_nothing(lhi_case *c, const char *rule, const char *needs, const char *why);
+bool lhi_case_conclude_nothing(lhi_case *c, lhi_rule rule, const char *why);
 
 #endif

@@ -6,7 +6,7 @@
 #include "case/explain.h"
 #include "case/method.h"
 
-bool lhi_case_conclude_nothing(lhi_case *c, const char *rule, const char *needs, const char *why)
+bool lhi_case_conclude_nothing(lhi_case *c, lhi_rule rule, const char *why)
 {
     c->kind = LH_VERDICT_INSUFFICIENT;
     c->named_count = 0;
@@ -14,7 +14,7 @@ bool lhi_case_conclude_nothing(lhi_case *c, const char *rule, const char *needs,
     c->sentence = lhi_arena_printf(
         &c->arena, "Which driver is at fault can't be told yet: %s. The parameters are decoded.", c->why);
     c->advice = "Open the dump in WinDbg and follow the commands under \"reproduce\".";
-    return lhi_case_skip_rule(c, rule, needs);
+    return lhi_case_skip_rule(c, rule, NULL);
 }
 
 static bool takes_unknown(const lhi_case *c)
@@ -33,8 +33,7 @@ static lh_status decide_unknown(lhi_case *c, lh_error *err)
 {
     lh_status status = c->target ? lhi_case_search(c, err) : LH_OK;
     if (status == LH_OK &&
-        !lhi_case_conclude_nothing(c, "this kind of violation",
-                                   "facts about this first parameter of the bug check: none are known",
+        !lhi_case_conclude_nothing(c, LHI_RULE_VIOLATION,
                                    "the first parameter of the bug check is not a known one"))
         status = lhi_fail_memory(err);
     if (status == LH_OK)

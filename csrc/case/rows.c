@@ -44,29 +44,25 @@ bool lhi_case_clear(lhi_case *c, size_t party, uint64_t address, const char *rea
     return row != NULL;
 }
 
-bool lhi_case_skip_rule(lhi_case *c, const char *rule, const char *needs)
+bool lhi_case_skip_rule(lhi_case *c, lhi_rule rule, const char *needs)
 {
+    const char *name = lhi_rule_name(rule);
     for (size_t i = 0; i < c->unevaluated_count; i++)
-        if (strcmp(c->unevaluated[i].rule, rule) == 0)
+        if (strcmp(c->unevaluated[i].rule, name) == 0)
             return true;
     lhi_unevaluated *row = GROW(c, unevaluated, unevaluated);
     if (row)
-        *row = (lhi_unevaluated){.rule = rule, .needs = needs};
+        *row = (lhi_unevaluated){.rule = name, .needs = needs ? needs : lhi_rule_needs(rule)};
     return row != NULL;
 }
 
-bool lhi_case_skip_holders(lhi_case *c)
-{
-    return lhi_case_skip_rule(
-        c, "holders beyond packets",
-        "a version that follows pointers from device extensions, driver data and pool blocks to an MDL");
-}
-
-bool lhi_case_factor(lhi_case *c, const char *name, double value, const char *statement)
+bool lhi_case_factor(lhi_case *c, lhi_weight weight, const char *statement)
 {
     lhi_factor *row = GROW(c, factors, factor);
     if (row)
-        *row = (lhi_factor){.name = name, .value = value, .statement = statement};
+        *row = (lhi_factor){.name = lhi_rule_name(lhi_weight_rule(weight)),
+                            .value = lhi_weight_value(weight),
+                            .statement = statement ? statement : lhi_weight_statement(weight)};
     return row != NULL;
 }
 

@@ -339,7 +339,7 @@ static lh_status end_here(lhi_case *c, size_t record, const lhi_pieces *pieces, 
     } else {
         end_at(c, out, "the request is pending in it");
     }
-    if (out->outcome == LHI_OUTCOME_INSUFFICIENT && !hidden && !lhi_case_skip_holders(c))
+    if (out->outcome == LHI_OUTCOME_INSUFFICIENT && !hidden && !lhi_case_skip_rule(c, LHI_RULE_PIECES, NULL))
         return lhi_fail_memory(err);
     return LH_OK;
 }

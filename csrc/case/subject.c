@@ -57,5 +57,5 @@ bool lhi_case_conclude_damaged_header(lhi_case *c)
     c->why = "parameter 2 of the bug check is not the address of a process";
     c->sentence = lhi_arena_printf(&c->arena, "Nothing can be told from this dump: %s.", c->why);
     c->advice = "Take another dump: the header of this one is damaged.";
-    return lhi_case_skip_rule(c, "locks by MDL", "a process address in parameter 2");
+    return lhi_case_skip_rule(c, LHI_RULE_LOCKS, NULL);
 }

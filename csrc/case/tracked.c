@@ -117,7 +117,7 @@ static lh_status conclude_without_process(lhi_case *c, lh_error *err)
     lh_status status = c->code == 0xcb ? read_locks(c, err) : LH_OK;
     bool whole = c->code == 0x76
                      ? lhi_case_conclude_damaged_header(c)
-                     : lhi_case_conclude_nothing(c, "lock tracker", "the page of the tracker or of the MDL",
+                     : lhi_case_conclude_nothing(c, LHI_RULE_LOCK_TRACKER,
                                                  "neither the lock tracker nor the MDL that the bug check "
                                                  "names is in this dump");
     if (status == LH_OK && !whole)
@@ -130,12 +130,12 @@ static bool skip_rules(lhi_case *c)
     const lhi_trackers *trackers = &c->trackers;
     bool whole = true;
     if (trackers->not_public)
-        whole = whole && lhi_case_skip_rule(c, "lock tracker",
+        whole = whole && lhi_case_skip_rule(c, LHI_RULE_LOCK_TRACKER,
                                             "the layout of lock trackers, which is not public for this "
                                             "generation of Windows");
     else if (!trackers->complete)
         whole = whole && lhi_case_skip_rule(
-                             c, "lock tracker",
+                             c, LHI_RULE_LOCK_TRACKER,
                              trackers->damaged ? "the whole of the process's lock trackers: a link is damaged"
                                                : "the pages of the process's lock trackers");
     return whole;

@@ -6,12 +6,7 @@
 #include "case/method.h"
 #include "case/unlocker.h"
 
-/* What weighs on a driver that is named for an unlock: docs/how-it-decides.md. */
-#define FACTOR_STACK_ALONE 0.9
-#define FACTOR_STATE       0.9
-#define FACTOR_CLIENT      0.7
-#define FACTOR_UNLOADED    0.85
-#define CERTAINTY          0.98 /* certainty is not to be had from a dump */
+#define CERTAINTY 0.98 /* certainty is not to be had from a dump */
 
 #define MOST_WORDS  16u     /* addresses of drivers shown where the stack could not be unwound */
 #define STACK_BYTES 0x6000u /* of a kernel stack (WDK: 24 KiB on x64) */
@@ -268,13 +263,12 @@ static void conclude_absent(lhi_unlock *u, const char *why, lh_absence absence, 
              why);
 }
 
-static bool weigh(lhi_case *c, double *score, bool applies, double value, const char *name,
-                  const char *statement)
+static bool weigh(lhi_case *c, double *score, bool applies, lhi_weight weight)
 {
     if (!applies)
         return true;
-    *score *= value;
-    return lhi_case_factor(c, name, value, statement);
+    *score *= lhi_weight_value(weight);
+    return lhi_case_factor(c, weight, NULL);
 }
 
 static bool score(lhi_unlock *u, size_t party, double *out)
@@ -283,18 +277,12 @@ static bool score(lhi_unlock *u, size_t party, double *out)
     const lhi_unlocker *who = u->who;
     const bool unloaded = c->parties[party].driver.basis == LHI_NAME_UNLOADED;
     *out = CERTAINTY;
-    return weigh(c, out, true, 1.0, "stack",
-                 "the crashing thread was unwound from the bug check to the driver") &&
-           weigh(c, out, who->seen, 1.0, "unlock_site", "the call in its code goes to nt!MmUnlockPages") &&
-           weigh(c, out, !who->seen, FACTOR_STACK_ALONE, "unlock_site",
-                 "that it called nt!MmUnlockPages is told by the stack alone") &&
-           weigh(c, out, u->certain, 1.0, "state", "such an MDL must never be unlocked") &&
-           weigh(c, out, !u->certain, FACTOR_STATE, "state",
-                 "whether the MDL was unlocked before or never locked can't be told") &&
-           weigh(c, out, party != who->party, FACTOR_CLIENT, "client",
-                 "a library of Windows unlocked; the driver named is the one that called it") &&
-           weigh(c, out, unloaded, FACTOR_UNLOADED, "unloaded",
-                 "the driver has been unloaded; its name is from the kernel's record");
+    return weigh(c, out, true, LHI_WEIGHT_STACK) && weigh(c, out, who->seen, LHI_WEIGHT_UNLOCK_SITE) &&
+           weigh(c, out, !who->seen, LHI_WEIGHT_UNLOCK_SITE_ALONE) &&
+           weigh(c, out, u->certain, LHI_WEIGHT_STATE_NEVER) &&
+           weigh(c, out, !u->certain, LHI_WEIGHT_STATE_OPEN) &&
+           weigh(c, out, party != who->party, LHI_WEIGHT_CLIENT_UNLOCKED) &&
+           weigh(c, out, unloaded, LHI_WEIGHT_UNLOADED);
 }
 
 static lh_status name(lhi_unlock *u, size_t party, lh_error *err)
@@ -425,6 +413,17 @@ static lh_status judge_changed(lhi_unlock *u, lh_error *err)
     return LH_OK;
 }
 
+static lhi_rule rule_of(const lhi_unlock *u)
+{
+    if (u->who->frame == LHI_NONE || u->who->way == LHI_UNLOCK_UNKNOWN)
+        return LHI_RULE_UNLOCK_NOBODY;
+    if (u->c->parameters[0] != 1)
+        return LHI_RULE_UNLOCK_CHANGED;
+    return u->who->way == LHI_UNLOCK_DIRECT       ? LHI_RULE_UNLOCK_DIRECT
+           : u->who->way == LHI_UNLOCK_COMPLETION ? LHI_RULE_UNLOCK_COMPLETION
+                                                  : LHI_RULE_UNLOCK_ROUTINE;
+}
+
 static lh_status judge(lhi_unlock *u, lh_error *err)
 {
     const lhi_unlocker *who = u->who;
@@ -487,6 +486,7 @@ static lh_status decide(lhi_case *c, lh_error *err)
         return status;
     c->unlocker = u.who; /* its stack is freed with the case */
     read_state(&u);
+    u.who->rule = rule_of(&u);
     u.record = find_record(c);
     if (!note_state(&u))
         return lhi_fail_memory(err);

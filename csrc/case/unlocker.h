@@ -20,6 +20,7 @@ struct lhi_unlocker {
     size_t party; /* its driver; LHI_NONE: code outside any module, or of a module that is not known */
     lhi_unlock_way way;
     bool seen;           /* the call in its code says so; else the stack alone does */
+    lhi_rule rule;       /* that applied */
     const char *routine; /* nt's name for what it called; NULL where that has none */
     const char *why;     /* of what is not known: a clause; NULL */
     lh_absence absence;  /* what is missing; LH_PRESENT: nothing, the dump itself can't tell */

@@ -51,12 +51,12 @@ typedef struct lhi_scoring {
     bool failed;
 } lhi_scoring;
 
-static void weigh(lhi_scoring *s, bool applies, double value, const char *name, const char *statement)
+static void weigh(lhi_scoring *s, bool applies, lhi_weight weight, const char *statement)
 {
     if (!applies)
         return;
-    s->score *= value;
-    if (s->listed && !lhi_case_factor(s->c, name, value, statement))
+    s->score *= lhi_weight_value(weight);
+    if (s->listed && !lhi_case_factor(s->c, weight, statement))
         s->failed = true;
 }
 
@@ -66,29 +66,23 @@ static void score_lock(lhi_scoring *s, const lhi_record *r)
     const lhi_lock *lock = r->lock != LHI_NONE ? &s->c->locks[r->lock] : NULL;
     if (!lock)
         return;
-    weigh(s, r->blamed != LHI_NONE, 1.0, "tracker", lock->why);
-    weigh(s, r->blamed != LHI_NONE && lock->agrees, 1.0, "packet",
-          "a packet of the same driver names the MDL");
-    weigh(s, r->blamed == LHI_NONE, 1.0, "tracker", "the lock tracker agrees with the packet");
-    weigh(s, lock->tracker.address == 0, 0.95, "callers",
-          "the bug check tells two callers of the routine that locked, and no more");
-    weigh(s, s->c->trackers.damaged, 0.9, "trackers", "other lock trackers of the process are damaged");
+    weigh(s, r->blamed != LHI_NONE, LHI_WEIGHT_TRACKER, lock->why);
+    weigh(s, r->blamed != LHI_NONE && lock->agrees, LHI_WEIGHT_PACKET_AGREES, NULL);
+    weigh(s, r->blamed == LHI_NONE, LHI_WEIGHT_TRACKER_AGREES, NULL);
+    weigh(s, lock->tracker.address == 0, LHI_WEIGHT_CALLERS, NULL);
+    weigh(s, s->c->trackers.damaged, LHI_WEIGHT_TRACKERS, NULL);
 }
 
 /* What holds whether a packet decided or a lock tracker. */
 static void score_pages(lhi_scoring *s, const lhi_record *r, const lhi_party *party)
 {
-    weigh(s, r->frames_referenced && !r->frames_unknown, 1.0, "frames",
-          "reference counts agree that the pages are locked");
-    weigh(s, r->frames_unknown != 0, 0.97, "frames", "reference counts of its frames are not in this dump");
-    weigh(s, r->state == LH_MDL_UNKNOWN, 0.9, "liveness", "whether the MDL was freed can't be told");
-    weigh(s, s->c->explained_least != s->c->explained_most, 0.9, "copy",
-          "another structure describes the same pages, and reference counts do not tell a copy from a lock");
-    weigh(s, party->driver.basis == LHI_NAME_UNLOADED, 0.85, "unloaded",
-          "the driver has been unloaded; its name is from the kernel's record");
-    weigh(s, party->driver.basis == LHI_NAME_OBJECT, 0.7, "name", "only the driver object's name is left");
-    weigh(s, party->library, 0.5, "library",
-          "a library of Windows that works for other drivers: its client may be the one");
+    weigh(s, r->frames_referenced && !r->frames_unknown, LHI_WEIGHT_FRAMES, NULL);
+    weigh(s, r->frames_unknown != 0, LHI_WEIGHT_FRAMES_UNKNOWN, NULL);
+    weigh(s, r->state == LH_MDL_UNKNOWN, LHI_WEIGHT_LIVENESS, NULL);
+    weigh(s, s->c->explained_least != s->c->explained_most, LHI_WEIGHT_COPY, NULL);
+    weigh(s, party->driver.basis == LHI_NAME_UNLOADED, LHI_WEIGHT_UNLOADED, NULL);
+    weigh(s, party->driver.basis == LHI_NAME_OBJECT, LHI_WEIGHT_NAME, NULL);
+    weigh(s, party->library, LHI_WEIGHT_LIBRARY, NULL);
 }
 
 /* Everything that weakens (or, at 1.0, carries) the naming of a driver for one lock by a packet. */
@@ -99,66 +93,54 @@ static void score_packet(lhi_scoring *s, const lhi_record *r, size_t party_index
     const lhi_packet *packet = &c->packets[r->judged_packet];
     const lhi_irp *irp = packet->irp;
     bool made = irp->origin == LHI_ORIGIN_DRIVER;
-    weigh(s, true, 1.0, "packet", "a valid packet that names the MDL");
-    weigh(s, irp->links == LHI_LINKS_BROKEN && !made, 0.9, "list",
-          "its neighbours in the thread's list contradict it");
-    weigh(s, irp->links == LHI_LINKS_UNKNOWN && !made, 0.95, "list",
-          "its neighbours in the thread's list are not in this dump");
-    weigh(s, irp->odd, 0.85, "origin", "one of the usual marks of the I/O manager's packets is missing");
-    weigh(s, irp->orphan, 0.97, "orphan",
-          "the I/O manager cut it off from its thread after a cancel without effect");
+    weigh(s, true, LHI_WEIGHT_PACKET, NULL);
+    weigh(s, irp->links == LHI_LINKS_BROKEN && !made, LHI_WEIGHT_LIST_BROKEN, NULL);
+    weigh(s, irp->links == LHI_LINKS_UNKNOWN && !made, LHI_WEIGHT_LIST_UNKNOWN, NULL);
+    weigh(s, irp->odd, LHI_WEIGHT_ORIGIN, NULL);
+    weigh(s, irp->orphan, LHI_WEIGHT_ORPHAN, NULL);
     weigh(s, irp->file != 0 && packet->file.absence != LH_PRESENT && packet->file.absence != LH_ABSENT_LAYOUT,
-          0.97, "file", "its file object is not in this dump");
-    weigh(s, irp->file != 0 && packet->file.absence == LH_ABSENT_LAYOUT, 0.7, "file",
-          "what OriginalFileObject points to is no file object");
+          LHI_WEIGHT_FILE_ABSENT, NULL);
+    weigh(s, irp->file != 0 && packet->file.absence == LH_ABSENT_LAYOUT, LHI_WEIGHT_FILE_NONE, NULL);
     weigh(s,
           packet->thread.absence == LH_PRESENT && packet->thread.address != 0 &&
               packet->thread.process == packet->process,
-          1.0, "thread", "its thread names the process");
-    weigh(s, !made && packet->device.listed != LHI_YES, 0.85, "device",
-          "its device is not found in the driver's list of devices");
-    weigh(s, r->packet != r->judged_packet, 0.92, "split",
-          "the request was split: judged at the piece that is pending");
-    weigh(s, made, 0.92, "maker", "judged by who made the packet");
-    weigh(s, made && packet->library != LHI_NONE, 0.7, "client",
-          "a library of Windows made the packet; the driver named is the one that it works for");
-    weigh(s, made && packet->kept, 0.8, "keeper", "the maker is told by who keeps the pointer to the packet");
+          LHI_WEIGHT_THREAD, NULL);
+    weigh(s, !made && packet->device.listed != LHI_YES, LHI_WEIGHT_DEVICE, NULL);
+    weigh(s, r->packet != r->judged_packet, LHI_WEIGHT_SPLIT, NULL);
+    weigh(s, made, LHI_WEIGHT_MAKER, NULL);
+    weigh(s, made && packet->library != LHI_NONE, LHI_WEIGHT_CLIENT, NULL);
+    weigh(s, made && packet->kept, LHI_WEIGHT_KEEPER, NULL);
     weigh(s,
           irp->cancel_routine != 0 && lhi_module_at(&c->kernel->modules, irp->cancel_routine) &&
               party->driver.has_module &&
               lhi_module_at(&c->kernel->modules, irp->cancel_routine)->base == party->driver.module.base,
-          1.0, "cancel_routine", "its cancel routine lies in that driver");
-    weigh(s, made && irp->state == LHI_IRP_RETURNED, 0.85, "returned", "the packet is back with its maker");
+          LHI_WEIGHT_CANCEL_ROUTINE, NULL);
+    weigh(s, made && irp->state == LHI_IRP_RETURNED, LHI_WEIGHT_RETURNED, NULL);
 }
 
 static void score_case(lhi_scoring *s)
 {
     const lhi_case *c = s->c;
     bool exact = c->charged_known && c->charged == c->explained;
-    weigh(s, exact, 1.0, "ledger", "the MDLs explain exactly the pages that are charged");
+    weigh(s, exact, LHI_WEIGHT_LEDGER_EXACT, NULL);
     const char *absurd = lhi_case_absurd_count(s->c);
-    weigh(s, absurd != NULL, 0.8, "count", absurd);
-    weigh(s, !absurd && c->charged_known && c->charged > c->explained, 0.85, "ledger",
-          "the MDLs explain fewer pages than are charged");
-    weigh(s, c->charged_known && c->charged < c->explained, 0.8, "ledger",
-          "the MDLs explain more pages than are charged");
+    weigh(s, absurd != NULL, LHI_WEIGHT_COUNT, absurd);
+    weigh(s, !absurd && c->charged_known && c->charged > c->explained, LHI_WEIGHT_LEDGER_SHORT, NULL);
+    weigh(s, c->charged_known && c->charged < c->explained, LHI_WEIGHT_LEDGER_OVER, NULL);
     uint64_t held = 0;
     for (size_t i = 0; i < c->named_count; i++)
         held += c->named[i].pages;
-    weigh(s, c->explained > held, 0.85, "holders", "other MDLs of the process have no driver that is named");
-    weigh(s, c->process_known && c->process.exit_time_known && c->process.exit_time == 0, 0.7, "living",
-          "the process has not exited by its own record");
-    weigh(s, lhi_case_could_hide(c), 0.95, "coverage", "some kernel memory is not in this dump");
+    weigh(s, c->explained > held, LHI_WEIGHT_HOLDERS, NULL);
+    weigh(s, c->process_known && c->process.exit_time_known && c->process.exit_time == 0, LHI_WEIGHT_LIVING,
+          NULL);
+    weigh(s, lhi_case_could_hide(c), LHI_WEIGHT_COVERAGE, NULL);
     const lh_kernel *kernel = c->kernel;
     const lhi_layout_basis basis = kernel->layout->basis;
-    weigh(s, basis == LHI_LAYOUT_STABLE, 0.9, "layout",
-          "the build is unknown: only structures that no known build changed are used");
-    weigh(s, basis == LHI_LAYOUT_INFERRED, 0.9, "layout",
-          "the build is unknown: offsets were inferred from the dump itself");
-    weigh(s, basis == LHI_LAYOUT_FACTS && !kernel->probing.identity_failed, 0.95, "layout",
-          "no symbols of this build are at hand: offsets are from published tables");
-    weigh(s, kernel->probing.identity_failed, 0.9, "layout",
-          "the layout of this build did not fit the dump: fields of processes were inferred anew");
+    weigh(s, basis == LHI_LAYOUT_STABLE, LHI_WEIGHT_LAYOUT_STABLE, NULL);
+    weigh(s, basis == LHI_LAYOUT_INFERRED, LHI_WEIGHT_LAYOUT_INFERRED, NULL);
+    weigh(s, basis == LHI_LAYOUT_FACTS && !kernel->probing.identity_failed, LHI_WEIGHT_LAYOUT_PUBLISHED,
+          NULL);
+    weigh(s, kernel->probing.identity_failed, LHI_WEIGHT_LAYOUT_CONTRADICTED, NULL);
 }
 
 static lh_status score_named(lhi_case *c, lh_error *err)
@@ -177,7 +159,7 @@ static lh_status score_named(lhi_case *c, lh_error *err)
             continue;
         lhi_scoring s = {.c = c, .listed = n == 0, .score = 1.0};
         if (best->by_holder && best->lock == LHI_NONE)
-            weigh(&s, true, 0.9, "holder", "told by whose memory leads to the MDL, without a packet");
+            weigh(&s, true, LHI_WEIGHT_HOLDER, NULL);
         else if (best->blamed == LHI_NONE)
             score_packet(&s, best, c->named[n].party);
         score_lock(&s, best);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "case/ledger.h"
+#include "case/unlocker.h"
 #include "report/report.h"
 
 #define MOST_LISTED ((size_t)1000) /* rows of `considered`; their number is given in full */
@@ -73,6 +74,20 @@ static const char *without_name(lhi_case *c, const char *sentence)
                             label + 8 + strlen(name));
 }
 
+/* Of an unlock its own; else that of the lock which gave the verdict its reason. */
+static const char *rule_of_verdict(const lhi_case *c)
+{
+    const lhi_record *best = NULL;
+    if (c->unlocker)
+        return lhi_rule_name(c->unlocker->rule);
+    for (size_t i = 0; i < c->record_count; i++) {
+        const lhi_record *r = &c->records[i];
+        if (r->in_ledger && r->why && r->why == c->why && (!best || r->mdl.pages > best->mdl.pages))
+            best = r;
+    }
+    return best ? lhi_case_rule_of(c, best) : NULL;
+}
+
 static void verdict(lhi_case *c, lhi_node *root, lhi_node *absent)
 {
     lhi_arena *arena = &c->arena;
@@ -98,6 +113,7 @@ static void verdict(lhi_case *c, lhi_node *root, lhi_node *absent)
         sentence->redacted = without_name(c, c->sentence);
     lhi_tree_text(arena, object, "advice", c->advice);
     lhi_tree_text(arena, object, "reason", c->why);
+    lhi_tree_text(arena, object, "rule", rule_of_verdict(c));
 }
 
 static void evidence_row(lhi_case *c, lhi_node *list, const lhi_evidence *row)
@@ -196,6 +212,7 @@ static void ledger(lhi_case *c, lhi_node *root)
         else
             lhi_tree_null(arena, row, "irp");
         lhi_tree_text(arena, row, "judgement", r->why);
+        lhi_tree_text(arena, row, "rule", lhi_case_rule_of(c, r));
         lhi_tree_text(arena, row, "trail", r->trail);
         lhi_tree_count(arena, row, "other_pointers", r->other_pointers);
         lhi_tree_count(arena, row, "frames_beyond", lhi_case_frames_beyond(c, r));

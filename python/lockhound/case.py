@@ -65,6 +65,7 @@ class Verdict:
     sentence: str
     advice: str | None
     reason: str | None = None
+    rule: str | None = None  # the rule that decided, by its name in docs/verdict.md
 
     def __repr__(self) -> str:
         named = f" {self.driver}" if self.driver else ""
@@ -154,6 +155,7 @@ def _verdict(fields: Mapping[str, Any]) -> Verdict:
         fields["sentence"],
         fields["advice"],
         fields.get("reason"),
+        fields.get("rule"),
     )
 
 

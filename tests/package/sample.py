@@ -72,7 +72,7 @@ DOCUMENT: dict[str, Any] = {
             {
                 "address": "0xffffe00012347770", **PLACE, "pages": 37, "state": "locked", "holder": "leaky.sys",
                 "user_address": "0x7ff0001000", "bytes": 150000, "flags": "0x18b", "irp": "0xffffe00012349010",
-                "judgement": "the request is pending in it", "other_pointers": 0, "frames_beyond": 0,
+                "judgement": "the request is pending in it", "rule": None, "other_pointers": 0, "frames_beyond": 0,
             }
         ],
     },

@@ -42,7 +42,7 @@ GOOD: dict[str, Any] = {
             },
         ],
         "confidence": {"score": 0.9, "level": "high", "factors": [{"name": "a", "value": 0.9, "statement": "b"}]},
-        "sentence": "It was leaky.sys.", "advice": None, "reason": "because",
+        "sentence": "It was leaky.sys.", "advice": None, "reason": "because", "rule": "packet: pending",
     },
     "subject": None,
     "advice": None,
@@ -52,7 +52,7 @@ GOOD: dict[str, Any] = {
         "mdls": [
             {
                 **PLACE, "pages": 5, "state": "locked", "holder": None, "user_address": "0x1", "bytes": 1, "flags": "0x2", "irp": None,
-                "judgement": None, "other_pointers": 0, "frames_beyond": 0,
+                "judgement": None, "rule": None, "other_pointers": 0, "frames_beyond": 0,
             },
         ],
     },

@@ -1,0 +1,129 @@
+/* The rules by name: what decides, what weighs, and what may be missing. docs/verdict.md explains each;
+ * names, weights and their words stand here and nowhere else. */
+#ifndef LHI_CASE_RULES_H
+#define LHI_CASE_RULES_H
+
+typedef enum lhi_rule {
+    /* Rules that decide. */
+    LHI_RULE_PACKET_PENDING,
+    LHI_RULE_PACKET_SPLIT,
+    LHI_RULE_PACKET_MADE,
+    LHI_RULE_MEMORY,
+    LHI_RULE_FREED,
+    LHI_RULE_TRACKER_DRIVER,
+    LHI_RULE_TRACKER_PASSED_ON,
+    LHI_RULE_TRACKER_BORROWED,
+    LHI_RULE_TRACKER_MANAGER,
+    LHI_RULE_TRACKER_LIBRARY,
+    LHI_RULE_TRACKER_KERNEL,
+    LHI_RULE_TRACKER_NO_MODULE,
+    LHI_RULE_UNLOCK_DIRECT,
+    LHI_RULE_UNLOCK_COMPLETION,
+    LHI_RULE_UNLOCK_ROUTINE,
+    LHI_RULE_UNLOCK_CHANGED,
+    LHI_RULE_UNLOCK_NOBODY,
+    /* Rules that a case asked for and could not apply. */
+    LHI_RULE_EXIT,
+    LHI_RULE_WITNESS,
+    LHI_RULE_FRAMEWORK,
+    LHI_RULE_PIECES,
+    LHI_RULE_LOCKS,
+    LHI_RULE_LOCK_TRACKER,
+    LHI_RULE_VIOLATION,
+    /* What weighs on a driver that is named. */
+    LHI_RULE_TRACKER,
+    LHI_RULE_PACKET,
+    LHI_RULE_CALLERS,
+    LHI_RULE_TRACKERS,
+    LHI_RULE_FRAMES,
+    LHI_RULE_LIVENESS,
+    LHI_RULE_COPY,
+    LHI_RULE_UNLOADED,
+    LHI_RULE_NAME,
+    LHI_RULE_LIBRARY,
+    LHI_RULE_LIST,
+    LHI_RULE_ORIGIN,
+    LHI_RULE_ORPHAN,
+    LHI_RULE_FILE,
+    LHI_RULE_THREAD,
+    LHI_RULE_DEVICE,
+    LHI_RULE_SPLIT,
+    LHI_RULE_MAKER,
+    LHI_RULE_CLIENT,
+    LHI_RULE_KEEPER,
+    LHI_RULE_CANCEL_ROUTINE,
+    LHI_RULE_RETURNED,
+    LHI_RULE_LEDGER,
+    LHI_RULE_COUNT,
+    LHI_RULE_HOLDERS,
+    LHI_RULE_LIVING,
+    LHI_RULE_COVERAGE,
+    LHI_RULE_LAYOUT,
+    LHI_RULE_HOLDER,
+    LHI_RULE_STACK,
+    LHI_RULE_UNLOCK_SITE,
+    LHI_RULE_STATE,
+    LHI_RULE_CODE,
+    LHI_RULE_COUNT_OF
+} lhi_rule;
+
+/* A rule that weighs may do so in several ways. */
+typedef enum lhi_weight {
+    LHI_WEIGHT_TRACKER,
+    LHI_WEIGHT_PACKET_AGREES,
+    LHI_WEIGHT_TRACKER_AGREES,
+    LHI_WEIGHT_CALLERS,
+    LHI_WEIGHT_TRACKERS,
+    LHI_WEIGHT_FRAMES,
+    LHI_WEIGHT_FRAMES_UNKNOWN,
+    LHI_WEIGHT_LIVENESS,
+    LHI_WEIGHT_COPY,
+    LHI_WEIGHT_UNLOADED,
+    LHI_WEIGHT_NAME,
+    LHI_WEIGHT_LIBRARY,
+    LHI_WEIGHT_PACKET,
+    LHI_WEIGHT_LIST_BROKEN,
+    LHI_WEIGHT_LIST_UNKNOWN,
+    LHI_WEIGHT_ORIGIN,
+    LHI_WEIGHT_ORPHAN,
+    LHI_WEIGHT_FILE_ABSENT,
+    LHI_WEIGHT_FILE_NONE,
+    LHI_WEIGHT_THREAD,
+    LHI_WEIGHT_DEVICE,
+    LHI_WEIGHT_SPLIT,
+    LHI_WEIGHT_MAKER,
+    LHI_WEIGHT_CLIENT,
+    LHI_WEIGHT_KEEPER,
+    LHI_WEIGHT_CANCEL_ROUTINE,
+    LHI_WEIGHT_RETURNED,
+    LHI_WEIGHT_LEDGER_EXACT,
+    LHI_WEIGHT_COUNT,
+    LHI_WEIGHT_LEDGER_SHORT,
+    LHI_WEIGHT_LEDGER_OVER,
+    LHI_WEIGHT_HOLDERS,
+    LHI_WEIGHT_LIVING,
+    LHI_WEIGHT_COVERAGE,
+    LHI_WEIGHT_LAYOUT_STABLE,
+    LHI_WEIGHT_LAYOUT_INFERRED,
+    LHI_WEIGHT_LAYOUT_PUBLISHED,
+    LHI_WEIGHT_LAYOUT_CONTRADICTED,
+    LHI_WEIGHT_HOLDER,
+    LHI_WEIGHT_STACK,
+    LHI_WEIGHT_UNLOCK_SITE,
+    LHI_WEIGHT_UNLOCK_SITE_ALONE,
+    LHI_WEIGHT_STATE_NEVER,
+    LHI_WEIGHT_STATE_OPEN,
+    LHI_WEIGHT_CLIENT_UNLOCKED,
+    LHI_WEIGHT_CODE,
+    LHI_WEIGHT_COUNT_OF
+} lhi_weight;
+
+const char *lhi_rule_name(lhi_rule rule);
+/* What it needs from a dump, in general; NULL for those that weigh. */
+const char *lhi_rule_needs(lhi_rule rule);
+lhi_rule lhi_weight_rule(lhi_weight weight);
+double lhi_weight_value(lhi_weight weight); /* multiplies the score; 1: it carries */
+/* NULL: each case has its own words. */
+const char *lhi_weight_statement(lhi_weight weight);
+
+#endif
