@@ -145,6 +145,8 @@ static void score_case(lhi_scoring *s)
     weigh(s, c->explained > held, 0.85, "holders", "other MDLs of the process have no driver that is named");
     weigh(s, c->process_known && c->process.exit_time_known && c->process.exit_time == 0, 0.7, "living",
           "the process has not exited by its own record");
+    weigh(s, c->code == 0x76 && c->parameters[0] == 0 && c->parameters[3] != 0 && !c->tracked, 0.95,
+          "trackers", "parameter 4 of the bug check leads to no lock trackers");
     weigh(s, lhi_case_could_hide(c), 0.95, "coverage", "some kernel memory is not in this dump");
     const lh_kernel *kernel = c->kernel;
     const lhi_layout_basis basis = kernel->layout->basis;
