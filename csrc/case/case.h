@@ -106,6 +106,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool lists_unknown;    /* it could lie on a list of freed MDLs that was not wholly read */
     bool liveness_unknown; /* lists of freed MDLs could not be read, or pool state can't be told */
     uint64_t frames_referenced, frames_unreferenced, frames_unknown; /* by the PFN database */
+    uint64_t frames_blank;   /* their entries are zero throughout; counted as one of the above in the end */
     uint64_t frames_private; /* referenced ones of private pages: only those prove a lock */
     bool refuted;            /* a frame of it has no reference: the lock does not stand */
     bool in_ledger;

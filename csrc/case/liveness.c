@@ -43,6 +43,8 @@ static void ask_frames(const lhi_case *c, const lhi_self_map *tables, lhi_record
             lhi_pfn_read(c->kernel, frames[i], &entry);
             if (entry.absence != LH_PRESENT)
                 record->frames_unknown++;
+            else if (entry.blank)
+                record->frames_blank++;
             else if (entry.references == 0)
                 record->frames_unreferenced++;
             else
@@ -53,6 +55,19 @@ static void ask_frames(const lhi_case *c, const lhi_self_map *tables, lhi_record
         }
         record->frames_unknown += wanted - got;
         first += wanted;
+    }
+}
+
+/* A database in which no frame of any lock has a reference, and entries are zero throughout, was not kept for
+ * such pages: it says nothing of them. Else a page without an entry is one that nobody refers to. */
+static void settle_blanks(lhi_case *c)
+{
+    bool kept = false;
+    for (size_t i = 0; i < c->record_count && !kept; i++)
+        kept = c->records[i].frames_referenced != 0 || c->records[i].frames_unreferenced != 0;
+    for (size_t i = 0; i < c->record_count; i++) {
+        lhi_record *record = &c->records[i];
+        *(kept ? &record->frames_unreferenced : &record->frames_unknown) += record->frames_blank;
     }
 }
 
@@ -208,6 +223,12 @@ lh_status lhi_case_liveness(lhi_case *c, lh_error *err)
         find_freed(c, record);
         if (!(record->mdl.flags & LHI_MDL_IO_SPACE))
             ask_frames(c, &tables, record, &budget);
+    }
+    settle_blanks(c);
+    for (size_t i = 0; i < c->record_count; i++) {
+        lhi_record *record = &c->records[i];
+        if (record->mdl.klass != LHI_MDL_CHARGED || !record->names_process)
+            continue;
         record->refuted = record->frames_unreferenced > 0;
         record->in_ledger = !record->refuted;
         bool referenced = record->frames_private > 0 && record->frames_unknown == 0;

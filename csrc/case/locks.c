@@ -5,7 +5,7 @@
 
 static bool takes(const lhi_case *c)
 {
-    return c->code == 0x76 && c->parameters[0] == 0 && c->parameters[3] == 0;
+    return c->code == 0x76 && c->parameters[0] == 0 && !lhi_case_names_trackers(c);
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)

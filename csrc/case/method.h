@@ -17,9 +17,9 @@ struct lhi_method {
 
 /* asked.c: a process that the caller asked about, whatever the bug check. */
 extern const lhi_method lhi_method_asked;
-/* locks.c: 0x76 with P1 = 0, P4 = 0: pages still locked when the process object was deleted. */
+/* locks.c: 0x76 with P1 = 0, P4 no lock header: pages still locked when the process object was deleted. */
 extern const lhi_method lhi_method_locks;
-/* tracked.c: 0xCB, and 0x76 with P1 = 0 and P4 != 0: the process's locks were tracked. */
+/* tracked.c: 0xCB, and 0x76 with P1 = 0 and P4 a lock header: the process's locks were tracked. */
 extern const lhi_method lhi_method_tracked;
 /* unlock.c: 0x76 with P1 = 1, 5, 6, 7 or 9: an MDL was unlocked that was not locked so. */
 extern const lhi_method lhi_method_unlock;
@@ -52,6 +52,9 @@ lh_status lhi_case_search(lhi_case *c, lh_error *err);
 /* tracked.c: what the lock trackers of a process say about its locks, where there are any. After the search.
  */
 lh_status lhi_case_track(lhi_case *c, lh_error *err);
+
+/* tracked.c: whether parameter 4 of 0x76 with P1 = 0 may be the address of the process's LOCK_HEADER. */
+bool lhi_case_names_trackers(const lhi_case *c);
 
 /* other.c: a case that no rule decides: insufficient, with the rule that is missing and what it needs. */
 bool lhi_case_conclude_nothing(lhi_case *c, lhi_rule rule, const char *why);

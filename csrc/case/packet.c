@@ -1,6 +1,7 @@
 /* What a packet leads to: the driver at its current location, the driver that made it, its thread and file.
  */
 #include "case/case.h"
+#include "nt/read.h"
 
 /* The party that owns a device; LHI_NONE with the reason. false: no memory. */
 static bool device_party(lhi_case *c, uint64_t address, lhi_device *device, size_t *party,
@@ -74,19 +75,26 @@ static bool find_maker(lhi_case *c, lhi_packet *packet, lh_error *err)
 
 #define MOST_ATTACHED 64 /* devices of a stack */
 
-/* Is `device` on the stack that `bottom` belongs to, at it or above? */
+/* Is `device` on the stack that `bottom` belongs to, at it or above? A device knows the one above it and, by
+ * its extension, the one below: either link will do. */
 static bool attached_above(const lhi_case *c, uint64_t bottom, uint64_t device)
 {
-    for (unsigned i = 0; i < MOST_ATTACHED && bottom != 0; i++) {
-        lhi_device read = {0};
-        if (bottom == device)
+    lhi_device read = {0};
+    uint64_t at = bottom;
+    for (unsigned i = 0; i < MOST_ATTACHED && at != 0; i++) {
+        if (at == device)
             return true;
-        lhi_device_read(c->kernel, bottom, &read);
+        lhi_device_read(c->kernel, at, &read);
         if (read.absence != LH_PRESENT)
             return true; /* not known: no contradiction */
-        bottom = read.attached;
+        at = read.attached;
     }
-    return false;
+    at = device;
+    for (unsigned i = 0; i < MOST_ATTACHED && lhi_is_object(at, 8) && at != bottom; i++) {
+        lhi_device_read(c->kernel, at, &read);
+        at = read.absence == LH_PRESENT ? read.below : 0;
+    }
+    return at == bottom;
 }
 
 /* None of the devices that a request went through has to do with the one its file was opened on. A file on a

@@ -88,6 +88,8 @@ static const struct {
     [LHI_WEIGHT_CALLERS] = {LHI_RULE_CALLERS, 0.95,
                             "the bug check tells two callers of the routine that locked, and no more"},
     [LHI_WEIGHT_TRACKERS] = {LHI_RULE_TRACKERS, 0.9, "other lock trackers of the process are damaged"},
+    [LHI_WEIGHT_TRACKERS_NONE] = {LHI_RULE_TRACKERS, 0.95,
+                                  "parameter 4 of the bug check leads to no lock trackers"},
     [LHI_WEIGHT_FRAMES] = {LHI_RULE_FRAMES, 1.0, "reference counts agree that the pages are locked"},
     [LHI_WEIGHT_FRAMES_UNKNOWN] = {LHI_RULE_FRAMES, 0.97,
                                    "reference counts of its frames are not in this dump"},

@@ -7,9 +7,23 @@
 #include "case/method.h"
 #include "nt/read.h"
 
+bool lhi_case_names_trackers(const lhi_case *c)
+{
+    const uint64_t header = c->parameters[3];
+    uint64_t word = 0, own = 0, at = 0;
+    if (!lhi_is_object(header, 8))
+        return false;
+    if (lhi_space_u64(&c->kernel->space, header, &word) != LH_ABSENT_NOT_MAPPED)
+        return true;
+    /* Nothing is there: a word of whatever wrote the header, if the process itself has another. */
+    return lhi_read_field(&c->kernel->space, c->kernel->layout, c->parameters[1],
+                          LHI_F_EPROCESS_LockedPagesList, 8, &own, &at) != LH_PRESENT ||
+           own == header;
+}
+
 static bool takes(const lhi_case *c)
 {
-    return c->code == 0xcb || (c->code == 0x76 && c->parameters[0] == 0 && c->parameters[3] != 0);
+    return c->code == 0xcb || (c->code == 0x76 && c->parameters[0] == 0 && lhi_case_names_trackers(c));
 }
 
 /* Up to Windows 7 the first two parameters of 0xCB are the callers of the routine that locked, later the

@@ -133,6 +133,8 @@ static void score_case(lhi_scoring *s)
     weigh(s, c->explained > held, LHI_WEIGHT_HOLDERS, NULL);
     weigh(s, c->process_known && c->process.exit_time_known && c->process.exit_time == 0, LHI_WEIGHT_LIVING,
           NULL);
+    weigh(s, c->code == 0x76 && c->parameters[0] == 0 && c->parameters[3] != 0 && !c->tracked,
+          LHI_WEIGHT_TRACKERS_NONE, NULL);
     weigh(s, lhi_case_could_hide(c), LHI_WEIGHT_COVERAGE, NULL);
     const lh_kernel *kernel = c->kernel;
     const lhi_layout_basis basis = kernel->layout->basis;

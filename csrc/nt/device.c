@@ -333,6 +333,19 @@ static lhi_answer in_device_list(const lh_kernel *kernel, uint64_t driver, uint6
     return next == 0 ? LHI_NO : LHI_UNKNOWN;
 }
 
+/* DEVOBJ_EXTENSION.AttachedTo, if that extension is the device's. */
+static uint64_t attached_to(const lh_kernel *kernel, uint64_t address)
+{
+    uint64_t extension = 0, owner = 0, below = 0, at = 0;
+    if (field(kernel, address, LHI_F_DEVICE_OBJECT_DeviceObjectExtension, &extension, &at) != LH_PRESENT ||
+        !lhi_is_object(extension, 8) ||
+        field(kernel, extension, LHI_F_DEVOBJ_EXTENSION_DeviceObject, &owner, &at) != LH_PRESENT ||
+        owner != address ||
+        field(kernel, extension, LHI_F_DEVOBJ_EXTENSION_AttachedTo, &below, &at) != LH_PRESENT)
+        return 0;
+    return below;
+}
+
 void lhi_device_read(const lh_kernel *kernel, uint64_t address, lhi_device *out)
 {
     lhi_device device = {.address = address};
@@ -353,6 +366,7 @@ void lhi_device_read(const lh_kernel *kernel, uint64_t address, lhi_device *out)
     (void)lhi_space_u64(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_DeviceExtension], &device.extension);
     (void)lhi_space_u32(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_DeviceType], &device.device_type);
     (void)lhi_space_u16(&kernel->space, address + at[LHI_F_DEVICE_OBJECT_Size], &device.size);
+    device.below = attached_to(kernel, address);
     device.listed = in_device_list(kernel, device.driver, address, &device.listed_absence);
     if (device.listed == LHI_NO) { /* a leftover: its driver does not know it */
         device.absence = LH_ABSENT_LAYOUT;

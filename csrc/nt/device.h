@@ -41,6 +41,7 @@ typedef struct lhi_device {
     lh_absence absence; /* LH_ABSENT_LAYOUT: what is there is no device object */
     uint64_t absent_at;
     uint64_t driver, attached, extension;
+    uint64_t below; /* the device it is attached to, by its DEVOBJ_EXTENSION; 0: none, or not known */
     uint32_t device_type;
     uint16_t size;
     lh_absence listed_absence; /* of a page of that list which is not there; LH_PRESENT: none was missed */

@@ -11,6 +11,7 @@ typedef struct lhi_pfn_entry {
     uint16_t references; /* u3.ReferenceCount */
     uint8_t location; /* u3.PageLocation: 0 zeroed, 1 free, 2 standby, 3 modified, 6 active, 7 transition */
     uint64_t pte_address; /* low bit set: the PTE is gone */
+    bool blank;           /* every byte of it is 0: that of a free page never is */
 } lhi_pfn_entry;
 /* Address of the array of entries. */
 lh_absence lhi_pfn_database(const lh_kernel *kernel, uint64_t *database, uint64_t *absent_at);

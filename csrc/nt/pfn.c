@@ -52,10 +52,14 @@ lh_absence lhi_pfn_database(const lh_kernel *kernel, uint64_t *database, uint64_
     return find_database(kernel, database, absent_at);
 }
 
+static uint64_t entry_size(const lh_kernel *kernel)
+{
+    return kernel->layout->sizes[LHI_SIZE_MMPFN] ? kernel->layout->sizes[LHI_SIZE_MMPFN] : ENTRY_SIZE;
+}
+
 static lh_absence find_entry(const lh_kernel *kernel, uint64_t pfn, uint64_t *entry, uint64_t *at)
 {
-    const uint64_t size =
-        kernel->layout->sizes[LHI_SIZE_MMPFN] ? kernel->layout->sizes[LHI_SIZE_MMPFN] : ENTRY_SIZE;
+    const uint64_t size = entry_size(kernel);
     uint64_t database = 0;
     uint64_t offset = 0;
     lh_absence absence = find_database(kernel, &database, at);
@@ -72,6 +76,17 @@ bool lhi_pfn_address(const lh_kernel *kernel, uint64_t pfn, uint64_t *entry)
 {
     uint64_t at = 0;
     return find_entry(kernel, pfn, entry, &at) == LH_PRESENT;
+}
+
+/* Free pages are linked to each other and keep what their PTE was: their entries are not zero throughout. */
+static bool is_blank(const lh_kernel *kernel, uint64_t entry)
+{
+    const uint64_t words = entry_size(kernel) / 8;
+    uint64_t word = 0;
+    for (uint64_t i = 0; i < words && word == 0; i++)
+        if (lhi_space_u64(&kernel->space, entry + 8 * i, &word) != LH_PRESENT)
+            return false;
+    return word == 0;
 }
 
 void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)
@@ -92,6 +107,7 @@ void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)
     out->references = (uint16_t)word;
     out->location = (uint8_t)(word >> (8 * U3_LOCATION) & 7);
     out->absent_at = 0;
+    out->blank = out->references == 0 && is_blank(kernel, entry);
 }
 
 #define HALF 256u /* PML4 entries of the kernel half */

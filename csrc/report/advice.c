@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "case/method.h"
 #include "dump/header.h"
 #include "image/image.h"
 #include "report/report.h"
@@ -25,7 +26,8 @@ static const char *state_of(const lhi_case *c, lh_absence *absence, uint64_t *at
     const uint32_t *globals = kernel->layout->globals;
     uint32_t value = 0;
     *absence = LH_ABSENT_LAYOUT;
-    if (c->code == 0xcb || (c->code == 0x76 && c->parameters[0] <= 1 && c->parameters[3] != 0))
+    if (c->code == 0xcb || (c->code == 0x76 && c->parameters[0] == 0 && lhi_case_names_trackers(c)) ||
+        (c->code == 0x76 && c->parameters[0] == 1 && c->parameters[3] != 0))
         return "on"; /* the process has a list of trackers */
     if (!kernel->nt_known || !globals || globals[LHI_G_MmTrackLockedPages] == 0 ||
         globals[LHI_G_MmTrackLockedPages] >= kernel->nt.size_of_image)

@@ -6,9 +6,13 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from lockhound_synth import scenarios
+
 from .altered import Altered
 
 Change = Callable[[Altered], object]
+
+KNOWN = frozenset(scenarios.ALL_BUILDS) - {23456}  # builds whose offsets are known beforehand
 
 # Packets that only their place on a thread's list tells from a driver's own: without the thread they can't be told.
 BY_LIST = frozenset({"device_control_built", "kernel_requestor"})
@@ -380,3 +384,180 @@ def header_without_lists(a: Altered) -> None:
 def header_without_context(a: Altered) -> None:
     """The header has no context."""
     a.header = replace(a.header, context=bytes(len(a.header.context)))
+
+
+TRACKED = frozenset({"tracked_leak", "tracked_manager", "tracked_passed_on"})
+
+
+@variation(never=TRACKED)
+def parameter_four_garbage(a: Altered) -> None:
+    """The fourth parameter is a number that leads nowhere."""
+    a.header = replace(a.header, parameters=(*a.header.parameters[:3], 0xE43C_8675))
+
+
+@variation(never=TRACKED)
+def parameter_four_dangles(a: Altered) -> None:
+    """The fourth parameter is an address at which nothing is, and the process has no list."""
+    if a.machine.build in KNOWN - {26100}:  # of which it is known where the process keeps its list
+        a.header = replace(a.header, parameters=(*a.header.parameters[:3], a.unmapped()))
+
+
+@variation(never=TRACKED)
+def parameter_three_more(a: Altered) -> None:
+    """The bug check counts more pages than the MDLs found."""
+    p = a.header.parameters
+    a.header = replace(a.header, parameters=(p[0], p[1], p[2] + 7, p[3]))
+
+
+# Devices
+
+
+@variation()
+def attached_by_the_lower_link_only(a: Altered) -> None:
+    """Devices know the one below, and none knows the one above."""
+    for device in a.devices():
+        a.set("DEVICE_OBJECT", device, "AttachedDevice", 0)
+
+
+@variation()
+def attached_by_the_upper_link_only(a: Altered) -> None:
+    """Devices know the one above, and there are no extensions of the I/O manager's."""
+    for device in a.devices():
+        a.set("DEVICE_OBJECT", device, "DeviceObjectExtension", 0)
+
+
+@variation()
+def devices_listed_the_other_way(a: Altered) -> None:
+    """The newest device is the first of its driver's list."""
+    for driver in a.machine.drivers.values():
+        chain = [device.address for device in reversed(driver.devices)]
+        if not chain:
+            continue
+        a.set("DRIVER_OBJECT", driver.address, "DeviceObject", chain[0])
+        for device, following in zip(chain, [*chain[1:], 0], strict=True):
+            a.set("DEVICE_OBJECT", device, "NextDevice", following)
+
+
+@variation()
+def drivers_bare(a: Altered) -> None:
+    """Driver objects have an image and devices, and neither name, section, extension nor routines."""
+    for driver in a.machine.drivers.values():
+        for name in ("DriverSection", "DriverExtension"):
+            a.set("DRIVER_OBJECT", driver.address, name, 0)
+        a.write(a.at("DRIVER_OBJECT", driver.address, "DriverName"), bytes(16))
+        a.write(a.at("DRIVER_OBJECT", driver.address, "MajorFunction"), bytes(28 * 8))
+
+
+@variation()
+def modules_bare(a: Altered) -> None:
+    """Records of modules have base, size and name, and nothing else."""
+    for module in a.machine.modules:
+        shape = "KLDR_DATA_TABLE_ENTRY"
+        a.write(a.at(shape, module.kldr, "FullDllName"), bytes(16))
+        for name in ("EntryPoint", "ExceptionTable", "TimeDateStamp"):
+            if name in a.machine.layouts[shape].fields:
+                a.set(shape, module.kldr, name, 0)
+
+
+# Pool
+
+
+@variation()
+def other_tags(a: Altered) -> None:
+    """Packets and MDLs have tags of their driver's."""
+    for at in a.irps:
+        a.write(at - 12, b"Io  ")
+    for at in a.mdls:
+        a.write(at - 12, b"QvG1")
+
+
+# MDLs
+
+
+def _flags(value: int) -> Change:
+    def change(a: Altered) -> None:
+        for mdl in a.mdls:
+            a.set("MDL", mdl, "MdlFlags", value)
+
+    change.__doc__ = f"The locked MDLs have the flags {value:#x}."
+    change.__name__ = f"mdl_flags_{value:x}"
+    return change
+
+
+for _value in (0x2, 0xA, 0x8A, 0x102, 0x18A, 0x218A, 0x8002):
+    variation()(_flags(_value))
+
+
+@variation()
+def mapping_left_over(a: Altered) -> None:
+    """MappedSystemVa holds anything, and the fields of the processor too."""
+    for mdl in a.mdls:
+        a.write(mdl + 0xC, b"\xff\xff\xff\xff")
+        if not a.get("MDL", mdl, "MdlFlags") & 1:
+            a.set("MDL", mdl, "MappedSystemVa", 0x1234567)
+
+
+# The PFN database. Where it must tell whether a packet that is back is a leftover, it is needed.
+
+COUNTED = frozenset({"returned_intact"})
+
+
+def _entry(a: Altered, pfn: int) -> tuple[int, int]:
+    size = a.size("MMPFN")
+    return a.machine.pfn_database + pfn * size, size
+
+
+def _frames(a: Altered) -> list[int]:
+    out = []
+    for mdl in a.mdls:
+        pages = (a.get("MDL", mdl, "ByteOffset") + a.get("MDL", mdl, "ByteCount") + 0xFFF) >> 12
+        out += [a.u64(mdl + 0x30 + 8 * i) for i in range(pages)]
+    return out
+
+
+@variation(COUNTED)
+def entries_never_written(a: Altered) -> None:
+    """The database has nothing for the locked frames."""
+    for pfn in _frames(a):
+        at, size = _entry(a, pfn)
+        a.write(at, bytes(size))
+
+
+@variation(COUNTED)
+def database_never_written(a: Altered) -> None:
+    """The database is zero throughout."""
+    for base, count in a.machine.runs:
+        at, size = _entry(a, base)
+        a.write(at, bytes(count * size))
+
+
+@variation(COUNTED)
+def database_of_locked_frames_only(a: Altered) -> None:
+    """The database has the locked frames and nothing else."""
+    kept = {at: a.read(at, size) for at, size in (_entry(a, pfn) for pfn in _frames(a))}
+    database_never_written(a)
+    for at, data in kept.items():
+        a.write(at, data)
+
+
+# Processors and the debugger block: who frees packets and MDLs is not needed for those that wait.
+
+
+@variation(COUNTED)
+def lists_of_freed_absent(a: Altered) -> None:
+    """The processor's block has no lists of freed packets and MDLs."""
+    processor = a.u64(a.machine.symbol("KiProcessorBlock"))
+    a.write(a.at("KPRCB", processor, "PPLookasideList"), bytes(256))
+
+
+@variation(COUNTED)
+def debugger_block_encoded(a: Altered) -> None:
+    """The debugger block can't be read."""
+    if a.machine.build in KNOWN:
+        a.write(a.machine.symbol("KdDebuggerDataBlock"), a.random.randbytes(0x340))
+
+
+@variation(COUNTED)
+def header_of_more_processors(a: Altered) -> None:
+    """The header counts four processors, and one has a block."""
+    a.header = replace(a.header, processors=4)
