@@ -12,7 +12,7 @@
 
 #define MOST_STEPS (1u << 22) /* array entries walked back over, for one page */
 #define MOST_SHOWN 4u
-#define SURE       4u /* the rank of an MDL that is locked and not freed */
+#define SURE       5u /* the rank of an MDL that is locked and not freed */
 
 static bool takes(const lhi_case *c)
 {
@@ -30,8 +30,8 @@ static void subject(lhi_case *c)
 typedef struct lhi_owner_search {
     const lhi_case *c;
     lhi_free_lists freed;
-    uint64_t steps;
-    unsigned rank; /* of those found: how sure it is that the page is theirs */
+    uint64_t steps, budget; /* used of MOST_STEPS; array entries that may still be read */
+    unsigned rank;          /* of those found: how sure it is that the page is theirs */
     uint64_t found[MOST_SHOWN], identity[MOST_SHOWN];
     size_t count;
 } lhi_owner_search;
@@ -43,6 +43,16 @@ static bool is_freed(const lh_kernel *kernel, const lhi_free_lists *lists, uint6
     return lhi_vec_find(&lists->mdls, mdl) != SIZE_MAX || (block.found && block.state == LHI_POOL_FREE);
 }
 
+/* That it was not freed is known: whole lists tell it of those that come from lists, the pool of others. */
+static bool is_live(const lhi_owner_search *s, const lhi_mdl *mdl)
+{
+    lhi_pool_block block = {0};
+    if (mdl->flags & LHI_MDL_ALLOCATED_FIXED_SIZE)
+        return s->freed.complete;
+    lhi_pool_block_at(s->c->kernel, mdl->address, &block);
+    return block.found && block.state == LHI_POOL_ALLOCATED;
+}
+
 /* An array of an MDL that is not locked is a leftover; one that was freed may be. */
 static unsigned rank_of(const lhi_owner_search *s, const lhi_mdl *mdl)
 {
@@ -52,7 +62,7 @@ static unsigned rank_of(const lhi_owner_search *s, const lhi_mdl *mdl)
     case LHI_MDL_AWE:
     case LHI_MDL_KERNEL:
     case LHI_MDL_PAGING:
-        return freed ? SURE - 1 : SURE;
+        return freed ? SURE - 2 : is_live(s, mdl) ? SURE : SURE - 1;
     case LHI_MDL_IS_PARTIAL:
     case LHI_MDL_NONPAGED:
         return freed ? 1 : 2;
@@ -71,13 +81,13 @@ static bool find_header(lhi_owner_search *s, uint64_t entry, lhi_mdl *out)
     const lh_kernel *kernel = s->c->kernel;
     for (uint64_t index = 0; s->steps < MOST_STEPS && entry > 8 * index + LHI_MDL_HEADER; index++) {
         const uint64_t array = entry - 8 * index;
-        uint64_t word = 0, budget = 1u << 16; /* ByteCount, and ByteOffset in the upper half */
+        uint64_t word = 0; /* ByteCount, and ByteOffset in the upper half */
         s->steps++;
         if (lhi_space_u64(&kernel->space, array - 8, &word) != LH_PRESENT)
             return false;
         const uint64_t span = (word >> 32) + (uint32_t)word;
         if (word >> 32 < 0x1000 && (uint32_t)word != 0 && (span + 0xfff) >> 12 > index) {
-            lhi_mdl_read(kernel, array - LHI_MDL_HEADER, 0, &budget, out);
+            lhi_mdl_read(kernel, array - LHI_MDL_HEADER, 0, &s->budget, out);
             if (rank_of(s, out) != 0)
                 return true;
         }
@@ -126,6 +136,10 @@ static lh_status search_frame(lhi_case *search, uint64_t frame, lhi_owner_search
             if (found)
                 take_owner(s, &mdl);
         }
+    }
+    if (s->steps >= MOST_STEPS) {
+        search->coverage.truncated = true;
+        search->coverage.limit = "steps";
     }
     lhi_case_pass_free(&pass);
     lhi_free_lists_free(&s->freed);
@@ -265,7 +279,7 @@ static void try_parameters(const lhi_case *c, lhi_subject *s)
 
 static lh_status find_by_frame(lhi_case *c, lhi_case *search, lhi_subject *s, lh_error *err)
 {
-    lhi_owner_search owners = {.c = search};
+    lhi_owner_search owners = {.c = search, .budget = search->frame_budget};
     lh_status status = search_frame(search, s->frame, &owners, err);
     if (status != LH_OK)
         return status;

@@ -58,6 +58,7 @@ DOCUMENT: dict[str, Any] = {
         "confidence": {"score": 0.95, "level": "high", "factors": [{"name": "ledger", "value": 1.0, "statement": "it closes"}]},
         "sentence": "leaky.sys holds 37 of 37 locked pages of capture.exe.",
         "reason": None,
+        "rule": "packet: pending",
         "advice": "Update leaky.sys.",
     },
     "suspects": [
@@ -67,12 +68,12 @@ DOCUMENT: dict[str, Any] = {
         "charged": 37,
         "explained": 37,
         "unexplained": 0,
-        "statement": "All pages are explained.",
+        "statement": "37 of 37 pages are explained by one MDL",
         "mdls": [
             {
                 "address": "0xffffe00012347770", **PLACE, "pages": 37, "state": "locked", "holder": "leaky.sys",
                 "user_address": "0x7ff0001000", "bytes": 150000, "flags": "0x18b", "irp": "0xffffe00012349010",
-                "judgement": "the request is pending in it", "rule": None, "other_pointers": 0, "frames_beyond": 0,
+                "judgement": "the request is pending in it", "rule": "packet: pending", "other_pointers": 0, "frames_beyond": 0,
             }
         ],
     },

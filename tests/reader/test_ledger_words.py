@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import lockhound as lh
-from lockhound_synth import scenarios
+from lockhound_synth import packets, scenarios
 
 from .machines import case_of, dump_bytes, forged
+from .scene import Cast, Scene, built, named
 
 P3_AT = 0x40 + 16  # DUMP_HEADER64.BugCheckParameter3
 COUNTS = {
@@ -116,6 +117,25 @@ def test_edited_mdls(build: int) -> None:
     assert shown["class"] == edited["why"] == "edited"
     assert f"{case['ledger']['charged']} more frame" in shown["reason"]
     assert case_of(dump_bytes("pending_irp", build, 0, 6))["ledger"]["mdls"][0]["frames_beyond"] == 0
+
+
+def used_again_for_less(scene: Scene) -> Cast:
+    """An MDL that was unlocked in full, and then described fewer pages: what stands behind them is left over, and nobody's lock."""
+    driver, device = scene.driver()
+    mdl = scene.lock()
+    scene.request(mdl, device)
+    old = packets.make_mdl(scene.machine, scene.victim, 9, locked=False)
+    packets.shorten(scene.machine, old, 3)
+    return named(driver, mdl)
+
+
+@pytest.mark.parametrize("build", [7601, 19041, 26100])
+def test_frames_that_nothing_refers_to_are_no_edit(build: int) -> None:
+    machine, _ = built(used_again_for_less, build, trap=True)
+    case = case_of(machine.to_bytes(6))
+    assert "unlocked" in {row["class"] for row in case["considered"]}
+    assert "edited" not in {row["class"] for row in case["considered"]}
+    assert "changed" not in case["ledger"]["statement"]
 
 
 @pytest.mark.parametrize("build", scenarios.ALL_BUILDS)

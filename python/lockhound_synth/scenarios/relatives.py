@@ -85,6 +85,17 @@ def page_of_freed(stage: Stage) -> None:
     about(stage, mdl, FREED_LOCKED, None)
 
 
+def page_of_two(stage: Stage) -> None:
+    """0x4E, 9A: a freed structure from before still says that it has the page locked; a request that is pending has it."""
+    stage.description = "a freed MDL and one in flight have the page: the one in flight is meant"
+    machine = stage.machine
+    mdl, driver = in_flight(stage)
+    old = packets.make_mdl(machine, stage.others[0], mdl.pages, like=mdl, charge=False, mapped=False, flags=mdl.flags & ~packets.MAPPED)
+    packets.free_mdl(machine, old)
+    begin(stage, 0x4E, (0x9A, stage.rng.choice(mdl.frames), 6, 2))
+    about(stage, mdl, LOCKED, driver)
+
+
 def mdl_with_unlocked_page(stage: Stage) -> None:
     """0x1A, 1236: a driver's own packet waits below; its maker has the MDL."""
     stage.description = "an MDL in a driver's own packet has a page that is not locked: the maker has it, not the driver below"
@@ -157,7 +168,7 @@ def mdl_overwritten(stage: Stage) -> None:
 STORIES = {
     f"relative_{story.__name__}": story
     for story in (
-        page_freed_locked, page_of_master, page_unlocked_twice, page_of_freed, mdl_with_unlocked_page, unlock_of_never_locked,
+        page_freed_locked, page_of_master, page_unlocked_twice, page_of_freed, page_of_two, mdl_with_unlocked_page, unlock_of_never_locked,
         unlock_of_partial, tracked_twice, dma_without_lock, flawed_mdl, mdl_overwritten,
     )
 }  # fmt: skip
