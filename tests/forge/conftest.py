@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import pytest
 
@@ -10,7 +10,7 @@ from lockhound_synth import scenarios
 from lockhound_synth.forge import Forged
 
 
-@cache
+@lru_cache(maxsize=200)
 def machine(name: str, build: int = 19041, seed: int = 0, genuine: bool = False) -> Forged:
     return scenarios.build(name, build=build, seed=seed, genuine=genuine)
 
