@@ -105,6 +105,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool pool_unknown;     /* it is not of those lists, and whether its block is free can't be told */
     bool lists_unknown;    /* it could lie on a list of freed MDLs that was not wholly read */
     bool liveness_unknown; /* lists of freed MDLs could not be read, or pool state can't be told */
+    bool front_unknown;    /* likewise of an MDL in front of it, or its frames' references are not known */
     uint64_t frames_referenced, frames_unreferenced, frames_unknown; /* by the PFN database */
     uint64_t frames_private; /* referenced ones of private pages: only those prove a lock */
     bool refuted;            /* a frame of it has no reference: the lock does not stand */
@@ -236,6 +237,7 @@ typedef struct lhi_case {
     uint64_t pass_bytes; /* of the latest pass */
     bool searched;       /* no pass follows */
     bool lives;          /* the process has not exited: it can't be the one that was deleted */
+    bool exit_missing;   /* what would tell whether it has is not in this dump */
 
     bool tracked; /* its locks were tracked, and trackers were looked for */
     lhi_trackers trackers;

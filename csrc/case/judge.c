@@ -5,6 +5,9 @@
 
 #define REACH 0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
 
+static const char freed_unknown[] =
+    "whether the MDL was freed is told by lists of freed MDLs that are not wholly in this dump";
+
 static void settle(lhi_record *record, lhi_outcome outcome, const char *why)
 {
     record->outcome = outcome;
@@ -23,6 +26,13 @@ static bool is_made(const lhi_packet *packet)
     lhi_irp_state state = packet->irp->state;
     return packet->irp->origin == LHI_ORIGIN_DRIVER &&
            (state == LHI_IRP_PENDING || (state == LHI_IRP_RETURNED && packet->maker != LHI_NONE));
+}
+
+/* It could lie on a list of freed MDLs that this dump does not have whole. */
+static bool may_be_freed(const lhi_case *c, const lhi_record *r)
+{
+    return !r->freed && !c->freed.complete && (r->mdl.flags & LHI_MDL_ALLOCATED_FIXED_SIZE) != 0 &&
+           lhi_case_could_hide(c);
 }
 
 lh_status lhi_case_packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error *err)
@@ -57,6 +67,9 @@ lh_status lhi_case_packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error
                 c->coverage.limit = "chain_length";
                 break;
             }
+            c->records[record].front_unknown = c->records[record].front_unknown ||
+                                               may_be_freed(c, &c->records[before]) ||
+                                               c->records[before].frames_unknown != 0;
             if (!lhi_vec_push(&way, before))
                 status = lhi_fail_memory(err);
         }
@@ -75,6 +88,21 @@ static unsigned credit(const lhi_packet *packet)
     points += packet->irp->file != 0 && packet->file.absence == LH_PRESENT;
     points += packet->device.listed == LHI_YES;
     return points;
+}
+
+/* What would show that a request's pointer to an MDL is a leftover, and is not in this dump; NULL: nothing.
+ */
+static const char *lost_books(const lhi_case *c, size_t record, const lhi_packet *packet)
+{
+    const lhi_record *r = &c->records[record];
+    if (may_be_freed(c, r))
+        return freed_unknown;
+    const lhi_region *pfn = &c->coverage.pfn;
+    bool lost = lhi_case_could_hide(c) || pfn->not_captured + pfn->clipped + pfn->not_ram != 0;
+    if (packet->mdl != record && r->front_unknown && lost)
+        return "whether the MDLs in front of it still stand is told by lists or by reference counts that are "
+               "not in this dump";
+    return NULL;
 }
 
 static lh_status judge_managers(lhi_case *c, size_t record, const lhi_vec *packets, lh_error *err)
@@ -110,9 +138,11 @@ static lh_status judge_managers(lhi_case *c, size_t record, const lhi_vec *packe
     if (status != LH_OK)
         return status;
     r->judged_packet = end.packet;
-    if (end.outcome == LHI_OUTCOME_NAMED && c->packets[best].doubt) {
+    const char *doubt =
+        c->packets[best].doubt ? c->packets[best].doubt : lost_books(c, record, &c->packets[best]);
+    if (end.outcome == LHI_OUTCOME_NAMED && doubt) {
         end.outcome = LHI_OUTCOME_INSUFFICIENT;
-        end.why = c->packets[best].doubt;
+        end.why = doubt;
     }
     settle(r, end.outcome, end.why);
     if (end.outcome == LHI_OUTCOME_NAMED || end.outcome == LHI_OUTCOME_KERNEL)
@@ -210,14 +240,17 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
     size_t root = find_root(c, packets, &several);
     bool hidden = lhi_case_pool_could_hide(c);
     if (root == LHI_NONE) {
-        settle(r, LHI_OUTCOME_UNATTRIBUTED, "the packets that name it pass it on in a circle");
+        settle(r, hidden ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+               "the packets that name it pass it on in a circle");
         return LH_OK;
     }
     const lhi_packet *packet = &c->packets[root];
     bool pending = packet->irp->state == LHI_IRP_PENDING;
     r->packet = r->judged_packet = root;
     if (several) {
-        settle(r, LHI_OUTCOME_UNATTRIBUTED, "packets of several drivers name this MDL");
+        /* Who passed it on to whom is told by drivers and devices, which lie where something is missing. */
+        settle(r, hidden ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+               "packets of several drivers name this MDL");
         return LH_OK;
     }
     if (!pending && contradiction) {
@@ -254,6 +287,10 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
                r->ambiguous
                    ? "more packets name descriptions of these pages than locks stand on them"
                    : "whether the MDL was freed can't be told, and then the packet's pointer is a leftover");
+        return LH_OK;
+    }
+    if (may_be_freed(c, r)) {
+        settle(r, LHI_OUTCOME_INSUFFICIENT, freed_unknown);
         return LH_OK;
     }
     lh_status status = others_are_own(c, r, packet, &own, err);

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "case/case.h"
 
+#define MDL_HEADER  0x30u      /* sizeof(MDL), behind which the frames stand (facts B.1) */
 #define MOST_QUEUED (1u << 20) /* entries followed in one case */
 #define THREAD_SPAN 0x900u     /* more than any ETHREAD has (facts B.7) */
 
@@ -15,6 +16,7 @@ typedef struct lhi_queues {
     lhi_case *c;
     lhi_map heads;   /* address of a head -> WHOLE, CUT or BROKEN */
     lhi_map entries; /* entry -> 1, each on a list that leads back to its head */
+    lhi_map blind;   /* head -> 1: the MDL of a request on its list is not there */
     lhi_map threads; /* thread -> its head, where no layout says where that lies */
     size_t left;
     bool failed; /* no memory */
@@ -40,6 +42,17 @@ static uint64_t neighbour(lhi_queues *q, uint64_t at, bool forward, size_t *stat
     return 0;
 }
 
+/* The MDL of a request is not in the dump: it may describe pages that another one describes too. */
+static bool lacks_mdl(const lhi_queues *q, uint64_t entry)
+{
+    const lhi_layout *layout = q->c->kernel->layout;
+    const lhi_space *space = &q->c->kernel->space;
+    uint64_t irp = entry - layout->offsets[LHI_F_IRP_ThreadListEntry], mdl = 0;
+    uint8_t header[MDL_HEADER];
+    return lhi_space_u64(space, irp + layout->offsets[LHI_F_IRP_MdlAddress], &mdl) == LH_PRESENT &&
+           lhi_is_kernel(mdl) && lhi_case_is_missing(lhi_space_get(space, mdl, header, sizeof header));
+}
+
 static size_t walk(lhi_queues *q, uint64_t head, bool forward)
 {
     size_t state = WHOLE;
@@ -47,7 +60,8 @@ static size_t walk(lhi_queues *q, uint64_t head, bool forward)
         at = neighbour(q, at, forward, &state);
         if (at == 0 || at == head)
             break;
-        q->failed = !lhi_map_put(&q->entries, at, 1);
+        q->failed =
+            !lhi_map_put(&q->entries, at, 1) || (lacks_mdl(q, at) && !lhi_map_put(&q->blind, head, 1));
     }
     return state;
 }
@@ -175,6 +189,10 @@ static void look_up(lhi_queues *q, lhi_packet *packet)
             "it stands neither on the list of its thread nor on that of its file: a copy or a leftover";
     if (packet->queued != LHI_NO && cut && !packet->doubt)
         packet->doubt = "a request on the same list is not in this dump, and may have the MDL as well";
+    if (packet->queued != LHI_NO && !packet->doubt &&
+        lhi_map_get(&q->blind, thread == LHI_YES ? by_thread : by_file) != SIZE_MAX)
+        packet->doubt =
+            "the MDL of a request on the same list is not in this dump, and may be of the same pages";
 }
 
 lh_status lhi_case_queues(lhi_case *c, lh_error *err)
@@ -188,6 +206,7 @@ lh_status lhi_case_queues(lhi_case *c, lh_error *err)
     }
     lhi_map_free(&q.heads);
     lhi_map_free(&q.entries);
+    lhi_map_free(&q.blind);
     lhi_map_free(&q.threads);
     return q.failed ? lhi_fail_memory(err) : LH_OK;
 }

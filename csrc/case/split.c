@@ -246,9 +246,41 @@ static void end(lhi_piece_end *out, lhi_outcome outcome, const char *why)
     out->why = why;
 }
 
+/* A packet that this driver made could lie in a page that is not there. */
+static bool could_hide_piece(lhi_case *c, size_t party)
+{
+    return lhi_case_pool_could_hide(c) || (lhi_case_places_packets(c, party) && lhi_case_could_hide(c));
+}
+
+/* The MDL of which the pieces of a packet are parts. */
+static size_t range_of(const lhi_case *c, size_t packet, size_t record)
+{
+    return c->packets[packet].mdl != LHI_NONE ? c->packets[packet].mdl : record;
+}
+
+/* Do the pieces that are pending below the packet at `at` make up all that it asks for? */
+static lh_status pending_cover(const lhi_case *c, size_t record, const lhi_pieces *pieces,
+                               const lhi_piece_end *at, bool *whole, lh_error *err)
+{
+    lhi_span *spans = lhi_calloc(pieces->index.count + 1, sizeof *spans);
+    size_t count = 0;
+    if (!spans)
+        return lhi_fail_memory(err);
+    for (size_t i = 0; i < pieces->index.count; i++) {
+        size_t q = pieces->index.data[i];
+        const lhi_packet *piece = &c->packets[q];
+        if (piece->irp->state == LHI_IRP_PENDING && piece->mdl != LHI_NONE &&
+            is_child(c, q, at->packet, at->party))
+            spans[count++] = span_of(&c->records[piece->mdl].mdl);
+    }
+    *whole = covers(spans, count, span_of(&c->records[range_of(c, at->packet, record)].mdl));
+    lhi_free(spans);
+    return LH_OK;
+}
+
 /* What is known of the pieces that are not pending at the end of the way. */
 typedef struct lhi_rest {
-    size_t back, elsewhere, unproven, lost, associated;
+    size_t back, elsewhere, unproven, lost, associated, unmade;
     bool complete, outstanding;
 } lhi_rest;
 
@@ -273,6 +305,8 @@ static lh_status look_at_rest(const lhi_case *c, size_t range, const lhi_pieces 
             rest->unproven += away && !proven && made_here;
         } else if (piece->irp->state == LHI_IRP_UNREADABLE) {
             rest->lost++;
+        } else if (piece->maker == LHI_NONE && lhi_case_is_missing(piece->maker_absence)) {
+            rest->unmade++;
         } else if (is_child(c, q, at->packet, at->party)) {
             /* One that does not name the request may be left over from an earlier one with the buffer. */
             bool names = piece->master == at->packet || lhi_irp_names(piece->irp, current->irp->address);
@@ -297,14 +331,11 @@ static lh_status look_at_rest(const lhi_case *c, size_t range, const lhi_pieces 
 static lh_status end_here(lhi_case *c, size_t record, const lhi_pieces *pieces, lhi_piece_end *out,
                           lh_error *err)
 {
-    const lhi_packet *current = &c->packets[out->packet];
     lhi_rest rest = {0};
-    lh_status status =
-        look_at_rest(c, current->mdl != LHI_NONE ? current->mdl : record, pieces, out, &rest, err);
+    lh_status status = look_at_rest(c, range_of(c, out->packet, record), pieces, out, &rest, err);
     if (status != LH_OK)
         return status;
-    bool hidden =
-        lhi_case_pool_could_hide(c) || (lhi_case_places_packets(c, out->party) && lhi_case_could_hide(c));
+    bool hidden = could_hide_piece(c, out->party);
     lhi_answer can_split = lhi_case_can_split(c, out->party);
     bool cut = rest.back || (pieces->orphans.count && can_split != LHI_NO);
     if (pieces->too_many) {
@@ -313,6 +344,9 @@ static lh_status end_here(lhi_case *c, size_t record, const lhi_pieces *pieces, 
         c->coverage.limit = "pieces";
     } else if (rest.lost) {
         end(out, LHI_OUTCOME_INSUFFICIENT, "a piece of the request is only partly in this dump");
+    } else if (rest.unmade) {
+        end(out, LHI_OUTCOME_INSUFFICIENT,
+            "who made a packet over the pages of the request is not in this dump");
     } else if (rest.elsewhere) {
         end(out, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
             "a packet over the same pages is pending that was not made by the driver which has the request");
@@ -385,6 +419,19 @@ lh_status lhi_case_follow_split(lhi_case *c, size_t record, size_t packet, lhi_p
         if (next == LHI_NONE) {
             status = end_here(c, record, &pieces, out, err);
             break;
+        }
+        if (could_hide_piece(c, out->party)) {
+            bool whole = false;
+            status = pending_cover(c, record, &pieces, out, &whole, err);
+            if (status != LH_OK)
+                break;
+            if (!whole) {
+                end(out, LHI_OUTCOME_INSUFFICIENT,
+                    "the pieces that are pending are not the whole request, and another may lie in a page "
+                    "that "
+                    "is not in this dump");
+                break;
+            }
         }
         if (level >= MOST_LEVELS) {
             end(out, LHI_OUTCOME_UNATTRIBUTED, "the pieces of the request nest deeper than is followed");

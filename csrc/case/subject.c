@@ -32,9 +32,11 @@ void lhi_case_charge_by_process(lhi_case *c)
  * does not tell, or was read at offsets that were inferred from this very process. */
 void lhi_case_expect_deleted(lhi_case *c)
 {
+    const lhi_answer exited = c->process_known ? lhi_process_exited(&c->process) : LHI_UNKNOWN;
+    c->exit_missing = exited == LHI_UNKNOWN &&
+                      lhi_case_is_missing(c->process_known ? c->process.absence : c->process_error.absence);
     if (!c->process_known)
         return;
-    const lhi_answer exited = lhi_process_exited(&c->process);
     const bool inferred =
         c->kernel->layout->basis == LHI_LAYOUT_INFERRED || c->kernel->layout->basis == LHI_LAYOUT_STABLE;
     c->lives = (exited == LHI_NO && c->process.exit_time_known) ||

@@ -319,6 +319,18 @@ static const char *named_reason(const lhi_case *c)
     return best && best->why ? best->why : "it holds them";
 }
 
+/* Requests in flight lock pages of every living process. */
+static void say_exit_missing(lhi_case *c)
+{
+    c->kind = LH_VERDICT_INSUFFICIENT;
+    c->why = "whether it has exited can't be read, because its process object is not in this dump";
+    c->sentence = lhi_arena_printf(
+        &c->arena,
+        "Which driver left the pages of %s locked can't be told: %s. The ledger shows who holds them.",
+        process_name(c), c->why);
+    c->advice = "Take a dump that holds the process object.";
+}
+
 lh_status lhi_case_verdict(lhi_case *c, lh_error *err)
 {
     bool kernel = separate_kernel(c);
@@ -332,6 +344,11 @@ lh_status lhi_case_verdict(lhi_case *c, lh_error *err)
             process_name(c), c->why);
         c->advice = "The parameters of the bug check contradict the dump: compare them with another crash of "
                     "this machine.";
+        return LH_OK;
+    }
+    if (c->exit_missing && (c->named_count || kernel)) {
+        c->named_count = 0;
+        say_exit_missing(c);
         return LH_OK;
     }
     if (c->named_count == 0) {

@@ -21,15 +21,6 @@ REFUSALS = frozenset({"insufficient", "not_applicable"})
 # Known faults, seen by this test and not mended yet.
 OPEN = {
     "copied_and_cancelled": "a copied packet, cancelled and without a thread, names the driver it waits in (19041, seed 4), whole",
-    "freed_before": "with a page of the lists of freed MDLs missing, the request that still points to a freed one names its driver",
-    "uncovered": "likewise with the processor block missing",
-    "refuted_before": "likewise with the debugger block missing",
-    "copied_into_request": "with the copy's page missing, the request that is left names its driver",
-    "pieces_in_two_drivers": "with the page of one of two pieces missing, the other's driver is named",
-    "wrong_process": "with the process object missing, nothing tells that it lives",
-    "described_in_urb": "with a driver object missing, the refusal is `unattributed` and not `insufficient`",
-    "described_in_argument": "likewise",
-    "forwarded_by_filter": "likewise",
 }
 EACH = [pytest.param(n, marks=pytest.mark.xfail(reason=OPEN[n], strict=False) if n in OPEN else ()) for n in SITUATIONS]
 
