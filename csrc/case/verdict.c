@@ -322,7 +322,7 @@ static const char *named_reason(const lhi_case *c)
 }
 
 /* Requests in flight lock pages of every living process. */
-static void say_exit_missing(lhi_case *c)
+static bool say_exit_missing(lhi_case *c)
 {
     c->kind = LH_VERDICT_INSUFFICIENT;
     c->why = "whether it has exited can't be read, because its process object is not in this dump";
@@ -331,6 +331,7 @@ static void say_exit_missing(lhi_case *c)
         "Which driver left the pages of %s locked can't be told: %s. The ledger shows who holds them.",
         process_name(c), c->why);
     c->advice = "Take a dump that holds the process object.";
+    return lhi_case_skip_rule(c, LHI_RULE_EXIT, NULL);
 }
 
 lh_status lhi_case_verdict(lhi_case *c, lh_error *err)
@@ -350,8 +351,7 @@ lh_status lhi_case_verdict(lhi_case *c, lh_error *err)
     }
     if (c->exit_missing && (c->named_count || kernel)) {
         c->named_count = 0;
-        say_exit_missing(c);
-        return LH_OK;
+        return say_exit_missing(c) ? LH_OK : lhi_fail_memory(err);
     }
     if (c->named_count == 0) {
         decide_unnamed(c, kernel);
