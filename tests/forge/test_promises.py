@@ -50,7 +50,7 @@ def test_decoys_name_the_process(forged: Forged) -> None:
     """Most decoys are exact copies of the value that a search looks for."""
     process = forged.truth.process
     if process is None:
-        assert forged.truth.verdict["kind"] == "not_applicable"
+        assert forged.truth.verdict["kind"] == "not_applicable" or forged.truth.scenario.startswith("unlock_")
         return
     address = process["address"]
     exact = [d for d in forged.truth.decoys if d["value"] == address]
