@@ -178,6 +178,12 @@ static void tell_origin(lhi_irp *irp)
         set_origin(irp, LHI_ORIGIN_UNKNOWN,
                    "a thread, and the list that it was queued to is not there any more: a request of the "
                    "thread, or a copy");
+    } else if (cut_off && irp->user_iosb != 0) {
+        /* IoAllocateIrp leaves UserIosb empty; the I/O manager's builders for a thread set it. */
+        set_origin(
+            irp, LHI_ORIGIN_UNKNOWN,
+            "cancelled, on no list, and with a UserIosb: a request that was built for a thread and cut "
+            "off from it, or one that a driver made and cancelled");
     } else if (irp->user_mode && user_iosb) {
         set_origin(
             irp, LHI_ORIGIN_UNKNOWN,

@@ -114,7 +114,7 @@ def crowd(shape: str, count: int, build: int = 19041) -> Crowd:
 
 def pieces(count: int, build: int = 19041) -> Crowd:
     """A request of one page, and so many partial MDLs of that page that no packet names."""
-    scene = Scene("crowd_pieces", build, 0, trap=True, frames=count * STEP // PAGE + 0x200)
+    scene = Scene("crowd_pieces", build, 0, trap=True, frames=count * STEP // PAGE + 0x200, large_pool=False)
     holder, device = scene.driver(SPLITTING)
     mdl = scene.lock(1)
     irp = scene.request(mdl, device)

@@ -51,8 +51,8 @@ def nobody(*kinds: str) -> Cast:
 class Loose(Stage):
     """A stage that may leave the books as they are: no ledger is promised, and counters need not be those of the locks."""
 
-    def __init__(self, title: str, build: int, seed: int, frames: int = 0) -> None:
-        super().__init__(title, build, seed, frames=frames)
+    def __init__(self, title: str, build: int, seed: int, frames: int = 0, large_pool: bool | None = None) -> None:
+        super().__init__(title, build, seed, frames=frames, large_pool=large_pool)
         self.no_ledger = True
         self.kind = "unattributed"
 
@@ -63,8 +63,8 @@ class Loose(Stage):
 class Scene:
     """One machine in the making. With `trap` an innocent driver looks guilty; without, the same machine is an ordinary case."""
 
-    def __init__(self, title: str, build: int, seed: int, *, trap: bool, frames: int = 0) -> None:
-        self.stage = Loose(title, build, seed, frames)
+    def __init__(self, title: str, build: int, seed: int, *, trap: bool, frames: int = 0, large_pool: bool | None = None) -> None:
+        self.stage = Loose(title, build, seed, frames, large_pool)
         self.trap = trap
         self.victim: Process = self.stage.make_victim()
         self.devices = 0
