@@ -46,14 +46,12 @@ static void say_ordinary(lhi_case *c)
 /* Then every request in flight would look like one that was left behind. */
 static bool say_unknown(lhi_case *c)
 {
-    c->kind = LH_VERDICT_INSUFFICIENT;
-    c->named_count = 0;
-    c->why = "whether the process has exited can't be read";
-    c->sentence = lhi_arena_printf(
-        &c->arena, "Whether a driver left pages locked can't be told: %s. The ledger shows who holds them.",
-        c->why);
-    c->advice = "Take a dump that holds the process object.";
-    return lhi_case_skip_rule(c, LHI_RULE_EXIT, NULL);
+    const char *why = "whether the process has exited can't be read";
+    return lhi_case_conclude_exit_unknown(
+        c, why,
+        lhi_arena_printf(
+            &c->arena,
+            "Whether a driver left pages locked can't be told: %s. The ledger shows who holds them.", why));
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)

@@ -17,12 +17,21 @@
 
 #define LHI_NONE SIZE_MAX /* no index */
 
+/* What a driver may do, by its imports: lock pages, make pieces of a request, unlock pages, make packets
+ * outside the pool. */
+typedef enum lhi_ability {
+    LHI_CAN_LOCK,
+    LHI_CAN_SPLIT,
+    LHI_CAN_UNLOCK,
+    LHI_CAN_PLACE,
+    LHI_ABILITIES
+} lhi_ability;
+
 /* A driver that plays a part. */
 typedef struct lhi_party {
     lhi_driver driver;
-    lhi_answer can_lock, can_split, can_unlock; /* by its imports; computed when asked for */
-    bool asked_lock, asked_split, asked_unlock, asked_place;
-    bool places; /* imports what makes packets outside the pool */
+    lhi_answer can[LHI_ABILITIES]; /* computed when asked for */
+    bool asked[LHI_ABILITIES];
     bool library;
     bool framework; /* imports routines of other modules than nt and hal, which may lock or split for it */
     bool version_known, image_known;

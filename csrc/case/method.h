@@ -56,6 +56,10 @@ lh_status lhi_case_track(lhi_case *c, lh_error *err);
 /* tracked.c: whether parameter 4 of 0x76 with P1 = 0 may be the address of the process's LOCK_HEADER. */
 bool lhi_case_names_trackers(const lhi_case *c);
 
+/* subject.c: whether the process has exited can't be read, so that nobody is named; the reason and the
+ * sentence say for which question. false: no memory. */
+bool lhi_case_conclude_exit_unknown(lhi_case *c, const char *why, const char *sentence);
+
 /* other.c: a case that no rule decides: insufficient, with the rule that is missing and what it needs. */
 bool lhi_case_conclude_nothing(lhi_case *c, lhi_rule rule, const char *why);
 

@@ -108,7 +108,22 @@ static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image)
     return answer;
 }
 
-static lhi_answer ask(const lhi_case *c, lhi_party *party, const char *const *names, size_t count)
+#define ROUTINES(list)                                                                                       \
+    {                                                                                                        \
+        list, sizeof list / sizeof list[0]                                                                   \
+    }
+
+static const struct {
+    const char *const *names;
+    size_t count;
+} routines[LHI_ABILITIES] = {
+    [LHI_CAN_LOCK] = ROUTINES(locking),
+    [LHI_CAN_SPLIT] = ROUTINES(splitting),
+    [LHI_CAN_UNLOCK] = ROUTINES(unlocking),
+    [LHI_CAN_PLACE] = ROUTINES(placing),
+};
+
+static lhi_answer ask(const lhi_case *c, lhi_party *party, lhi_ability ability)
 {
     const lhi_driver *driver = &party->driver;
     lhi_image image = {0};
@@ -116,7 +131,8 @@ static lhi_answer ask(const lhi_case *c, lhi_party *party, const char *const *na
         return driver->is_kernel ? LHI_YES : LHI_UNKNOWN;
     if (lhi_image_open(&c->kernel->space, driver->module.base, driver->module.size, &image) != LH_PRESENT)
         return LHI_UNKNOWN;
-    lhi_answer answer = lhi_image_imports(&image, names, count, &c->kernel->exports, NULL);
+    lhi_answer answer = lhi_image_imports(&image, routines[ability].names, routines[ability].count,
+                                          &c->kernel->exports, NULL);
     if (answer != LHI_NO)
         return answer;
     lhi_answer elsewhere = calls_elsewhere(c, &image);
@@ -124,42 +140,32 @@ static lhi_answer ask(const lhi_case *c, lhi_party *party, const char *const *na
     return elsewhere == LHI_NO ? LHI_NO : LHI_UNKNOWN;
 }
 
-lhi_answer lhi_case_can_lock(lhi_case *c, size_t party)
+static lhi_answer can(lhi_case *c, size_t party, lhi_ability ability)
 {
     lhi_party *p = &c->parties[party];
-    if (!p->asked_lock) {
-        p->can_lock = ask(c, p, locking, sizeof locking / sizeof locking[0]);
-        p->asked_lock = true;
+    if (!p->asked[ability]) {
+        p->can[ability] = ask(c, p, ability);
+        p->asked[ability] = true;
     }
-    return p->can_lock;
+    return p->can[ability];
+}
+
+lhi_answer lhi_case_can_lock(lhi_case *c, size_t party)
+{
+    return can(c, party, LHI_CAN_LOCK);
 }
 
 lhi_answer lhi_case_can_split(lhi_case *c, size_t party)
 {
-    lhi_party *p = &c->parties[party];
-    if (!p->asked_split) {
-        p->can_split = ask(c, p, splitting, sizeof splitting / sizeof splitting[0]);
-        p->asked_split = true;
-    }
-    return p->can_split;
+    return can(c, party, LHI_CAN_SPLIT);
 }
 
 bool lhi_case_places_packets(lhi_case *c, size_t party)
 {
-    lhi_party *p = &c->parties[party];
-    if (!p->asked_place) {
-        p->places = ask(c, p, placing, sizeof placing / sizeof placing[0]) == LHI_YES;
-        p->asked_place = true;
-    }
-    return p->places;
+    return can(c, party, LHI_CAN_PLACE) == LHI_YES;
 }
 
 lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party)
 {
-    lhi_party *p = &c->parties[party];
-    if (!p->asked_unlock) {
-        p->can_unlock = ask(c, p, unlocking, sizeof unlocking / sizeof unlocking[0]);
-        p->asked_unlock = true;
-    }
-    return p->can_unlock;
+    return can(c, party, LHI_CAN_UNLOCK);
 }

@@ -61,3 +61,13 @@ bool lhi_case_conclude_damaged_header(lhi_case *c)
     c->advice = "Take another dump: the header of this one is damaged.";
     return lhi_case_skip_rule(c, LHI_RULE_LOCKS, NULL);
 }
+
+bool lhi_case_conclude_exit_unknown(lhi_case *c, const char *why, const char *sentence)
+{
+    c->kind = LH_VERDICT_INSUFFICIENT;
+    c->named_count = 0;
+    c->why = why;
+    c->sentence = sentence;
+    c->advice = "Take a dump that holds the process object.";
+    return lhi_case_skip_rule(c, LHI_RULE_EXIT, NULL);
+}

@@ -7,6 +7,7 @@
 #include "case/case.h"
 #include "case/ledger.h"
 #include "case/lock.h"
+#include "case/method.h"
 
 #define HIGH   0.85 /* levels of the score: see docs/how-it-decides.md */
 #define MEDIUM 0.6
@@ -321,17 +322,16 @@ static const char *named_reason(const lhi_case *c)
     return best && best->why ? best->why : "it holds them";
 }
 
-/* Requests in flight lock pages of every living process. */
+/* A living process's requests would look like those that were left behind. */
 static bool say_exit_missing(lhi_case *c)
 {
-    c->kind = LH_VERDICT_INSUFFICIENT;
-    c->why = "whether it has exited can't be read, because its process object is not in this dump";
-    c->sentence = lhi_arena_printf(
-        &c->arena,
-        "Which driver left the pages of %s locked can't be told: %s. The ledger shows who holds them.",
-        process_name(c), c->why);
-    c->advice = "Take a dump that holds the process object.";
-    return lhi_case_skip_rule(c, LHI_RULE_EXIT, NULL);
+    const char *why = "whether it has exited can't be read, because its process object is not in this dump";
+    return lhi_case_conclude_exit_unknown(
+        c, why,
+        lhi_arena_printf(
+            &c->arena,
+            "Which driver left the pages of %s locked can't be told: %s. The ledger shows who holds them.",
+            process_name(c), why));
 }
 
 lh_status lhi_case_verdict(lhi_case *c, lh_error *err)
@@ -349,10 +349,8 @@ lh_status lhi_case_verdict(lhi_case *c, lh_error *err)
                     "this machine.";
         return LH_OK;
     }
-    if (c->exit_missing && (c->named_count || kernel)) {
-        c->named_count = 0;
+    if (c->exit_missing && (c->named_count || kernel))
         return say_exit_missing(c) ? LH_OK : lhi_fail_memory(err);
-    }
     if (c->named_count == 0) {
         decide_unnamed(c, kernel);
         return LH_OK;

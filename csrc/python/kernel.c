@@ -256,8 +256,9 @@ static PyObject *tuple_of(const uint64_t *values, size_t count)
     return tuple;
 }
 
-static PyObject *walk_record(const lh_walk *walk)
+static PyObject *walk_record(const void *answer)
 {
+    const lh_walk *walk = answer;
     bool reached = walk->absence == LH_PRESENT || walk->absence == LH_ABSENT_NOT_CAPTURED ||
                    walk->absence == LH_ABSENT_CLIPPED || walk->absence == LH_ABSENT_NOT_RAM;
     size_t entries = walk->entry_count <= 4 ? walk->entry_count : 4;
@@ -273,11 +274,16 @@ static PyObject *walk_record(const lh_walk *walk)
     return record;
 }
 
-static PyObject *kernel_walk(lhi_py_kernel *self, PyObject *address_object)
+/* A question about an address whose answer is a struct of the library: `put` the question, `record` the
+ * answer. */
+typedef lh_status (*put_fn)(const lh_kernel *kernel, uint64_t address, void *answer, lh_error *err);
+typedef PyObject *(*record_fn)(const void *answer);
+
+static PyObject *ask(lhi_py_kernel *self, PyObject *address_object, put_fn put_question, void *answer,
+                     record_fn record)
 {
     lhi_py_state *state = lhi_py_state_of(self);
-    lh_walk walk = {.struct_size = sizeof walk};
-    PyObject *record = NULL;
+    PyObject *result = NULL;
     uint64_t address = 0;
     lh_error err = {0};
     lh_status status = LH_OK;
@@ -285,31 +291,57 @@ static PyObject *kernel_walk(lhi_py_kernel *self, PyObject *address_object)
     if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_kernel_enter(state, self) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    status = lh_kernel_walk(self->handle, address, &walk, &err);
+    status = put_question(self->handle, address, answer, &err);
     Py_END_ALLOW_THREADS
-    record = status == LH_OK ? walk_record(&walk) : lhi_py_dump_raise(state, self->dump, status, &err);
+    result = status == LH_OK ? record(answer) : lhi_py_dump_raise(state, self->dump, status, &err);
     lhi_py_kernel_leave(self);
-    return record;
+    return result;
 }
 
-static PyObject *kernel_process(lhi_py_kernel *self, PyObject *address_object)
+static lh_status put_walk(const lh_kernel *kernel, uint64_t address, void *answer, lh_error *err)
 {
-    lhi_py_state *state = lhi_py_state_of(self);
-    lh_process process = {.struct_size = sizeof process};
-    PyObject *record = NULL;
-    uint64_t address = 0;
-    lh_error err = {0};
-    lh_status status = LH_OK;
+    return lh_kernel_walk(kernel, address, answer, err);
+}
 
-    if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_kernel_enter(state, self) < 0)
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    status = lh_kernel_get_process(self->handle, address, &process, &err);
-    Py_END_ALLOW_THREADS
-    record = status == LH_OK ? lhi_py_record(process_fields, COUNT_OF(process_fields), &process)
-                             : lhi_py_dump_raise(state, self->dump, status, &err);
-    lhi_py_kernel_leave(self);
-    return record;
+static PyObject *kernel_walk(lhi_py_kernel *self, PyObject *address)
+{
+    lh_walk walk = {.struct_size = sizeof walk};
+
+    return ask(self, address, put_walk, &walk, walk_record);
+}
+
+static lh_status put_process(const lh_kernel *kernel, uint64_t address, void *answer, lh_error *err)
+{
+    return lh_kernel_get_process(kernel, address, answer, err);
+}
+
+static PyObject *process_record(const void *answer)
+{
+    return lhi_py_record(process_fields, COUNT_OF(process_fields), answer);
+}
+
+static PyObject *kernel_process(lhi_py_kernel *self, PyObject *address)
+{
+    lh_process process = {.struct_size = sizeof process};
+
+    return ask(self, address, put_process, &process, process_record);
+}
+
+static lh_status put_identify(const lh_kernel *kernel, uint64_t address, void *answer, lh_error *err)
+{
+    return lh_kernel_identify(kernel, address, answer, err);
+}
+
+static PyObject *identity_record(const void *answer)
+{
+    return lhi_py_record(identity_fields, COUNT_OF(identity_fields), answer);
+}
+
+static PyObject *kernel_identify(lhi_py_kernel *self, PyObject *address)
+{
+    lh_identity identity = {.struct_size = sizeof identity};
+
+    return ask(self, address, put_identify, &identity, identity_record);
 }
 
 static PyObject *kernel_processes(lhi_py_kernel *self, PyObject *ignored)
@@ -341,26 +373,6 @@ static PyObject *kernel_processes(lhi_py_kernel *self, PyObject *ignored)
     PyMem_Free(addresses);
     lhi_py_kernel_leave(self);
     return result;
-}
-
-static PyObject *kernel_identify(lhi_py_kernel *self, PyObject *address_object)
-{
-    lhi_py_state *state = lhi_py_state_of(self);
-    lh_identity identity = {.struct_size = sizeof identity};
-    PyObject *record = NULL;
-    uint64_t address = 0;
-    lh_error err = {0};
-    lh_status status = LH_OK;
-
-    if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_kernel_enter(state, self) < 0)
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    status = lh_kernel_identify(self->handle, address, &identity, &err);
-    Py_END_ALLOW_THREADS
-    record = status == LH_OK ? lhi_py_record(identity_fields, COUNT_OF(identity_fields), &identity)
-                             : lhi_py_dump_raise(state, self->dump, status, &err);
-    lhi_py_kernel_leave(self);
-    return record;
 }
 
 static PyObject *module_at(lhi_py_state *state, lhi_py_kernel *self, size_t index)

@@ -259,14 +259,8 @@ static void identity(lhi_case *c, lhi_node *vendor, lhi_node *lines, const lhi_p
     lhi_arena *arena = &c->arena;
     lhi_tree_text(arena, vendor, "driver", party->driver.name);
     lhi_tree_text(arena, vendor, "version", party->version_known ? party->version : NULL);
-    if (party->timestamp)
-        lhi_tree_count(arena, vendor, "timestamp", party->timestamp);
-    else
-        lhi_tree_null(arena, vendor, "timestamp");
-    if (party->image_size)
-        lhi_tree_count(arena, vendor, "size", party->image_size);
-    else
-        lhi_tree_null(arena, vendor, "size");
+    lhi_tree_count_if(arena, vendor, "timestamp", party->timestamp, party->timestamp);
+    lhi_tree_count_if(arena, vendor, "size", party->image_size, party->image_size);
     line(c, lines,
          lhi_arena_printf(arena,
                           "Driver: %s, version %s, time stamp 0x%08" PRIx32 ", image size 0x%" PRIx32

@@ -139,14 +139,6 @@ static void mdls(lhi_case *c, lhi_node *object, const lhi_share *shares, size_t 
     }
 }
 
-static void known_count(lhi_case *c, lhi_node *object, const char *key, bool known, uint64_t value)
-{
-    if (known)
-        lhi_tree_count(&c->arena, object, key, value);
-    else
-        lhi_tree_null(&c->arena, object, key);
-}
-
 static bool process_row(lhi_audit *audit, lhi_node *list, lhi_node *absent, size_t index,
                         const lhi_share *shares, size_t count)
 {
@@ -160,12 +152,12 @@ static bool process_row(lhi_audit *audit, lhi_node *list, lhi_node *absent, size
         lhi_tree_text(arena, object, "name", p->name_known ? lhi_arena_strdup(arena, p->name) : NULL);
     if (name)
         name->personal = true;
-    known_count(c, object, "pid", p->pid_known, p->pid);
+    lhi_tree_count_if(&c->arena, object, "pid", p->pid_known, p->pid);
     lhi_tree_text(arena, object, "state", state_name(row));
     if (is_named(c, row) && !p->locked_pages_known)
         lhi_tree_count(arena, object, "charged", c->parameters[2]);
     else
-        known_count(c, object, "charged", p->locked_pages_known, p->locked_pages);
+        lhi_tree_count_if(&c->arena, object, "charged", p->locked_pages_known, p->locked_pages);
     lhi_tree_count(arena, object, "explained", row->explained);
     mdls(c, object, shares, count);
     bool whole = holders(c, object, shares, count);
@@ -207,7 +199,7 @@ static const lhi_node *tree(lhi_audit *audit, const char *path)
     lhi_case *c = &audit->c;
     lhi_arena *arena = &c->arena;
     lhi_node *absent = lhi_tree_object(arena, NULL, "absent");
-    lhi_node *root = lhi_report_start(c, "lockhound.audit/1");
+    lhi_node *root = lhi_report_start(arena, "lockhound.audit/1");
     lhi_report_dump(c, root, absent, path);
     if (!processes(audit, root, absent))
         return NULL;
@@ -258,18 +250,14 @@ void lh_audit_release(lh_audit *audit)
 
 lh_status lh_audit_json(const lh_audit *audit, uint32_t flags, char **out, size_t *length, lh_error *err)
 {
-    lhi_out text = {0};
     if (!audit || !out)
         return lhi_fail_argument(err, !audit ? "audit" : "out", "is NULL");
-    lhi_report_json(audit->root, flags, &text);
-    return lhi_report_give(&text, out, length, err);
+    return lhi_report_view(audit->root, lhi_report_json, flags, out, length, err);
 }
 
 lh_status lh_audit_text(const lh_audit *audit, uint32_t flags, char **out, size_t *length, lh_error *err)
 {
-    lhi_out text = {0};
     if (!audit || !out)
         return lhi_fail_argument(err, !audit ? "audit" : "out", "is NULL");
-    lhi_report_text(audit->root, flags, &text);
-    return lhi_report_give(&text, out, length, err);
+    return lhi_report_view(audit->root, lhi_report_text, flags, out, length, err);
 }

@@ -1,9 +1,8 @@
 /* The whole tree in the order of the schema. */
 #include "report/report.h"
 
-lhi_node *lhi_report_start(lhi_case *c, const char *schema)
+lhi_node *lhi_report_start(lhi_arena *arena, const char *schema)
 {
-    lhi_arena *arena = &c->arena;
     lhi_node *root = lhi_tree_object(arena, NULL, NULL);
     lhi_tree_text(arena, root, "schema", schema);
     lhi_node *tool = lhi_tree_object(arena, root, "tool");
@@ -27,7 +26,7 @@ void lhi_report_finish(lhi_node *root, lhi_node *absent)
 const lhi_node *lhi_report_tree(lhi_case *c, const char *path)
 {
     lhi_node *absent = lhi_tree_object(&c->arena, NULL, "absent");
-    lhi_node *root = lhi_report_start(c, "lockhound.case/1");
+    lhi_node *root = lhi_report_start(&c->arena, "lockhound.case/1");
     lhi_report_dump(c, root, absent, path);
     lhi_report_processes(c, root, absent);
     lhi_report_verdict(c, root, absent);
@@ -45,7 +44,7 @@ const lhi_node *lhi_report_tree(lhi_case *c, const char *path)
 const lhi_node *lhi_report_info(lhi_case *c, const char *path)
 {
     lhi_node *absent = lhi_tree_object(&c->arena, NULL, "absent");
-    lhi_node *root = lhi_report_start(c, "lockhound.case/1");
+    lhi_node *root = lhi_report_start(&c->arena, "lockhound.case/1");
     lhi_report_dump(c, root, absent, path);
     lhi_report_processes(c, root, absent);
     lhi_report_coverage(c, root);

@@ -29,10 +29,7 @@ void lhi_report_place(lhi_case *c, lhi_node *object, uint64_t va)
     } else if (lhi_space_translate(&c->kernel->space, va, &physical) == LH_PRESENT) {
         uint64_t offset = lhi_dump_file_offset(c->kernel->dump, physical);
         lhi_tree_address(&c->arena, object, "physical", physical);
-        if (offset != UINT64_MAX)
-            lhi_tree_count(&c->arena, object, "file_offset", offset);
-        else
-            lhi_tree_null(&c->arena, object, "file_offset");
+        lhi_tree_count_if(&c->arena, object, "file_offset", offset != UINT64_MAX, offset);
     } else {
         lhi_tree_null(&c->arena, object, "physical");
         lhi_tree_null(&c->arena, object, "file_offset");
@@ -58,10 +55,7 @@ void lhi_report_absent(lhi_case *c, lhi_node *absent, const char *path, lh_absen
         kind = LH_ABSENT_LAYOUT;
     lhi_node *entry = lhi_tree_object(&c->arena, absent, path);
     lhi_tree_text(&c->arena, entry, "kind", lh_absence_name(kind));
-    if (address)
-        lhi_tree_address(&c->arena, entry, "address", address);
-    else
-        lhi_tree_null(&c->arena, entry, "address");
+    lhi_tree_address_if(&c->arena, entry, "address", address, address);
     lhi_tree_text(&c->arena, entry, "reason",
                   reasons[(size_t)kind < sizeof reasons / sizeof reasons[0] ? kind : 0]);
 }

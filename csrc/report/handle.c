@@ -164,38 +164,38 @@ lh_status lhi_report_give(lhi_out *text, char **out, size_t *length, lh_error *e
     return LH_OK;
 }
 
-lh_status lh_case_json(const lh_case *lhcase, uint32_t flags, char **out, size_t *length, lh_error *err)
+lh_status lhi_report_view(const lhi_node *root, lhi_view *view, uint32_t flags, char **out, size_t *length,
+                          lh_error *err)
 {
     lhi_out text = {0};
+    view(root, flags, &text);
+    return lhi_report_give(&text, out, length, err);
+}
+
+lh_status lh_case_json(const lh_case *lhcase, uint32_t flags, char **out, size_t *length, lh_error *err)
+{
     if (!lhcase || !out)
         return lhi_fail_argument(err, !lhcase ? "lhcase" : "out", "is NULL");
-    lhi_report_json(lhcase->root, flags, &text);
-    return lhi_report_give(&text, out, length, err);
+    return lhi_report_view(lhcase->root, lhi_report_json, flags, out, length, err);
 }
 
 lh_status lh_case_text(const lh_case *lhcase, uint32_t flags, char **out, size_t *length, lh_error *err)
 {
-    lhi_out text = {0};
     if (!lhcase || !out)
         return lhi_fail_argument(err, !lhcase ? "lhcase" : "out", "is NULL");
-    lhi_report_text(lhcase->root, flags, &text);
-    return lhi_report_give(&text, out, length, err);
+    return lhi_report_view(lhcase->root, lhi_report_text, flags, out, length, err);
 }
 
 lh_status lh_case_html(const lh_case *lhcase, uint32_t flags, char **out, size_t *length, lh_error *err)
 {
-    lhi_out text = {0};
     if (!lhcase || !out)
         return lhi_fail_argument(err, !lhcase ? "lhcase" : "out", "is NULL");
-    lhi_report_html(lhcase->root, flags, &text);
-    return lhi_report_give(&text, out, length, err);
+    return lhi_report_view(lhcase->root, lhi_report_html, flags, out, length, err);
 }
 
-static lh_status render_info(lh_kernel *kernel, const char *path, uint32_t flags,
-                             void (*render)(const lhi_node *, uint32_t, lhi_out *), char **out,
-                             size_t *length, lh_error *err)
+static lh_status view_info(lh_kernel *kernel, const char *path, uint32_t flags, lhi_view *view, char **out,
+                           size_t *length, lh_error *err)
 {
-    lhi_out text = {0};
     if (!kernel || !out)
         return lhi_fail_argument(err, !kernel ? "kernel" : "out", "is NULL");
     lhi_case *c = lhi_calloc(1, sizeof *c);
@@ -208,10 +208,8 @@ static lh_status render_info(lh_kernel *kernel, const char *path, uint32_t flags
         status = lhi_fail_memory(err);
     if (status == LH_OK)
         status = lhi_dump_check_reads(kernel->dump, before, err);
-    if (status == LH_OK) {
-        render(root, flags, &text);
-        status = lhi_report_give(&text, out, length, err);
-    }
+    if (status == LH_OK)
+        status = lhi_report_view(root, view, flags, out, length, err);
     lhi_case_free(c);
     lhi_free(c);
     return status;
@@ -220,13 +218,13 @@ static lh_status render_info(lh_kernel *kernel, const char *path, uint32_t flags
 lh_status lh_kernel_info_json(lh_kernel *kernel, const char *path, uint32_t flags, char **out, size_t *length,
                               lh_error *err)
 {
-    return render_info(kernel, path, flags, lhi_report_json, out, length, err);
+    return view_info(kernel, path, flags, lhi_report_json, out, length, err);
 }
 
 lh_status lh_kernel_info_text(lh_kernel *kernel, const char *path, uint32_t flags, char **out, size_t *length,
                               lh_error *err)
 {
-    return render_info(kernel, path, flags, lhi_report_text, out, length, err);
+    return view_info(kernel, path, flags, lhi_report_text, out, length, err);
 }
 
 void lh_string_free(char *string)

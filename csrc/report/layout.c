@@ -85,10 +85,7 @@ void lhi_report_layout(lhi_case *c, lhi_node *coverage)
         const uint16_t offset = row->offsets[fields[i].field];
         lhi_node *field = lhi_tree_object(arena, list, NULL);
         lhi_tree_text(arena, field, "field", fields[i].name);
-        if (offset != LHI_NO_OFFSET)
-            lhi_tree_address(arena, field, "offset", offset);
-        else
-            lhi_tree_null(arena, field, "offset");
+        lhi_tree_address_if(arena, field, "offset", offset != LHI_NO_OFFSET, offset);
         lhi_tree_text(arena, field, "from", origin_name(state->origin));
         lhi_tree_text(arena, field, "confidence",
                       state->origin == LHI_FROM_NOWHERE   ? NULL
@@ -96,9 +93,6 @@ void lhi_report_layout(lhi_case *c, lhi_node *coverage)
                                                           : "inferred");
         lhi_tree_text(arena, field, "probe", probe_name(state));
         lhi_tree_text(arena, field, "why", why(state));
-        if (state->probe == LHI_PROBE_FAILED)
-            lhi_tree_address(arena, field, "given_up", state->dropped);
-        else
-            lhi_tree_null(arena, field, "given_up");
+        lhi_tree_address_if(arena, field, "given_up", state->probe == LHI_PROBE_FAILED, state->dropped);
     }
 }

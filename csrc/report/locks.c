@@ -45,10 +45,7 @@ static void site(lhi_arena *arena, lhi_node *list, lhi_names *names, const lhi_s
     lhi_tree_text(arena, row, "function", name_of(arena, names, from->function));
     lhi_tree_text(arena, row, "form", lhi_call_form_name(from->form));
     lhi_tree_bool(arena, row, "tail", from->tail);
-    if (from->slot != 0)
-        lhi_tree_address(arena, row, "slot", from->slot);
-    else
-        lhi_tree_null(arena, row, "slot");
+    lhi_tree_address_if(arena, row, "slot", from->slot != 0, from->slot);
 }
 
 /* ------------------------------------------------------------------ listings */

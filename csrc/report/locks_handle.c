@@ -115,11 +115,7 @@ static lh_status look_at_modules(inquiry *q, lh_error *err)
 
 static void begin(inquiry *q)
 {
-    q->root = lhi_tree_object(&q->arena, NULL, NULL);
-    lhi_tree_text(&q->arena, q->root, "schema", "lockhound.locks/1");
-    lhi_node *tool = lhi_tree_object(&q->arena, q->root, "tool");
-    lhi_tree_text(&q->arena, tool, "name", "lockhound");
-    lhi_tree_text(&q->arena, tool, "version", lh_version());
+    q->root = lhi_report_start(&q->arena, "lockhound.locks/1");
     lhi_node *path =
         lhi_tree_text(&q->arena, q->root, "path",
                       q->options.path != NULL ? lhi_arena_strdup(&q->arena, q->options.path) : NULL);

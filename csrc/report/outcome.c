@@ -43,14 +43,8 @@ static void driver_object(lhi_case *c, lhi_node *list, const lhi_named *named, l
         lhi_report_absent(c, absent, lhi_arena_printf(arena, "verdict.drivers.%zu.version", index),
                           party->image_known ? LH_ABSENT_NOT_MAPPED : LH_ABSENT_NOT_CAPTURED,
                           party->driver.start);
-    if (party->timestamp)
-        lhi_tree_count(arena, object, "timestamp", party->timestamp);
-    else
-        lhi_tree_null(arena, object, "timestamp");
-    if (party->image_size)
-        lhi_tree_count(arena, object, "size", party->image_size);
-    else
-        lhi_tree_null(arena, object, "size");
+    lhi_tree_count_if(arena, object, "timestamp", party->timestamp, party->timestamp);
+    lhi_tree_count_if(arena, object, "size", party->image_size, party->image_size);
     lhi_tree_count(arena, object, "pages", named->pages);
     lhi_tree_share(arena, object, "score", named->score);
     lhi_tree_bool(arena, object, "unloaded", party->driver.has_module && party->driver.module.unloaded);
@@ -179,15 +173,9 @@ static void ledger(lhi_case *c, lhi_node *root)
 {
     lhi_arena *arena = &c->arena;
     lhi_node *object = lhi_tree_object(arena, root, "ledger");
-    if (c->charged_known)
-        lhi_tree_count(arena, object, "charged", c->charged);
-    else
-        lhi_tree_null(arena, object, "charged");
+    lhi_tree_count_if(arena, object, "charged", c->charged_known, c->charged);
     lhi_tree_count(arena, object, "explained", c->explained);
-    if (c->charged_known)
-        lhi_tree_count(arena, object, "unexplained", c->unexplained);
-    else
-        lhi_tree_null(arena, object, "unexplained");
+    lhi_tree_count_if(arena, object, "unexplained", c->charged_known, c->unexplained);
     if (c->explained_least != c->explained_most) {
         lhi_node *range = lhi_tree_list(arena, object, "explained_range");
         lhi_tree_count(arena, range, NULL, c->explained_least);

@@ -13,13 +13,17 @@ const lhi_node *lhi_report_tree(lhi_case *c, const char *path);
 const lhi_node *lhi_report_info(lhi_case *c, const char *path);
 
 /* A tree's root with its schema and tool; and its end, where `absent` becomes its last child. */
-lhi_node *lhi_report_start(lhi_case *c, const char *schema);
+lhi_node *lhi_report_start(lhi_arena *arena, const char *schema);
 void lhi_report_finish(lhi_node *root, lhi_node *absent);
 
 /* handle.c: a caller's options, which may be NULL and of another version; and a rendering for the caller. */
 lh_status lhi_report_options(const lh_investigate_options *options, lh_investigate_options *out,
                              lh_error *err);
 lh_status lhi_report_give(lhi_out *text, char **out, size_t *length, lh_error *err);
+/* A view of a tree for the caller. */
+typedef void lhi_view(const lhi_node *root, uint32_t flags, lhi_out *out);
+lh_status lhi_report_view(const lhi_node *root, lhi_view *view, uint32_t flags, char **out, size_t *length,
+                          lh_error *err);
 
 /* Parts of the tree; `absent` is the object that collects why facts are null. */
 void lhi_report_dump(lhi_case *c, lhi_node *root, lhi_node *absent, const char *path);

@@ -11,21 +11,12 @@ void lhi_report_subject(lhi_case *c, lhi_node *root, lhi_node *absent)
         return;
     }
     lhi_node *object = lhi_tree_object(arena, root, "subject");
-    if (s->mdl)
-        lhi_tree_address(arena, object, "mdl", s->mdl);
-    else
-        lhi_tree_null(arena, object, "mdl");
-    if (s->process)
-        lhi_tree_address(arena, object, "process", s->process);
-    else
-        lhi_tree_null(arena, object, "process");
+    lhi_tree_address_if(arena, object, "mdl", s->mdl, s->mdl);
+    lhi_tree_address_if(arena, object, "process", s->process, s->process);
     lhi_tree_text(arena, object, "state", s->state);
     lhi_tree_text(arena, object, "holder", s->holder);
     lhi_tree_text(arena, object, "statement", s->statement);
-    if (s->by_frame)
-        lhi_tree_address(arena, object, "frame", s->frame);
-    else
-        lhi_tree_null(arena, object, "frame");
+    lhi_tree_address_if(arena, object, "frame", s->by_frame, s->frame);
     if (s->absence != LH_PRESENT)
         lhi_report_absent(c, absent, s->mdl ? "subject.state" : "subject.mdl", s->absence, s->absent_at);
 }

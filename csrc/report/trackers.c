@@ -55,14 +55,6 @@ static void lock_row(lhi_case *c, lhi_node *list, lhi_node *absent, size_t index
                           lock->absence, lock->absent_at);
 }
 
-static void known_count(lhi_case *c, lhi_node *object, const char *key, bool known, uint64_t value)
-{
-    if (known)
-        lhi_tree_count(&c->arena, object, key, value);
-    else
-        lhi_tree_null(&c->arena, object, key);
-}
-
 void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent)
 {
     lhi_arena *arena = &c->arena;
@@ -79,12 +71,9 @@ void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent)
                   : trackers->damaged               ? "damaged"
                   : trackers->absence != LH_PRESENT ? "not_captured"
                                                     : "header_unknown");
-    if (trackers->header)
-        lhi_tree_address(arena, object, "header", trackers->header);
-    else
-        lhi_tree_null(arena, object, "header");
-    known_count(c, object, "header_count", trackers->header_known, trackers->header_count);
-    known_count(c, object, "valid", trackers->valid_known, trackers->valid);
+    lhi_tree_address_if(arena, object, "header", trackers->header, trackers->header);
+    lhi_tree_count_if(&c->arena, object, "header_count", trackers->header_known, trackers->header_count);
+    lhi_tree_count_if(&c->arena, object, "valid", trackers->valid_known, trackers->valid);
     lhi_tree_count(arena, object, "count", trackers->count);
     lhi_tree_count(arena, object, "pages", trackers->sum);
     lhi_node *list = lhi_tree_list(arena, object, "list");

@@ -59,6 +59,16 @@ lhi_node *lhi_tree_address(lhi_arena *arena, lhi_node *parent, const char *key, 
     return number(arena, parent, key, LHI_NODE_ADDRESS, value);
 }
 
+lhi_node *lhi_tree_count_if(lhi_arena *arena, lhi_node *parent, const char *key, bool known, uint64_t value)
+{
+    return known ? lhi_tree_count(arena, parent, key, value) : lhi_tree_null(arena, parent, key);
+}
+
+lhi_node *lhi_tree_address_if(lhi_arena *arena, lhi_node *parent, const char *key, bool known, uint64_t value)
+{
+    return known ? lhi_tree_address(arena, parent, key, value) : lhi_tree_null(arena, parent, key);
+}
+
 lhi_node *lhi_tree_share(lhi_arena *arena, lhi_node *parent, const char *key, double value)
 {
     lhi_node *node = append(arena, parent, key, LHI_NODE_SHARE);

@@ -44,6 +44,10 @@ lhi_node *lhi_tree_null(lhi_arena *arena, lhi_node *parent, const char *key);
 lhi_node *lhi_tree_bool(lhi_arena *arena, lhi_node *parent, const char *key, bool value);
 lhi_node *lhi_tree_count(lhi_arena *arena, lhi_node *parent, const char *key, uint64_t value);
 lhi_node *lhi_tree_address(lhi_arena *arena, lhi_node *parent, const char *key, uint64_t value);
+/* The same for a number that may not be known: then a null node. */
+lhi_node *lhi_tree_count_if(lhi_arena *arena, lhi_node *parent, const char *key, bool known, uint64_t value);
+lhi_node *lhi_tree_address_if(lhi_arena *arena, lhi_node *parent, const char *key, bool known,
+                              uint64_t value);
 lhi_node *lhi_tree_share(lhi_arena *arena, lhi_node *parent, const char *key, double value);
 /* NULL or "" text gives a null node. The text must live as long as the tree. */
 lhi_node *lhi_tree_text(lhi_arena *arena, lhi_node *parent, const char *key, const char *text);

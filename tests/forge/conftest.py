@@ -10,7 +10,7 @@ from lockhound_synth import scenarios
 from lockhound_synth.forge import Forged
 
 
-@lru_cache(maxsize=200)
+@lru_cache(maxsize=100)
 def machine(name: str, build: int = 19041, seed: int = 0, genuine: bool = False) -> Forged:
     return scenarios.build(name, build=build, seed=seed, genuine=genuine)
 
