@@ -28,7 +28,6 @@ GENUINE_FILES: dict[int, tuple[int, int, tuple[int, int, int, int]]] = {
 # Revisions whose kernels are common; only the version resource shows them.
 REVISIONS = {7601: 24540, 9600: 19913, 14393: 4583, 17763: 1999, 19041: 1706, 22000: 978, 26100: 1742}
 ROUTINE = 0x100  # bytes a routine has at most
-PDATA_PAGES = 2
 FIRST_BUILD = {"MmPteBase": 14393, "ObHeaderCookie": 10240, "ExpPoolQuotaCookie": 9600}  # older kernels have no such global
 ROOM = {  # bytes a global needs, where more than 16
     "KdDebuggerDataBlock": 0x400, "KdVersionBlock": 0x40, "KiProcessorBlock": 0x200, "ObTypeIndexTable": 0x200, "NtBuildLab": 0x80,
@@ -157,8 +156,10 @@ def _tables(image: KernelImage, text_end: int, at: int) -> None:
     image.write(rsrc, resource)
     pdata = rsrc + PAGE
     image.exception_table = _exception_table(image, pdata)
-    tables_end = pdata + PDATA_PAGES * PAGE
-    parts = [(".edata", at, rdata, 0), (".rdata", rdata, rsrc, 0), (".rsrc", rsrc, pdata, 0), (".pdata", pdata, tables_end, 0)]
+    tables_end = pdata + 2 * PAGE
+    xdata = pdata + PAGE  # apart, since .pdata is a table and nothing else to those who read it by its section
+    parts = [(".edata", at, rdata, 0), (".rdata", rdata, rsrc, 0), (".rsrc", rsrc, pdata, 0)]
+    parts += [(".pdata", pdata, pdata + image.exception_table[1], 0), (".xdata", xdata, tables_end, 0)]
     if at < text_end:  # a genuine kernel: tables before the code
         parts = [(".rdata0", PAGE, at, 0), *parts, (".text", tables_end, text_end, 1), (".data", text_end, image.size, 2)]
     else:
@@ -243,7 +244,7 @@ def _exception_table(image: KernelImage, at: int) -> tuple[int, int]:
     begins = [rva for rva, _ in routines]
     rows: list[unwind.Row] = []
     infos = bytearray()
-    where = at + PDATA_PAGES * PAGE // 2
+    where = at + PAGE
     for (begin, name), following in zip(routines, [*begins[1:], begins[-1] + ROUTINE], strict=True):
         end = min(begin + ROUTINE, following)
         steps = _FIXED.get(name) or _steps(rng)
@@ -258,7 +259,7 @@ def _exception_table(image: KernelImage, at: int) -> tuple[int, int]:
             rows.append((split, end, where + len(infos)))
             infos += unwind.encode(extra, parent=row)
     table = tables.runtime_functions(rows)
-    if max(len(table), len(infos)) > PDATA_PAGES * PAGE // 2:
+    if max(len(table), len(infos)) > PAGE:
         raise ValueError("the unwind data do not fit")
     image.write(at, table)
     image.write(where, bytes(infos))
