@@ -398,10 +398,23 @@ static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
     return status;
 }
 
+/* Nothing is left of an earlier judging, which asked for the holders of other records. */
+static void begin(lhi_case *c)
+{
+    lhi_holders_free(c->holders);
+    c->holders = NULL;
+    lhi_stacks_free(&c->stacks);
+    c->holders_missing = 0;
+    c->named_count = 0;
+    for (size_t i = 0; i < c->record_count; i++)
+        c->records[i].open = false;
+}
+
 lh_status lhi_case_judge(lhi_case *c, lh_error *err)
 {
     lh_status status = LH_OK;
     bool open = false;
+    begin(c);
     for (size_t i = 0; status == LH_OK && i < c->record_count; i++) {
         if (i % 64 == 0)
             status = lhi_case_poll(c, err);

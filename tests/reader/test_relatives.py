@@ -9,7 +9,9 @@ import pytest
 
 import lockhound as lh
 from lockhound import cli
-from lockhound_synth import scenarios
+from lockhound_synth import packets, scenarios
+from lockhound_synth.scenarios import pending, relatives
+from lockhound_synth.scenarios.stage import Stage
 
 from .machines import TYPES, case_of, dump_bytes, forged
 
@@ -54,6 +56,26 @@ def test_without_a_page_less_is_told_and_nothing_else(name: str) -> None:
                 assert case["subject"]["holder"] in (None, whole["holder"]), where
                 assert case["subject"]["mdl"] in (None, whole["mdl"]), where
                 assert case["subject"]["state"] in (whole["state"], "unknown", "locked" if whole["state"] == "freed_locked" else ""), where
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("others", [0, 1, 4])
+def test_locks_beside_it_hide_no_holder(others: int, seed: int) -> None:
+    """An unlocked MDL is in no ledger; its process has locks without a packet too, whose holders were asked for first."""
+    stage = Stage("relative_beside_locks", 19041, seed)
+    machine, process = stage.machine, stage.others[0]
+    driver, device = pending.guilty_device(stage)
+    mdl = packets.make_mdl(machine, process, 5, locked=False)
+    machine.space.write_u64(device.extension + 0x28, mdl.address)
+    locked = [packets.make_mdl(machine, process, 3 + number) for number in range(others)]
+    for number, other in enumerate(locked):
+        machine.space.write_u64(device.extension + 0x30 + 8 * number, other.address)
+    relatives.begin(stage, 0x4E, (7, mdl.frames[1], 0, 0))
+    relatives.about(stage, mdl, relatives.UNLOCKED, driver)
+    made = stage.finish()
+    case = case_of(made.to_bytes(6))
+    assert told(case) == made.truth.subject, case["subject"]["statement"]
+    check_nobody(case)
 
 
 def test_other_bug_checks_have_none() -> None:
