@@ -48,11 +48,10 @@ bool lhi_big_entry(const lh_kernel *kernel, uint64_t entry, lhi_big_block *out)
 
 static uint64_t variable(const lh_kernel *kernel, lhi_global which)
 {
-    const uint32_t *globals = kernel->layout->globals;
+    const uint64_t place = lhi_kernel_global(kernel, which);
     uint64_t value = 0;
     uint64_t at = 0;
-    if (!kernel->nt_known || !globals || globals[which] == 0 || globals[which] >= kernel->nt.size_of_image ||
-        lhi_read_u64(&kernel->space, kernel->nt.base + globals[which], &value, &at) != LH_PRESENT)
+    if (place == 0 || lhi_read_u64(&kernel->space, place, &value, &at) != LH_PRESENT)
         return 0;
     return value;
 }
@@ -74,8 +73,8 @@ bool lhi_big_block_at(const lh_kernel *kernel, uint64_t va, lhi_big_block *out)
         uint64_t at = 0;
         lhi_big_block block = {0};
         if (lhi_read_u64(&kernel->space, table + i * size, &start, &at) != LH_PRESENT) {
-            /* On with the next page of the table. */
-            i += (LHI_PAGE_SIZE - (table + i * size) % LHI_PAGE_SIZE) / size;
+            /* On with the first entry that begins in the next page of the table. */
+            i += (LHI_PAGE_SIZE - 1 - (table + i * size) % LHI_PAGE_SIZE) / size;
             continue;
         }
         if (start > va || !lhi_big_entry(kernel, table + i * size, &block) || block.free ||

@@ -205,6 +205,27 @@ def test_a_big_block_by_the_kernels_table() -> None:
         assert dump.kernel().identify(block + 0x5000).place != "big_pool"
 
 
+@pytest.mark.parametrize(("build", "absent"), [(19041, 2), (22000, 0), (22000, 1)])
+def test_a_big_block_behind_an_absent_page_of_the_table(build: int, absent: int) -> None:
+    """Its entry is the first one that begins in the page behind: 0x18 bytes long on the one build, 0x20 on the other."""
+    stage = Stage("big", build, 5, genuine=True)
+    stage.make_victim()
+    machine = stage.machine
+    block = machine.nonpaged.alloc(0x5000, b"Lkyb")
+    size = pool.LATER_BIG_ENTRY if build >= pool.LATER_ENTRIES else pool.BIG_ENTRY
+    pages = absent + 2
+    table = machine.nonpaged.alloc(pages * PAGE, b"PBig")
+    first = -(-(absent + 1) * PAGE // size)
+    machine.space.write(table + first * size, struct.pack("<Q4sIQ", block, b"Lkyb", 0, 0x5000))
+    machine.set_global("PoolBigPageTable", table)
+    machine.set_global("PoolBigPageTableSize", pages * PAGE // size)
+    lost = machine.space.translate(table + absent * PAGE)
+    assert lost is not None
+    with lh.open(stage.finish().to_bytes(6)) as dump, dump.without_pages([lost >> 12]) as less:
+        found = less.kernel().identify(block + 0x4FF8)
+        assert (found.place, found.base, found.size) == ("big_pool", block, 0x5000)
+
+
 def test_an_identity_is_a_row() -> None:
     _made, dump = opened(19041)
     with dump:
