@@ -262,12 +262,11 @@ static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t v
               : within(&thing->site, value) ? "points to the MDL"
                                             : "points to the address that the pages are mapped at";
     }
+    const size_t before = h->grip_count;
     status = lhi_holder_grip(h, holder, held, va, how, err);
-    if (status == LH_OK && h->grip_count) {
-        lhi_grip *grip = &h->grips[h->grip_count - 1];
-        grip->log = whole && grip->at == va &&
-                    lhi_holder_is_log(h, &site, va, h->c->records[h->things[held].record].process);
-    }
+    if (status == LH_OK && h->grip_count > before)
+        h->grips[before].log =
+            whole && lhi_holder_is_log(h, &site, va, h->c->records[h->things[held].record].process);
     return status;
 }
 
