@@ -29,11 +29,11 @@ static void set_limits(lh_limits *limits)
 
 static void read_current(lhi_case *c)
 {
-    lh_error ignored = {0};
     lhi_current_read(c->kernel, &c->current);
     c->current_process.struct_size = sizeof c->current_process;
-    c->current_known = c->current.process != 0 && lhi_process_read(c->kernel, c->current.process,
-                                                                   &c->current_process, &ignored) == LH_OK;
+    c->current_known =
+        c->current.process != 0 &&
+        lhi_process_read(c->kernel, c->current.process, &c->current_process, &c->current_error) == LH_OK;
 }
 
 /* In the order in which they are asked; the last takes everything. */

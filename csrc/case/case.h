@@ -219,6 +219,7 @@ typedef struct lhi_case {
     lhi_current current;
     bool current_known;
     lh_process current_process;
+    lh_error current_error;
     uint64_t charged;
     bool charged_known;
 

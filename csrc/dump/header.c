@@ -72,7 +72,7 @@ static const char *machine_name(uint32_t machine)
         return "Itanium";
     case 0x1c4:
         return "ARM";
-    case 0xaa64:
+    case LHI_MACHINE_ARM64:
         return "ARM64";
     default:
         return NULL;
@@ -154,7 +154,7 @@ static lh_status check_machine(const uint8_t *bytes, lh_error *err)
 {
     uint32_t machine = lhi_u32(bytes + MACHINE_IMAGE_TYPE);
     uint32_t attributes = lhi_u32(bytes + ATTRIBUTES);
-    if (machine != 0x8664 && !(machine == LHI_MACHINE_ARM64 && lhi_u32(bytes + DUMP_TYPE) == 4)) {
+    if (machine != LHI_MACHINE_X64 && !(machine == LHI_MACHINE_ARM64 && lhi_u32(bytes + DUMP_TYPE) == 4)) {
         const char *name = machine_name(machine);
         return lhi_fail_field(
             err, LH_ERR_UNSUPPORTED, "MachineImageType", MACHINE_IMAGE_TYPE,

@@ -13,7 +13,9 @@
 #define LHI_UNSET32 0x45474150u
 #define LHI_UNSET64 0x4547415045474150ull
 
-#define LHI_MACHINE_ARM64 0xaa64u /* IMAGE_FILE_MACHINE_ARM64 of the PE specification */
+/* IMAGE_FILE_MACHINE_* of the PE specification. */
+#define LHI_MACHINE_X64   0x8664u
+#define LHI_MACHINE_ARM64 0xaa64u
 
 /* Whether these bytes are a whole header of a dump of this DumpType. */
 bool lhi_header_has_type(const uint8_t *bytes, size_t size, uint32_t type);

@@ -22,7 +22,10 @@ lh_status lh_kernel_read(const lh_kernel *kernel, uint64_t address, void *buffer
         return lhi_fail_argument(err, "kernel", "is NULL");
     if (!buffer && size > 0)
         return lhi_fail_argument(err, "buffer", "is NULL");
+    uint64_t before = lhi_dump_read_failures(kernel->dump);
     status = lhi_space_read(&kernel->space, address, buffer, size, &read, err);
+    if (status == LH_ERR_ABSENT && lhi_dump_check_reads(kernel->dump, before, err) != LH_OK)
+        status = LH_ERR_IO; /* of a page table: what it says is not known */
     if (done)
         *done = read;
     return status;
@@ -42,6 +45,7 @@ lh_status lh_kernel_read_many(const lh_kernel *kernel, const uint64_t *addresses
         return lhi_fail_argument(err, "buffer", "is NULL");
     if (count > 0)
         memset(absences, LH_PRESENT, count);
+    uint64_t before = lhi_dump_read_failures(kernel->dump);
     for (size_t i = 0; i < count && size > 0; i++) {
         uint8_t *item = (uint8_t *)buffer + i * size;
         lh_error why = {0};
@@ -57,7 +61,7 @@ lh_status lh_kernel_read_many(const lh_kernel *kernel, const uint64_t *addresses
             return status;
         }
     }
-    return LH_OK;
+    return lhi_dump_check_reads(kernel->dump, before, err);
 }
 
 lh_status lh_kernel_walk(const lh_kernel *kernel, uint64_t address, lh_walk *out, lh_error *err)

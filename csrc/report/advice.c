@@ -11,8 +11,8 @@
 #define MOST_SITES   4u
 #define MOST_NAME    64u
 
-#define TRACKING_KEY                                                                                         \
-    "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Memory Management" /* facts A.3 */
+/* Facts A.3. */
+#define TRACKING_KEY "SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Memory Management"
 /* MmTrackLockedPages: bit 0 is the setting, bit 28 says that it was taken back at run time (facts A.3). */
 #define TRACKING_ON        1u
 #define TRACKING_OFF       0x10000000u
@@ -41,10 +41,9 @@ static const char *state_of(const lhi_case *c, lh_absence *absence, uint64_t *at
 
 static void tracking(lhi_case *c, lhi_node *advice, lhi_node *absent)
 {
-    static const char *const lines[] = {
-        "Windows Registry Editor Version 5.00",
-        "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Memory Management]",
-        "\"TrackLockedPages\"=dword:00000001"};
+    static const char *const lines[] = {"Windows Registry Editor Version 5.00",
+                                        "[HKEY_LOCAL_MACHINE\\" TRACKING_KEY "]",
+                                        "\"TrackLockedPages\"=dword:00000001"};
     lhi_arena *arena = &c->arena;
     lh_absence absence = LH_PRESENT;
     uint64_t at = 0;
@@ -57,8 +56,8 @@ static void tracking(lhi_case *c, lhi_node *advice, lhi_node *absent)
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         lhi_tree_text(arena, file, NULL, lines[i]);
     lhi_tree_text(arena, object, "command",
-                  "reg add \"" TRACKING_KEY "\" /v TrackLockedPages /t REG_DWORD /d 1 /f");
-    lhi_tree_text(arena, object, "undo", "reg delete \"" TRACKING_KEY "\" /v TrackLockedPages /f");
+                  "reg add \"HKLM\\" TRACKING_KEY "\" /v TrackLockedPages /t REG_DWORD /d 1 /f");
+    lhi_tree_text(arena, object, "undo", "reg delete \"HKLM\\" TRACKING_KEY "\" /v TrackLockedPages /f");
     const bool on = state && strcmp(state, "on") == 0;
     lhi_tree_text(
         arena, object, "next_crash",
@@ -195,15 +194,20 @@ static void device_stack(lhi_case *c, lhi_node *request, lhi_node *lines, const 
     }
 }
 
-/* The largest lock that the driver is named for, or that it holds. */
+/* The driver is named for this lock, or holds it. */
+static bool is_of(const lhi_case *c, const lhi_record *r, size_t party)
+{
+    const size_t who = r->outcome == LHI_OUTCOME_NAMED ? lhi_case_blamed(c, r) : r->holder;
+    return r->in_ledger && !c->unlocker && who != LHI_NONE && lhi_case_same_driver(c, who, party);
+}
+
+/* The largest lock of a driver. */
 static const lhi_record *record_of(const lhi_case *c, size_t party)
 {
     const lhi_record *best = NULL;
-    for (size_t i = 0; i < c->record_count && !c->unlocker; i++) {
+    for (size_t i = 0; i < c->record_count; i++) {
         const lhi_record *r = &c->records[i];
-        const size_t who = r->outcome == LHI_OUTCOME_NAMED ? lhi_case_blamed(c, r) : r->holder;
-        if (r->in_ledger && who != LHI_NONE && lhi_case_same_driver(c, who, party) &&
-            (!best || r->mdl.pages > best->mdl.pages))
+        if (is_of(c, r, party) && (!best || r->mdl.pages > best->mdl.pages))
             best = r;
     }
     return best;
@@ -224,8 +228,9 @@ static void request(lhi_case *c, lhi_node *vendor, lhi_node *lines, const lhi_re
     line(c, lines,
          lhi_arena_printf(arena, "Request: %s, IRP 0x%" PRIx64 ", stack location %u of %u",
                           lhi_irp_major_name(slot->major), irp->address, irp->current, irp->stack_count));
-    if (slot->major == 14 || slot->major == 15) /* (internal) device control: IoControlCode */
-        control_code(c, object, lines, (uint32_t)slot->parameters[2]);
+    uint32_t code = 0;
+    if (lhi_report_control_code(slot, &code))
+        control_code(c, object, lines, code);
     else
         lhi_tree_null(arena, object, "ioctl");
     device_stack(c, object, lines, irp);
@@ -295,13 +300,11 @@ static void vendor_object(lhi_case *c, lhi_node *list, lhi_node *absent, size_t 
     lhi_node *lines = lhi_tree_list(arena, NULL, "lines"); /* the last child */
     for (size_t i = 0; i < c->named_count; i++)
         named = named || lhi_case_same_driver(c, c->named[i].party, party);
-    for (size_t i = 0; i < c->record_count && !c->unlocker; i++) {
-        const lhi_record *other = &c->records[i];
-        const size_t who = other->outcome == LHI_OUTCOME_NAMED ? lhi_case_blamed(c, other) : other->holder;
-        if (!other->in_ledger || who == LHI_NONE || !lhi_case_same_driver(c, who, party))
+    for (size_t i = 0; i < c->record_count; i++) {
+        if (!is_of(c, &c->records[i], party))
             continue;
-        pages += other->mdl.pages;
-        bytes += other->mdl.byte_count;
+        pages += c->records[i].mdl.pages;
+        bytes += c->records[i].mdl.byte_count;
     }
     identity(c, vendor, lines, &c->parties[party]);
     lhi_tree_bool(arena, vendor, "named", named);
@@ -322,14 +325,6 @@ static void vendor_object(lhi_case *c, lhi_node *list, lhi_node *absent, size_t 
     lhi_report_finish(vendor, lines);
 }
 
-static bool is_cleared(const lhi_case *c, size_t party)
-{
-    for (size_t i = 0; i < c->cleared_count; i++)
-        if (lhi_case_same_driver(c, c->cleared[i].party, party))
-            return true;
-    return false;
-}
-
 /* Those named, or else those with evidence: each driver once, with a file, and none of Windows' own. */
 static size_t suspects_of(const lhi_case *c, size_t out[MOST_VENDORS])
 {
@@ -339,7 +334,7 @@ static size_t suspects_of(const lhi_case *c, size_t out[MOST_VENDORS])
         const size_t party = c->named_count ? c->named[i].party : c->evidence[i].party;
         bool fit = party != LHI_NONE && c->parties[party].driver.has_module &&
                    c->parties[party].driver.absence == LH_PRESENT && !c->parties[party].driver.is_kernel &&
-                   !(c->named_count == 0 && (c->parties[party].library || is_cleared(c, party)));
+                   !(c->named_count == 0 && (c->parties[party].library || lhi_report_is_cleared(c, party)));
         for (size_t k = 0; k < count && fit; k++)
             fit = !lhi_case_same_driver(c, out[k], party);
         if (fit)

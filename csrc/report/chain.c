@@ -18,6 +18,15 @@ static lhi_node *step(lhi_case *c, lhi_node *list, const char *kind, uint64_t va
     return row;
 }
 
+/* IRP_MJ_DEVICE_CONTROL and IRP_MJ_INTERNAL_DEVICE_CONTROL of wdm.h; IoControlCode is the third parameter. */
+bool lhi_report_control_code(const lhi_slot *slot, uint32_t *code)
+{
+    if (slot->major != 14 && slot->major != 15)
+        return false;
+    *code = (uint32_t)slot->parameters[2];
+    return true;
+}
+
 static void packet_steps(lhi_case *c, lhi_node *list, const lhi_packet *packet)
 {
     lhi_arena *arena = &c->arena;
@@ -37,8 +46,9 @@ static void packet_steps(lhi_case *c, lhi_node *list, const lhi_packet *packet)
                lhi_arena_printf(arena, "location %u of %u: %s", irp->current, irp->stack_count,
                                 lhi_irp_major_name(slot->major)));
     lhi_tree_text(arena, row, "major", lhi_irp_major_name(slot->major));
-    if (slot->major == 14 || slot->major == 15)
-        lhi_tree_address(arena, row, "io_control_code", slot->parameters[2] & 0xffffffffu);
+    uint32_t code = 0;
+    if (lhi_report_control_code(slot, &code))
+        lhi_tree_address(arena, row, "io_control_code", code);
     step(
         c, list, "device", slot->device,
         packet->device.absence == LH_PRESENT

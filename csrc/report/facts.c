@@ -239,11 +239,16 @@ void lhi_report_processes(lhi_case *c, lhi_node *root, lhi_node *absent)
         lhi_tree_null(&c->arena, root, "process");
     if (c->current.process) {
         process_object(c, root, absent, "current_process", c->current.process, c->current_known,
-                       &c->current_process, &c->process_error);
+                       &c->current_process, &c->current_error);
     } else {
         lhi_tree_null(&c->arena, root, "current_process");
         lhi_report_absent(c, absent, "current_process", c->current.absence, c->current.absent_at);
     }
+}
+
+static uint64_t lacks(const lhi_region *r)
+{
+    return r->not_captured + r->clipped + r->not_ram;
 }
 
 static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_region *r, bool countable,
@@ -251,7 +256,7 @@ static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_re
 {
     lhi_arena *arena = &c->arena;
     lhi_node *object = lhi_tree_object(arena, parent, name);
-    uint64_t missing = r->not_captured + r->clipped + r->not_ram;
+    const uint64_t missing = lacks(r);
     lhi_tree_count(arena, object, "present", r->present);
     lhi_tree_count(arena, object, "not_captured", r->not_captured);
     lhi_tree_count(arena, object, "clipped", r->clipped);
@@ -262,11 +267,6 @@ static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_re
     else
         lhi_tree_null(arena, object, "share");
     lhi_tree_text(arena, object, "holds", holds);
-}
-
-static uint64_t lacks(const lhi_region *r)
-{
-    return r->not_captured + r->clipped + r->not_ram;
 }
 
 /* What is missing, and what that means for a verdict that rests on it (facts L.8; docs/how-it-decides.md). */

@@ -152,24 +152,19 @@ lh_status lh_case_get_ledger(const lh_case *lhcase, lh_ledger *out, lh_error *er
     return LH_OK;
 }
 
-lh_status lhi_report_give(lhi_out *text, char **out, size_t *length, lh_error *err)
-{
-    if (text->failed || !text->data) {
-        lhi_free(text->data);
-        return lhi_fail_memory(err);
-    }
-    *out = text->data;
-    if (length)
-        *length = text->length;
-    return LH_OK;
-}
-
 lh_status lhi_report_view(const lhi_node *root, lhi_view *view, uint32_t flags, char **out, size_t *length,
                           lh_error *err)
 {
     lhi_out text = {0};
     view(root, flags, &text);
-    return lhi_report_give(&text, out, length, err);
+    if (text.failed || !text.data) {
+        lhi_free(text.data);
+        return lhi_fail_memory(err);
+    }
+    *out = text.data;
+    if (length)
+        *length = text.length;
+    return LH_OK;
 }
 
 lh_status lh_case_json(const lh_case *lhcase, uint32_t flags, char **out, size_t *length, lh_error *err)

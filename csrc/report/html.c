@@ -191,9 +191,11 @@ static void ledger_part(const lhi_page *page, const lhi_node *root)
         raw(page, "It is not known how many pages are charged; ");
     else
         lhi_out_format(page->out, "<b>%" PRIu64 "</b> pages charged, ", number_of(ledger, "charged"));
-    lhi_out_format(page->out, "<b>%" PRIu64 "</b> explained, ", number_of(ledger, "explained"));
-    lhi_out_format(page->out, "<b class=\"%s\">%" PRIu64 "</b> not explained.</p>\n",
-                   number_of(ledger, "unexplained") ? "open" : "whole", number_of(ledger, "unexplained"));
+    lhi_out_format(page->out, "<b>%" PRIu64 "</b> explained", number_of(ledger, "explained"));
+    if (!is_null(ledger, "unexplained"))
+        lhi_out_format(page->out, ", <b class=\"%s\">%" PRIu64 "</b> not explained",
+                       number_of(ledger, "unexplained") ? "open" : "whole", number_of(ledger, "unexplained"));
+    raw(page, ".</p>\n");
     if (text_of(page, ledger, "statement"))
         element(page, "p", text_of(page, ledger, "statement"));
     if (lhi_tree_size(mdls) == 0)
@@ -351,25 +353,19 @@ static void absent_part(const lhi_page *page, const lhi_node *root)
 
 static void coverage_part(const lhi_page *page, const lhi_node *root)
 {
-    static const char *const names[][2] = {{"pool", "pool"},
-                                           {"images", "driver images"},
-                                           {"pfn_database", "PFN database"},
-                                           {"transition", "trimmed pages"},
-                                           {"other", "other kernel memory"}};
     const lhi_node *coverage = lhi_tree_get(root, "coverage"), *regions = lhi_tree_get(coverage, "regions"),
                    *notes = lhi_tree_get(coverage, "notes");
     open_fold(page, "Coverage", 0);
     element(page, "p", text_of(page, coverage, "statement"));
     open_table(page, "<th>memory</th><th class=\"number\">present</th><th class=\"number\">missing</th>");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const lhi_node *r = lhi_tree_get(regions, names[i][0]);
-        uint64_t missing = number_of(r, "not_captured") + number_of(r, "clipped") + number_of(r, "not_ram");
-        lhi_out_format(page->out, "<tr><td>%s</td>", names[i][1]);
+    for (size_t i = 0; i < REGION_COUNT; i++) {
+        const lhi_node *r = lhi_tree_get(regions, region_names[i].key);
+        lhi_out_format(page->out, "<tr><td>%s</td>", region_names[i].title);
         count_cell(page, r, "present");
         if (is_null(r, "share") && number_of(r, "present"))
             raw(page, "<td class=\"number\">?</td></tr>\n");
         else
-            lhi_out_format(page->out, "<td class=\"number\">%" PRIu64 "</td></tr>\n", missing);
+            lhi_out_format(page->out, "<td class=\"number\">%" PRIu64 "</td></tr>\n", missing_of(r));
     }
     close_table(page);
     for (const lhi_node *note = notes ? notes->first : NULL; note; note = note->next)

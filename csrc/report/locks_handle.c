@@ -4,10 +4,8 @@
 #include "base/alloc.h"
 #include "dump/header.h"
 #include "report/locks.h"
-#include "report/locks_text.h"
 #include "source/os.h"
 
-#define MACHINE_X64  0x8664u
 #define POLL_SECONDS 0.05
 
 /* One question: what it is about, who watches it, and its tree. */
@@ -129,26 +127,13 @@ static lh_status check(const lh_kernel *kernel, char *const *out, lh_error *err)
         return lhi_fail_argument(err, kernel == NULL ? "kernel" : "out", "is NULL");
     if (!lhi_code_available())
         return lhi_fail(err, LH_ERR_UNSUPPORTED, "this library was built without Zydis, which decodes code");
-    if (lhi_dump_header(kernel->dump)->machine != MACHINE_X64)
+    if (lhi_dump_header(kernel->dump)->machine != LHI_MACHINE_X64)
         return lhi_fail(err, LH_ERR_UNSUPPORTED, "only x64 code is decoded by this version");
     return LH_OK;
 }
 
-static lh_status render(inquiry *q, bool json, uint32_t flags, char **out, size_t *length, lh_error *err)
-{
-    lhi_out text = {0};
-
-    if (q->arena.failed)
-        return lhi_fail_memory(err);
-    if (json)
-        lhi_report_json(q->root, flags, &text);
-    else
-        lhi_report_locks_text(q->root, &text);
-    return lhi_report_give(&text, out, length, err);
-}
-
 static lh_status inquire(lh_kernel *kernel, const char *module, const lh_investigate_options *options,
-                         bool json, uint32_t flags, char **out, size_t *length, lh_error *err)
+                         lhi_view *view, uint32_t flags, char **out, size_t *length, lh_error *err)
 {
     lh_status status = check(kernel, out, err);
     if (status != LH_OK)
@@ -171,8 +156,10 @@ static lh_status inquire(lh_kernel *kernel, const char *module, const lh_investi
     }
     if (status == LH_OK)
         status = lhi_dump_check_reads(kernel->dump, before, err);
+    if (status == LH_OK && q->arena.failed)
+        status = lhi_fail_memory(err);
     if (status == LH_OK)
-        status = render(q, json, flags, out, length, err);
+        status = lhi_report_view(q->root, view, flags, out, length, err);
     lhi_names_free(&q->names);
     lhi_routines_free(&q->routines);
     lhi_arena_free(&q->arena);
@@ -183,11 +170,11 @@ static lh_status inquire(lh_kernel *kernel, const char *module, const lh_investi
 lh_status lh_kernel_locks_json(lh_kernel *kernel, const char *module, const lh_investigate_options *options,
                                uint32_t flags, char **out, size_t *length, lh_error *err)
 {
-    return inquire(kernel, module, options, true, flags, out, length, err);
+    return inquire(kernel, module, options, lhi_report_json, flags, out, length, err);
 }
 
 lh_status lh_kernel_locks_text(lh_kernel *kernel, const char *module, const lh_investigate_options *options,
                                uint32_t flags, char **out, size_t *length, lh_error *err)
 {
-    return inquire(kernel, module, options, false, flags, out, length, err);
+    return inquire(kernel, module, options, lhi_report_locks_text, flags, out, length, err);
 }

@@ -118,7 +118,7 @@ static void evidence_row(lhi_case *c, lhi_node *list, const lhi_evidence *row)
     lhi_report_place(c, object, row->address);
 }
 
-static bool is_cleared(const lhi_case *c, size_t party)
+bool lhi_report_is_cleared(const lhi_case *c, size_t party)
 {
     for (size_t i = 0; i < c->cleared_count; i++)
         if (lhi_case_same_driver(c, c->cleared[i].party, party))
@@ -149,7 +149,7 @@ static void suspects(lhi_case *c, lhi_node *root)
         for (size_t i = 0; i < count; i++) {
             size_t party = pass == 0 ? c->named[i].party : c->evidence[i].party;
             if (party == LHI_NONE || done[party] || !any_name(c, party) ||
-                (pass == 1 && is_cleared(c, party)))
+                (pass == 1 && lhi_report_is_cleared(c, party)))
                 continue;
             lhi_node *object = lhi_tree_object(&c->arena, list, NULL);
             lhi_tree_text(&c->arena, object, "driver", any_name(c, party));
@@ -290,7 +290,7 @@ static void signature(lhi_case *c, lhi_node *root)
                               ? c->parties[c->named[0].party].version
                               : "-";
     const char *major = "-", *origin = "-", *state = "-";
-    uint64_t code = 0;
+    uint32_t code = 0;
     if (packet) {
         const lhi_irp *irp = packet->irp;
         origin = lhi_irp_origin_name(irp->origin);
@@ -298,15 +298,14 @@ static void signature(lhi_case *c, lhi_node *root)
         if (irp->state == LHI_IRP_PENDING) {
             const lhi_slot *slot = &irp->slots[irp->current - 1];
             major = lhi_irp_major_name(slot->major);
-            if (slot->major == 14 || slot->major == 15) /* (internal) device control: IoControlCode */
-                code = slot->parameters[2] & 0xffffffffu;
+            (void)lhi_report_control_code(slot, &code);
         }
     }
     lhi_tree_text(arena, object, "family",
                   lhi_arena_printf(arena, "0x%" PRIx32 "|%s|%s|%s|%s", c->code, lh_verdict_kind_name(c->kind),
                                    driver, origin, state));
     lhi_tree_text(arena, object, "exact",
-                  lhi_arena_printf(arena, "0x%" PRIx32 "|%s|%s|%s|%s|%s|%s|0x%" PRIx64 "|%" PRIu64, c->code,
+                  lhi_arena_printf(arena, "0x%" PRIx32 "|%s|%s|%s|%s|%s|%s|0x%" PRIx32 "|%" PRIu64, c->code,
                                    lh_verdict_kind_name(c->kind), driver, version, origin, state, major, code,
                                    c->charged));
 }

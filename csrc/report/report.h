@@ -16,10 +16,9 @@ const lhi_node *lhi_report_info(lhi_case *c, const char *path);
 lhi_node *lhi_report_start(lhi_arena *arena, const char *schema);
 void lhi_report_finish(lhi_node *root, lhi_node *absent);
 
-/* handle.c: a caller's options, which may be NULL and of another version; and a rendering for the caller. */
+/* handle.c: a caller's options, which may be NULL and of another version. */
 lh_status lhi_report_options(const lh_investigate_options *options, lh_investigate_options *out,
                              lh_error *err);
-lh_status lhi_report_give(lhi_out *text, char **out, size_t *length, lh_error *err);
 /* A view of a tree for the caller. */
 typedef void lhi_view(const lhi_node *root, uint32_t flags, lhi_out *out);
 lh_status lhi_report_view(const lhi_node *root, lhi_view *view, uint32_t flags, char **out, size_t *length,
@@ -57,9 +56,16 @@ const char *lhi_report_name(const lhi_case *c, size_t party);
  * LHI_NONE: none, or the case is about an unlock. */
 size_t lhi_report_main_record(const lhi_case *c);
 
+/* Whether the case clears the driver. */
+bool lhi_report_is_cleared(const lhi_case *c, size_t party);
+/* The control code of a request; false, *code untouched: it is of another kind. */
+bool lhi_report_control_code(const lhi_slot *slot, uint32_t *code);
+
 void lhi_report_json(const lhi_node *root, uint32_t flags, lhi_out *out);
 void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out);
 void lhi_report_html(const lhi_node *root, uint32_t flags, lhi_out *out);
+/* Of the schema lockhound.locks/1. */
+void lhi_report_locks_text(const lhi_node *root, uint32_t flags, lhi_out *out);
 /* style.c: the style sheet of the HTML view, "<style>...</style>". */
 void lhi_report_style(lhi_out *out, bool page);
 

@@ -53,6 +53,24 @@ static void say(const lhi_page *page, const char *text)
     lhi_out_safe(page->out, text ? text : "-");
 }
 
+/* A count, or a question mark where it is not known. */
+static void count_or_mark(const lhi_page *page, const char *label, const lhi_node *object, const char *key)
+{
+    lhi_out_raw(page->out, label);
+    if (is_null(object, key))
+        lhi_out_raw(page->out, "?");
+    else
+        lhi_out_format(page->out, "%" PRIu64, number_of(object, key));
+}
+
+/* Behind the rows of a list that has more than are shown. */
+static void more(const lhi_page *page, unsigned indent, const lhi_node *list)
+{
+    const size_t size = lhi_tree_size(list);
+    if (size > MOST_ROWS)
+        lhi_out_format(page->out, "%*s... %zu more\n", (int)indent, "", size - MOST_ROWS);
+}
+
 static void share_of_ram(const lhi_page *page, uint64_t present, uint64_t ram)
 {
     /* In doubles: both counts come from a file. Never more than all. */
@@ -189,12 +207,10 @@ static void ledger_lines(const lhi_page *page, const lhi_node *root)
     if (is_null(ledger, "charged") && lhi_tree_size(mdls) == 0)
         return;
     heading(page, "Ledger");
-    if (is_null(ledger, "charged"))
-        lhi_out_raw(page->out, "  charged ?");
-    else
-        lhi_out_format(page->out, "  charged %" PRIu64, number_of(ledger, "charged"));
-    lhi_out_format(page->out, ", explained %" PRIu64 ", unexplained %" PRIu64 "\n",
-                   number_of(ledger, "explained"), number_of(ledger, "unexplained"));
+    count_or_mark(page, "  charged ", ledger, "charged");
+    lhi_out_format(page->out, ", explained %" PRIu64, number_of(ledger, "explained"));
+    count_or_mark(page, ", unexplained ", ledger, "unexplained");
+    lhi_out_raw(page->out, "\n");
     if (text_of(page, ledger, "statement"))
         wrapped(page, 2, text_of(page, ledger, "statement"));
     unsigned rows = 0;
@@ -205,8 +221,7 @@ static void ledger_lines(const lhi_page *page, const lhi_node *root)
         say(page, text_of(page, m, "holder") ? text_of(page, m, "holder") : "(no holder known)");
         lhi_out_raw(page->out, "\n");
     }
-    if (lhi_tree_size(mdls) > MOST_ROWS)
-        lhi_out_format(page->out, "  ... %zu more\n", lhi_tree_size(mdls) - MOST_ROWS);
+    more(page, 2, mdls);
 }
 
 /* Of a bug check about an MDL that is about no leak. */
@@ -243,6 +258,7 @@ static void steps(const lhi_page *page, const lhi_node *list, unsigned indent)
         say(page, text_of(page, s, "statement"));
         lhi_out_raw(page->out, "\n");
     }
+    more(page, indent, list);
 }
 
 static void reasons(const lhi_page *page, const lhi_node *root, const char *key, const char *title,
@@ -263,15 +279,14 @@ static void reasons(const lhi_page *page, const lhi_node *root, const char *key,
         say(page, text_of(page, row, why));
         lhi_out_raw(page->out, "\n");
     }
-    if (lhi_tree_size(list) > MOST_ROWS)
-        lhi_out_format(page->out, "  ... %zu more\n", lhi_tree_size(list) - MOST_ROWS);
+    more(page, 2, list);
 }
 
 /* What is there of a region; where something is missing, what could have lain there. */
 static void region_line(const lhi_page *page, const char *name, const lhi_node *r)
 {
     const uint64_t present = number_of(r, "present");
-    const uint64_t missing = number_of(r, "not_captured") + number_of(r, "clipped") + number_of(r, "not_ram");
+    const uint64_t missing = missing_of(r);
     if (present + missing == 0)
         return;
     if (is_null(r, "share"))
@@ -291,15 +306,10 @@ static void region_line(const lhi_page *page, const char *name, const lhi_node *
 
 static void coverage_lines(const lhi_page *page, const lhi_node *root)
 {
-    static const char *const names[][2] = {{"pool", "pool"},
-                                           {"images", "driver images"},
-                                           {"pfn_database", "PFN database"},
-                                           {"transition", "trimmed pages"},
-                                           {"other", "other kernel memory"}};
     const lhi_node *coverage = lhi_tree_get(root, "coverage"), *regions = lhi_tree_get(coverage, "regions");
     heading(page, "Coverage");
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        region_line(page, names[i][1], lhi_tree_get(regions, names[i][0]));
+    for (size_t i = 0; i < REGION_COUNT; i++)
+        region_line(page, region_names[i].title, lhi_tree_get(regions, region_names[i].key));
     if (number_of(coverage, "page_tables_missing"))
         lhi_out_format(page->out, "  %" PRIu64 " page tables are missing\n",
                        number_of(coverage, "page_tables_missing"));
@@ -343,12 +353,9 @@ static void audit_lines(const lhi_page *page, const lhi_node *root)
                                            : "(name not known)");
         if (!is_null(p, "pid"))
             lhi_out_format(page->out, "  PID %" PRIu64, number_of(p, "pid"));
-        lhi_out_format(page->out, "  %s  charged ",
+        lhi_out_format(page->out, "  %s",
                        is_null(p, "state") ? "state not known" : text_of(page, p, "state"));
-        if (is_null(p, "charged"))
-            lhi_out_raw(page->out, "?");
-        else
-            lhi_out_format(page->out, "%" PRIu64, number_of(p, "charged"));
+        count_or_mark(page, "  charged ", p, "charged");
         lhi_out_format(page->out, ", explained %" PRIu64 " by %zu MDL%s\n", number_of(p, "explained"),
                        lhi_tree_size(lhi_tree_get(p, "mdls")),
                        lhi_tree_size(lhi_tree_get(p, "mdls")) == 1 ? "" : "s");
@@ -435,6 +442,7 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
             lhi_out_raw(out, "\n");
             steps(&page, lhi_tree_get(s, "evidence"), 4);
         }
+        more(&page, 2, suspects);
         reasons(&page, root, "cleared", "Cleared", "driver", "reason");
         reasons(&page, root, "considered", "Considered, not counted", "none", "reason");
         advice_lines(&page, root);

@@ -33,4 +33,20 @@ static inline bool is_null(const lhi_node *object, const char *key)
     return !node || node->kind == LHI_NODE_NULL;
 }
 
+/* The regions of kernel memory that `coverage` counts, and what they are called. */
+static const struct {
+    const char *key, *title;
+} region_names[] = {{"pool", "pool"},
+                    {"images", "driver images"},
+                    {"pfn_database", "PFN database"},
+                    {"transition", "trimmed pages"},
+                    {"other", "other kernel memory"}};
+#define REGION_COUNT (sizeof region_names / sizeof region_names[0])
+
+/* Mapped pages of a region that are not there. */
+static inline uint64_t missing_of(const lhi_node *region)
+{
+    return number_of(region, "not_captured") + number_of(region, "clipped") + number_of(region, "not_ram");
+}
+
 #endif

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from . import __version__, analyze, open  # noqa: A004
 from .case import Case
-from .dump import Dump
-from .errors import AbsentError, AmbiguousError, FormatError, IOFailure, LockhoundError, UnsupportedError
+from .errors import AmbiguousError, IOFailure, LockhoundError
 from .rows import Frame, Hit, Identity, Instruction, as_dict
 from .terminal import one_line, wants_color, write_line
 
@@ -26,10 +25,10 @@ STATUS_OF_KIND = {
     "insufficient": NOT_NAMED,
     "unattributed": NOT_NAMED,
 }
-WORST_FIRST = (ERROR, NOT_NAMED, NOT_APPLICABLE, NAMED)
+WORST_FIRST = (ERROR, USAGE, NOT_NAMED, NOT_APPLICABLE, NAMED)
 EPILOG = """\
 exit status: 0 a driver was named, or the question was answered; 1 error; 2 usage; 3 not a locked-pages dump;
-4 kernel, insufficient or unattributed; 130 interrupted. Several dumps: the first of 1, 4, 3, 0 that occurred.
+4 kernel, insufficient or unattributed; 130 interrupted. Several dumps: the first of 1, 2, 4, 3, 0 that occurred.
 """
 
 
@@ -208,33 +207,35 @@ def status_of(case: Case, asked: bool) -> int:
     return STATUS_OF_KIND.get(case.verdict.kind, ERROR)
 
 
+def show_case(case: Case, options: argparse.Namespace, title: str | None) -> None:
+    """A case on standard output; title stands above it where there are several."""
+    color = not options.json and wants_color(options.color, sys.stdout)
+    if options.json:
+        write_line(sys.stdout, compact(case.to_dict(redact=options.redact)))
+        return
+    if title is not None:
+        write_line(sys.stdout, title)
+    write_line(sys.stdout, case.text(color=color, redact=options.redact), color=color)
+
+
 def run_analyze(options: argparse.Namespace) -> int:
-    """The main job, for one dump or several."""
+    """The main job, for one dump or several: one that fails does not keep the others from their verdict."""
     several = len(options.dumps) > 1
-    color = wants_color(options.color, sys.stdout)
     statuses = []
     for position, path in enumerate(options.dumps):
         try:
             case = analyze(path, process=options.process, threads=options.threads, timeout=options.timeout)
-        except AmbiguousError as error:
-            write_line(sys.stderr, failure(path, error))
-            return USAGE
         except (LockhoundError, MemoryError) as error:
             write_line(sys.stderr, failure(path, error))
             if several and options.json:
                 write_line(sys.stdout, compact(failure_json(None if options.redact else path, error)))
-            statuses.append(ERROR)
+            statuses.append(USAGE if isinstance(error, AmbiguousError) else ERROR)
         else:
             statuses.append(status_of(case, options.process is not None))
+            name = f"dump {position + 1}" if options.redact else one_line(path)
+            show_case(case, options, f"{chr(10) if position else ''}== {name}" if several else None)
             if options.html:
                 options.html.write_text(case.html(redact=options.redact), encoding="utf-8")
-            if options.json:
-                write_line(sys.stdout, compact(case.to_dict(redact=options.redact)))
-            else:
-                if several:
-                    name = f"dump {position + 1}" if options.redact else one_line(path)
-                    write_line(sys.stdout, f"{'' if position == 0 else chr(10)}== {name}")
-                write_line(sys.stdout, case.text(color=color, redact=options.redact), color=color)
         sys.stdout.flush()
     return worst(statuses)
 
@@ -255,88 +256,16 @@ def run_audit(options: argparse.Namespace) -> int:
 # ---- info
 
 
-def dump_info(dump: Dump, path: str | None) -> dict[str, Any]:
-    """What can be said without a kernel, in the words of the case."""
-    info, check = dump.info, dump.bugcheck
-    return {
-        "schema": "lockhound.case/1",
-        "tool": {"name": "lockhound", "version": __version__},
-        "dump": {
-            "path": path,
-            "identity": None,
-            "format": info.format,
-            "machine": info.machine_name,
-            "build": info.build,
-            "kernel_version": None,
-            "processors": info.processors,
-            "time": None if info.time is None else f"{info.time:%Y-%m-%dT%H:%M:%SZ}",
-            "uptime_seconds": info.system_uptime // 10_000_000 or None,
-            "memory_runs": None,
-            "pages": {
-                "present": info.pages_present,
-                "described": info.pages_described,
-                "clipped": info.pages_clipped,
-                "ram": info.pages_ram or None,
-            },
-        },
-        "bugcheck": {
-            "code": check.code,
-            "name": check.name,
-            "parameters": [f"{value:#x}" for value in check.parameters],
-            "meanings": list(check.meanings),
-            "subtype": check.subtype,
-        },
-        "process": None,
-        "current_process": None,
-        "coverage": {},
-    }
-
-
-def spelt(time: timedelta) -> str:
-    """A length of time, "3 d 04:05:06"."""
-    minutes, seconds = divmod(time.seconds, 60)
-    return f"{time.days} d {minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
-
-
-def describe(document: dict[str, Any], dump: Dump) -> list[str]:
-    """info for people."""
-    about, check, info = document["dump"], document["bugcheck"], dump.info
-    lines = []
-    if about["path"] is not None:
-        lines.append(("dump", about["path"]))
-    lines.append(("format", f"{about['format']}, {about['machine']}, build {about['build']}"))
-    variant = f": {check['subtype']}" if check["subtype"] else ""
-    lines.append(("bug check", f"0x{check['code']:X} {check['name'] or '(name unknown)'}{variant}"))
-    for position, value in enumerate(check["parameters"]):
-        lines.append((f"  parameter {position + 1}", f"{value}  {dump.bugcheck.meanings[position] or ''}"))
-    for name in ("process", "current_process"):
-        process = document[name]
-        if process:
-            known = [process["address"], process["name"] or "name unknown", f"pid {process['pid']}" if process["pid"] is not None else ""]
-            locked = f"{process['locked_pages']} pages locked" if process["locked_pages"] is not None else ""
-            lines.append((name.replace("_", " "), ", ".join(part for part in (*known, locked) if part)))
-    share = "" if info.share is None else f", {info.share:.1%} of RAM"
-    lines.append(("pages", f"{info.pages_present} present of {info.pages_described} described{share}"))
-    if info.pages_clipped:
-        lines.append(("", f"{info.pages_clipped} pages lost: the file is shorter than it says"))
-    if info.time is not None:
-        lines.append(("stopped", f"{info.time:%Y-%m-%dT%H:%M:%SZ}" + ("" if info.uptime is None else f", up {spelt(info.uptime)}")))
-    return [f"{title:16} {one_line(str(text))}".rstrip() for title, text in lines]
-
-
 def run_info(options: argparse.Namespace) -> int:
     """The header, the bug check and the processes."""
     color = not options.json and wants_color(options.color, sys.stdout)
     with open(options.dump) as dump:
-        try:
-            kernel = dump.kernel()
-            shown = kernel.info_json(redact=options.redact) if options.json else kernel.info_text(redact=options.redact, color=color)
-            text = compact(json.loads(shown)) if options.json else shown.rstrip("\n")
-        except (FormatError, UnsupportedError, AbsentError) as error:
-            document = dump_info(dump, None if options.redact else options.dump)
-            text = compact(document) if options.json else "\n".join(describe(document, dump))
-            write_line(sys.stderr, failure(options.dump, error))
-        write_line(sys.stdout, text, color=color)
+        kernel = dump.kernel()
+        if options.json:
+            text = compact(json.loads(kernel.info_json(redact=options.redact)))
+        else:
+            text = kernel.info_text(redact=options.redact, color=color)
+    write_line(sys.stdout, text, color=color)
     return NAMED
 
 
@@ -368,7 +297,7 @@ def advice_text(document: dict[str, Any]) -> list[str]:
 
 def run_advice(options: argparse.Namespace) -> int:
     """What to do next."""
-    case = analyze(options.dump, timeout=options.timeout, progress=False)
+    case = analyze(options.dump, timeout=options.timeout)
     document = json.loads(case.to_json(redact=options.redact))
     advice = document["advice"]
     if advice is None:
@@ -415,7 +344,7 @@ def run_search(options: argparse.Namespace) -> int:
     for hit in hits:
         write_line(sys.stdout, hit_line(hit))
     more = ", and there may be more (--limit)" if hits.truncated else ""
-    write_line(sys.stderr, f"{len(hits)} hits{more}")
+    write_line(sys.stderr, f"{len(hits)} hit{'' if len(hits) == 1 else 's'}{more}")
     return NAMED
 
 
@@ -481,7 +410,7 @@ def run_locks(options: argparse.Namespace) -> int:
         if options.json:
             text = compact(json.loads(kernel.locks_json(options.module, redact=options.redact, timeout=options.timeout)))
         else:
-            text = kernel.locks_text(options.module, redact=options.redact, timeout=options.timeout).rstrip("\n")
+            text = kernel.locks_text(options.module, redact=options.redact, timeout=options.timeout)
     write_line(sys.stdout, text)
     return NAMED
 
@@ -533,8 +462,13 @@ def guarded_run(run: Callable[[argparse.Namespace], int], options: argparse.Name
     except KeyboardInterrupt:
         write_line(sys.stderr, "lockhound: interrupted")
         return INTERRUPTED
-    except (LockhoundError, MemoryError, OSError, ValueError) as error:
+    except (LockhoundError, MemoryError, ValueError) as error:
         write_line(sys.stderr, failure(options.dump if "dump" in options else options.dumps[0], error))
+        return ERROR
+    except OSError as error:  # of what is written: those of a dump are the library's
+        if error.filename is None:
+            _silence(sys.stdout)
+        write_line(sys.stderr, f"lockhound: {one_line(str(error.filename or 'standard output'))}: {error.strerror or error}")
         return ERROR
     return status
 
@@ -545,4 +479,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = top.parse_args(arguments)
     if options.command == "analyze" and options.html and len(options.dumps) > 1:
         top.error("--html is for one dump: a page is one case")
-    return guarded_run(options.run, options)
+    with contextlib.ExitStack() as stack:
+        if sys.stderr is None:  # Python's name for a stream that was closed before it began
+            stack.enter_context(contextlib.redirect_stderr(stack.enter_context(Path(os.devnull).open("w"))))
+        if sys.stdout is None:
+            write_line(sys.stderr, "lockhound: standard output: it is closed")
+            return ERROR
+        return guarded_run(options.run, options)

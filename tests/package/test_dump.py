@@ -10,6 +10,7 @@ import os
 import pickle
 import threading
 import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -138,6 +139,31 @@ def test_no_failure_of_a_reader_is_swallowed(path: Path) -> None:
         file.fails_at = fails_at
         with pytest.raises(LookupError, match=f"^{fails_at}$"):
             lh.open(file).investigate(threads=1)
+
+
+QUESTIONS: dict[str, Callable[[lh.Kernel, int], object]] = {
+    "read": lambda kernel, address: kernel.read(address, 8),
+    "read_many": lambda kernel, address: kernel.read_many([address], 8),
+    "walk": lambda kernel, address: kernel.walk(address),
+    "process": lambda kernel, address: kernel.process(address),
+    "processes": lambda kernel, _address: kernel.processes(),
+    "identify": lambda kernel, address: kernel.identify(address),
+    "stack": lambda kernel, _address: kernel.stack(),
+    "map_physical": lambda kernel, _address: kernel.map_physical([PAGE]),
+    "info_json": lambda kernel, _address: kernel.info_json(),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_failed_read_is_no_absence_and_stays_with_its_question(path: Path, question: str) -> None:
+    """Also where a page table can't be read: that is no table that is missing from the dump."""
+    file = FailingOnce(path.read_bytes())
+    with lh.open(file) as dump:
+        kernel, address = dump.kernel(), dump.bugcheck.parameters[1]
+        file.fails_at = file.reads + 1
+        with pytest.raises(LookupError):
+            QUESTIONS[question](kernel, address)
+        assert len(dump.search([address])) > 0
 
 
 def test_answers_survive_close_and_pickle(path: Path) -> None:
