@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FIRST_ROOM 16u /* rows of an array that grows */
+
 #ifdef LHI_TEST_HOOKS
 #include <stdatomic.h>
 
@@ -67,6 +69,21 @@ void *lhi_realloc_array(void *pointer, size_t count, size_t size)
     if (must_fail(bytes))
         return NULL;
     return realloc(pointer, bytes ? bytes : 1);
+}
+
+bool lhi_grow(void **rows, size_t count, size_t *room, size_t size)
+{
+    if (count < *room)
+        return true;
+    if (*room > SIZE_MAX / 2)
+        return false;
+    size_t wanted = *room ? *room * 2 : FIRST_ROOM;
+    void *larger = lhi_realloc_array(*rows, wanted, size);
+    if (!larger)
+        return false;
+    *rows = larger;
+    *room = wanted;
+    return true;
 }
 
 void lhi_free(void *pointer)

@@ -2,12 +2,15 @@
 #ifndef LHI_BASE_ALLOC_H
 #define LHI_BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 void *lhi_malloc(size_t size);               /* NULL on failure; size 0 gives a unique pointer */
 void *lhi_calloc(size_t count, size_t size); /* zeroed; checks the product */
 void *lhi_realloc_array(void *pointer, size_t count, size_t size); /* checks the product */
+/* Room for one more row behind `count`; *room is kept with the array. false: no memory, nothing lost. */
+bool lhi_grow(void **rows, size_t count, size_t *room, size_t size);
 void lhi_free(void *pointer);
 char *lhi_strdup(const char *text);
 

@@ -177,14 +177,8 @@ static int by_value(const void *a, const void *b)
 
 bool lhi_gather_needle(lhi_gather *g, lhi_needle needle)
 {
-    if (g->needle_count == g->needle_room) {
-        size_t wanted = g->needle_room ? g->needle_room * 2 : 64;
-        lhi_needle *larger = lhi_realloc_array(g->needles, wanted, sizeof *larger);
-        if (!larger)
-            return false;
-        g->needles = larger;
-        g->needle_room = wanted;
-    }
+    if (!lhi_grow((void **)&g->needles, g->needle_count, &g->needle_room, sizeof *g->needles))
+        return false;
     g->needles[g->needle_count++] = needle;
     return true;
 }

@@ -50,17 +50,12 @@ static bool wants_owners(const lhi_case *c)
 
 static bool own(lhi_keepers *k, uint64_t begin, uint64_t size, size_t party, bool device)
 {
-    if (k->c->owned_count == k->c->owned_room) {
-        size_t room = k->c->owned_room ? k->c->owned_room * 2 : 256;
-        lhi_owned *larger = lhi_realloc_array(k->c->owned, room, sizeof *larger);
-        if (!larger)
-            return false;
-        k->c->owned = larger;
-        k->c->owned_room = room;
-    }
+    lhi_case *c = k->c;
     if (size > UINT64_MAX - begin)
         return true;
-    k->c->owned[k->c->owned_count++] = (lhi_owned){begin, begin + size, party, device};
+    if (!lhi_grow((void **)&c->owned, c->owned_count, &c->owned_room, sizeof *c->owned))
+        return false;
+    c->owned[c->owned_count++] = (lhi_owned){begin, begin + size, party, device};
     return true;
 }
 

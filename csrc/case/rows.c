@@ -5,16 +5,10 @@
 #include "case/case.h"
 
 /* Room for one more zeroed row; NULL on failure, nothing lost. */
-static void *grow(void **rows, size_t *count, size_t *room, size_t size)
+static void *add(void **rows, size_t *count, size_t *room, size_t size)
 {
-    if (*count == *room) {
-        size_t wanted = *room ? *room * 2 : 16;
-        void *larger = lhi_realloc_array(*rows, wanted, size);
-        if (!larger)
-            return NULL;
-        *rows = larger;
-        *room = wanted;
-    }
+    if (!lhi_grow(rows, *count, room, size))
+        return NULL;
     uint8_t *row = (uint8_t *)*rows + *count * size;
     for (size_t i = 0; i < size; i++)
         row[i] = 0;
@@ -22,12 +16,11 @@ static void *grow(void **rows, size_t *count, size_t *room, size_t size)
     return row;
 }
 
-#define GROW(c, rows, name)                                                                                  \
-    grow((void **)&(c)->rows, &(c)->name##_count, &(c)->name##_room, sizeof *(c)->rows)
+#define ADD(c, rows, name) add((void **)&(c)->rows, &(c)->name##_count, &(c)->name##_room, sizeof *(c)->rows)
 
 bool lhi_case_note(lhi_case *c, const char *kind, size_t party, uint64_t address, const char *statement)
 {
-    lhi_evidence *row = GROW(c, evidence, evidence);
+    lhi_evidence *row = ADD(c, evidence, evidence);
     if (row)
         *row = (lhi_evidence){.kind = kind, .statement = statement, .address = address, .party = party};
     return row != NULL;
@@ -38,7 +31,7 @@ bool lhi_case_clear(lhi_case *c, size_t party, uint64_t address, const char *rea
     for (size_t i = 0; i < c->cleared_count; i++)
         if (c->cleared[i].party == party)
             return true; /* one reason each: the first is the strongest */
-    lhi_cleared *row = GROW(c, cleared, cleared);
+    lhi_cleared *row = ADD(c, cleared, cleared);
     if (row)
         *row = (lhi_cleared){.party = party, .reason = reason, .address = address};
     return row != NULL;
@@ -50,7 +43,7 @@ bool lhi_case_skip_rule(lhi_case *c, lhi_rule rule, const char *needs)
     for (size_t i = 0; i < c->unevaluated_count; i++)
         if (strcmp(c->unevaluated[i].rule, name) == 0)
             return true;
-    lhi_unevaluated *row = GROW(c, unevaluated, unevaluated);
+    lhi_unevaluated *row = ADD(c, unevaluated, unevaluated);
     if (row)
         *row = (lhi_unevaluated){.rule = name, .needs = needs ? needs : lhi_rule_needs(rule)};
     return row != NULL;
@@ -58,7 +51,7 @@ bool lhi_case_skip_rule(lhi_case *c, lhi_rule rule, const char *needs)
 
 bool lhi_case_factor(lhi_case *c, lhi_weight weight, const char *statement)
 {
-    lhi_factor *row = GROW(c, factors, factor);
+    lhi_factor *row = ADD(c, factors, factor);
     if (row)
         *row = (lhi_factor){.name = lhi_rule_name(lhi_weight_rule(weight)),
                             .value = lhi_weight_value(weight),
@@ -76,7 +69,7 @@ bool lhi_case_name(lhi_case *c, size_t party, uint64_t pages, double score)
             return true;
         }
     }
-    lhi_named *row = GROW(c, named, named);
+    lhi_named *row = ADD(c, named, named);
     if (row)
         *row = (lhi_named){.party = party, .pages = pages, .score = score};
     return row != NULL;
@@ -84,7 +77,7 @@ bool lhi_case_name(lhi_case *c, size_t party, uint64_t pages, double score)
 
 lhi_record *lhi_case_new_record(lhi_case *c)
 {
-    lhi_record *row = GROW(c, records, record);
+    lhi_record *row = ADD(c, records, record);
     if (row) {
         row->holder = LHI_NONE;
         row->packet = LHI_NONE;
@@ -97,7 +90,7 @@ lhi_record *lhi_case_new_record(lhi_case *c)
 
 lhi_packet *lhi_case_new_packet(lhi_case *c)
 {
-    lhi_packet *row = GROW(c, packets, packet);
+    lhi_packet *row = ADD(c, packets, packet);
     if (row) {
         row->mdl = LHI_NONE;
         row->master = LHI_NONE;
@@ -112,5 +105,5 @@ lhi_packet *lhi_case_new_packet(lhi_case *c)
 
 lhi_party *lhi_case_new_party(lhi_case *c)
 {
-    return GROW(c, parties, party);
+    return ADD(c, parties, party);
 }

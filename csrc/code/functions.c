@@ -229,18 +229,11 @@ static void note_missing(const lhi_code_image *code, lhi_body *body, uint32_t at
 
 static bool add_code(lhi_body *body, const lhi_code *code)
 {
-    if (body->count == body->room) {
-        size_t room = body->room != 0 ? body->room * 2 : 256;
-        lhi_code *codes = lhi_realloc_array(body->codes, room, sizeof *codes);
-        if (codes == NULL)
-            return false;
-        body->codes = codes;
-        uint8_t *leaders = lhi_realloc_array(body->leaders, room, 1);
-        if (leaders == NULL)
-            return false;
-        body->leaders = leaders;
-        body->room = room;
-    }
+    size_t codes = body->room, leaders = body->room;
+    if (!lhi_grow((void **)&body->codes, body->count, &codes, sizeof *body->codes) ||
+        !lhi_grow((void **)&body->leaders, body->count, &leaders, sizeof *body->leaders))
+        return false;
+    body->room = leaders;
     body->leaders[body->count] = 0;
     body->codes[body->count++] = *code;
     return true;

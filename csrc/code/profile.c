@@ -7,19 +7,6 @@
 #define MACHINE_X64 0x8664u
 #define MOST_BYTES  (64u << 20) /* of code in one image; nt has about 6 MiB */
 
-static bool grow(void **rows, size_t count, size_t *room, size_t size)
-{
-    if (count < *room)
-        return true;
-    size_t wanted = *room != 0 ? *room * 2 : 16;
-    void *larger = lhi_realloc_array(*rows, wanted, size);
-    if (larger == NULL)
-        return false;
-    *rows = larger;
-    *room = wanted;
-    return true;
-}
-
 static void note_gap(lhi_profile *out, lh_absence absence, uint64_t at)
 {
     if (out->gap == LH_PRESENT) {
@@ -35,7 +22,7 @@ static bool add_site(lhi_profile *out, const lhi_site *site)
         out->sites_left_out++;
         return true;
     }
-    if (!grow((void **)&out->sites, out->site_count, &out->site_room, sizeof *out->sites))
+    if (!lhi_grow((void **)&out->sites, out->site_count, &out->site_room, sizeof *out->sites))
         return false;
     out->sites[out->site_count++] = *site;
     return true;
@@ -48,7 +35,7 @@ static bool add_findings(lhi_profile *out, const lhi_paths *paths)
             out->findings_left_out++;
             continue;
         }
-        if (!grow((void **)&out->findings, out->finding_count, &out->finding_room, sizeof *out->findings))
+        if (!lhi_grow((void **)&out->findings, out->finding_count, &out->finding_room, sizeof *out->findings))
             return false;
         out->findings[out->finding_count++] = paths->findings[i];
     }

@@ -71,14 +71,8 @@ static bool enter(lhi_roll *roll, uint64_t thread, uint64_t process, bool runs, 
         pointer = kept;
     if (pointer >= stack.limit && pointer <= stack.base)
         stack.pointer = pointer;
-    if (out->count == out->room) {
-        size_t room = out->room ? out->room * 2 : 64;
-        lhi_kernel_stack *larger = lhi_realloc_array(out->items, room, sizeof *larger);
-        if (!larger)
-            return false;
-        out->items = larger;
-        out->room = room;
-    }
+    if (!lhi_grow((void **)&out->items, out->count, &out->room, sizeof *out->items))
+        return false;
     out->items[out->count++] = stack;
     return true;
 }

@@ -57,14 +57,8 @@ static void missing(lhi_trackers *out, lh_absence absence, uint64_t at)
 
 static bool keep(lhi_trackers *out, const lhi_tracker *tracker)
 {
-    if (out->count == out->room) {
-        size_t room = out->room ? out->room * 2 : 16;
-        lhi_tracker *larger = lhi_realloc_array(out->items, room, sizeof *larger);
-        if (!larger)
-            return false;
-        out->items = larger;
-        out->room = room;
-    }
+    if (!lhi_grow((void **)&out->items, out->count, &out->room, sizeof *out->items))
+        return false;
     out->items[out->count++] = *tracker;
     out->sum += tracker->pages;
     return true;

@@ -63,15 +63,9 @@ static bool push_frame(lhi_walker *w, lh_error *err, lh_status *status)
     lhi_call_stack *stack = w->stack;
     if (stack->count >= LHI_STACK_MOST)
         return stop(w, LHI_STACK_LIMIT, "the stack has more frames than any real one");
-    if (stack->count == w->room) {
-        size_t wanted = w->room ? w->room * 2 : 32;
-        lhi_call_frame *larger = lhi_realloc_array(stack->frames, wanted, sizeof *larger);
-        if (!larger) {
-            *status = lhi_fail_memory(err);
-            return false;
-        }
-        stack->frames = larger;
-        w->room = wanted;
+    if (!lhi_grow((void **)&stack->frames, stack->count, &w->room, sizeof *stack->frames)) {
+        *status = lhi_fail_memory(err);
+        return false;
     }
     stack->frames[stack->count++] = (lhi_call_frame){.stack_pointer = w->r.general[LHI_STACK_REGISTER],
                                                      .address = w->r.rip,

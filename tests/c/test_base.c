@@ -151,6 +151,28 @@ static void allocation(void)
     lhi_free(first);
 }
 
+static void growth(void)
+{
+    uint32_t *rows = NULL;
+    size_t room = 0;
+    for (uint32_t i = 0; i < 100; i++) {
+        uint64_t before = lhi_alloc_count();
+        bool full = i == room;
+        CHECK(lhi_grow((void **)&rows, i, &room, sizeof *rows));
+        CHECK(room > i && (lhi_alloc_count() != before) == full);
+        rows[i] = i;
+    }
+    const size_t before = room;
+    lhi_alloc_fail_at(1, 0);
+    CHECK(!lhi_grow((void **)&rows, room, &room, sizeof *rows));
+    lhi_alloc_fail_at(0, 0);
+    CHECK(room == before && rows[0] == 0 && rows[99] == 99); /* nothing is lost */
+    room = SIZE_MAX / 2 + 1;
+    CHECK(!lhi_grow((void **)&rows, room, &room, 1));
+    CHECK_EQ(room, SIZE_MAX / 2 + 1);
+    lhi_free(rows);
+}
+
 static void arithmetic(void)
 {
     uint64_t out = 0;
@@ -245,6 +267,7 @@ int main(void)
     messages();
     clean_messages();
     allocation();
+    growth();
     arithmetic();
     vectors();
     cancelling();
