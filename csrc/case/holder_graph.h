@@ -4,7 +4,9 @@
 
 #include "base/map.h"
 #include "case/holders.h"
+#include "nt/identify.h"
 #include "nt/stacks.h"
+#include "nt/unwind.h"
 
 typedef enum lhi_site_kind {
     LHI_SITE_NOWHERE = 0, /* memory of which nothing is known */
@@ -59,6 +61,9 @@ struct lhi_holders {
     lhi_map entries;   /* list (a thing) by the address of a LIST_ENTRY in it */
     uint64_t walked;   /* list entries in all */
     lhi_self_map tables;
+    lhi_big_blocks big;
+    uint64_t unwound; /* the thread of `walk`, 0: none yet */
+    lhi_call_stack walk;
     bool stack_slot[512]; /* PML4 slots in which kernel stacks lie */
     bool pool_slot[512];  /* and those in which nothing but pool does */
     /* Scratch of the answers, by thing: the grip by which it was reached, and in which answer. */
@@ -75,7 +80,7 @@ bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, 
 const char *lhi_holder_typed(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl);
 
 /* holder_stack.c: whose frame a word on a stack lies in. */
-lh_status lhi_holder_frame(lhi_case *c, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
+lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
                            lh_error *err);
 
 /* holder_lists.c: the lists that a block's LIST_ENTRYs are part of. */

@@ -3,7 +3,6 @@
 
 #include "case/holder_graph.h"
 #include "case/keepers.h"
-#include "nt/identify.h"
 #include "nt/read.h"
 #include "nt/witness.h"
 
@@ -129,7 +128,7 @@ static lh_status on_stack(lhi_holders *h, const lhi_kernel_stack *stack, uint64_
         dead(out, "a stack below its pointer: left over");
         return LH_OK;
     }
-    return lhi_holder_frame(h->c, stack, va, out, err);
+    return lhi_holder_frame(h, stack, va, out, err);
 }
 
 static bool in_owned(const lhi_case *c, uint64_t va, lhi_site *out)
@@ -162,7 +161,7 @@ lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *
         settle(out, LHI_SITE_BOOKS, va, 8);
         return LH_OK;
     }
-    if (lhi_big_block_at(c->kernel, va, &big)) {
+    if (lhi_big_blocks_at(&h->big, va, &big)) {
         settle(out, LHI_SITE_POOL, big.va, big.size);
         memcpy(out->tag, big.tag, sizeof out->tag);
         return LH_OK;

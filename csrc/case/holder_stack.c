@@ -4,7 +4,6 @@
  * in a driver's frame is that driver's only where no other driver has a frame on the stack, and one in a
  * frame of nt is nt's only where no driver has one at all. */
 #include "case/holder_graph.h"
-#include "nt/unwind.h"
 
 typedef struct lhi_frames {
     size_t inside;   /* party of the frame that the word lies in, LHI_NONE */
@@ -50,15 +49,28 @@ static lh_status look_at(lhi_case *c, const lhi_call_frame *frame, bool inside, 
     return LH_OK;
 }
 
-lh_status lhi_holder_frame(lhi_case *c, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
+/* Words of one stack mostly come one behind the other: its thread is unwound once for them. */
+static lh_status unwind(lhi_holders *h, uint64_t thread, lh_error *err)
+{
+    if (h->unwound == thread)
+        return LH_OK;
+    lhi_call_stack_free(&h->walk);
+    h->unwound = 0;
+    lh_status status = lhi_call_stack_of_thread(h->c->kernel, thread, &h->walk, err);
+    if (status == LH_OK)
+        h->unwound = thread;
+    return status;
+}
+
+lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
                            lh_error *err)
 {
-    lhi_call_stack walk = {0};
+    lhi_case *c = h->c;
+    const lhi_call_stack *walk = &h->walk;
     lhi_frames frames = {.inside = LHI_NONE, .driver = LHI_NONE};
-    lh_status status = lhi_call_stack_of_thread(c->kernel, stack->thread, &walk, err);
-    for (size_t i = 0; status == LH_OK && i < walk.count; i++)
-        status = look_at(c, &walk.frames[i], holds(&walk, i, va, stack->base), &frames, err);
-    lhi_call_stack_free(&walk);
+    lh_status status = unwind(h, stack->thread, err);
+    for (size_t i = 0; status == LH_OK && i < walk->count; i++)
+        status = look_at(c, &walk->frames[i], holds(walk, i, va, stack->base), &frames, err);
     if (status != LH_OK)
         return status;
     out->outside = frames.nobody;

@@ -11,15 +11,14 @@
 #include "case/holder_graph.h"
 #include "case/keepers.h"
 #include "case/pass.h"
-#include "nt/identify.h"
 #include "nt/read.h"
 
-#define MOST_THINGS  65536u
-#define MOST_GRIPS   262144u
-#define MOST_BACK    1024u    /* pages in front of one of a big block that may be its first: 4 MiB */
-#define ROOM_STARTS  1048576u /* of which many are the same */
-#define MOST_ENTRIES 4096u    /* of the table of big blocks that matter here */
-#define MOST_STARTS  65536u   /* pages asked for as first ones, of all blocks of a level */
+#define MOST_THINGS 65536u
+#define MOST_GRIPS  262144u
+#define MOST_BACK   1024u    /* pages in front of one of a big block that may be its first: 4 MiB */
+#define ROOM_STARTS 1048576u /* of which many are the same */
+#define MOST_BLOCKS 4096u    /* of the table of big blocks that matter here */
+#define MOST_STARTS 65536u   /* pages asked for as first ones, of all blocks of a level */
 
 typedef struct lhi_level {
     lhi_holders *h;
@@ -27,22 +26,12 @@ typedef struct lhi_level {
     lh_range *ranges;
     size_t range_count, range_room;
     lhi_vec range_things;
-    lhi_vec starts;  /* pages that may be the first of a big block */
-    lhi_vec entries; /* places of entries of the kernel's table that name one of them, by what they name */
+    lhi_vec starts;        /* pages that may be the first of a big block */
+    lhi_big_block *blocks; /* that begin with one of them, by the kernel's table */
+    size_t block_count, block_room;
 } lhi_level;
 
 /* ------------------------------------------------------------------ the graph */
-
-static void *room_for(void *rows, size_t count, size_t *room, size_t size)
-{
-    if (count < *room)
-        return rows;
-    size_t wanted = *room ? *room * 2 : 64;
-    void *larger = lhi_realloc_array(rows, wanted, size);
-    if (larger)
-        *room = wanted;
-    return larger;
-}
 
 size_t lhi_holder_thing(lhi_holders *h, const lhi_site *site, lh_error *err)
 {
@@ -53,8 +42,8 @@ size_t lhi_holder_thing(lhi_holders *h, const lhi_site *site, lh_error *err)
         h->truncated = true;
         return LHI_NONE;
     }
-    lhi_thing *things = room_for(h->things, h->thing_count, &h->thing_room, sizeof *things);
-    if (!things || (h->things = things, !lhi_map_put(&h->places, site->base, h->thing_count))) {
+    if (!lhi_grow((void **)&h->things, h->thing_count, &h->thing_room, sizeof *h->things) ||
+        !lhi_map_put(&h->places, site->base, h->thing_count)) {
         lhi_fail_memory(err);
         return LHI_NONE;
     }
@@ -71,10 +60,8 @@ lh_status lhi_holder_grip(lhi_holders *h, size_t holder, size_t held, uint64_t a
         h->truncated = true;
         return LH_OK;
     }
-    lhi_grip *grips = room_for(h->grips, h->grip_count, &h->grip_room, sizeof *grips);
-    if (!grips)
+    if (!lhi_grow((void **)&h->grips, h->grip_count, &h->grip_room, sizeof *h->grips))
         return lhi_fail_memory(err);
-    h->grips = grips;
     h->grips[h->grip_count] =
         (lhi_grip){.holder = holder, .held = held, .next = h->things[held].grips, .at = at, .how = how};
     h->things[held].grips = h->grip_count++;
@@ -125,10 +112,8 @@ static bool add_range(lhi_level *level, uint64_t begin, uint64_t size, size_t th
 {
     if (size == 0 || size > UINT64_MAX - begin)
         return true;
-    lh_range *ranges = room_for(level->ranges, level->range_count, &level->range_room, sizeof *level->ranges);
-    if (!ranges)
+    if (!lhi_grow((void **)&level->ranges, level->range_count, &level->range_room, sizeof *level->ranges))
         return false;
-    level->ranges = ranges;
     level->ranges[level->range_count++] = (lh_range){begin, begin + size};
     return lhi_vec_push(&level->range_things, thing);
 }
@@ -270,20 +255,19 @@ static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t v
     return status;
 }
 
-/* Which block a page is of, by the entries that were found. */
+/* Which block a page is of, by those that were found. */
 static void settle_page(const lhi_level *level, lhi_thing *thing)
 {
-    for (size_t i = 0; i < level->entries.count; i++) {
-        lhi_big_block big = {0};
-        if (!lhi_big_entry(level->h->c->kernel, level->entries.data[i], &big) || thing->site.base < big.va ||
-            thing->site.base - big.va >= big.size)
+    for (size_t i = 0; i < level->block_count; i++) {
+        const lhi_big_block *big = &level->blocks[i];
+        if (thing->site.base < big->va || thing->site.base - big->va >= big->size)
             continue;
-        thing->site.kind = big.free ? LHI_SITE_DEAD : LHI_SITE_POOL;
+        thing->site.kind = big->free ? LHI_SITE_DEAD : LHI_SITE_POOL;
         thing->site.why = "a free block of pages";
-        thing->site.base = big.va;
-        thing->site.size = big.size;
-        memcpy(thing->site.tag, big.tag, sizeof thing->site.tag);
-        thing->searched = big.free; /* who points to the block is asked next */
+        thing->site.base = big->va;
+        thing->site.size = big->size;
+        memcpy(thing->site.tag, big->tag, sizeof thing->site.tag);
+        thing->searched = big->free; /* who points to the block is asked next */
         return;
     }
 }
@@ -291,7 +275,7 @@ static void settle_page(const lhi_level *level, lhi_thing *thing)
 static void settle_pages(const lhi_level *level)
 {
     lhi_holders *h = level->h;
-    for (size_t i = 0; i < h->thing_count && level->entries.count; i++)
+    for (size_t i = 0; i < h->thing_count && level->block_count; i++)
         if (h->things[i].site.kind == LHI_SITE_PAGES)
             settle_page(level, &h->things[i]);
 }
@@ -303,11 +287,14 @@ static bool take_entry(lhi_level *level, uint64_t va, uint64_t value)
     lhi_big_block big = {0};
     if (!is_big_entry(level->h->c->kernel, va, value, &big))
         return true;
-    if (level->entries.count >= MOST_ENTRIES) {
+    if (level->block_count >= MOST_BLOCKS) {
         level->h->truncated = true;
         return true;
     }
-    return lhi_vec_push(&level->entries, va);
+    if (!lhi_grow((void **)&level->blocks, level->block_count, &level->block_room, sizeof *level->blocks))
+        return false;
+    level->blocks[level->block_count++] = big;
+    return true;
 }
 
 static lh_status read_hits(lhi_level *level, const lhi_pass *pass, lh_error *err)
@@ -341,7 +328,7 @@ static void free_level(lhi_level *level)
     lhi_vec_free(&level->value_things);
     lhi_vec_free(&level->range_things);
     lhi_vec_free(&level->starts);
-    lhi_vec_free(&level->entries);
+    lhi_free(level->blocks);
     lhi_free(level->ranges);
 }
 
@@ -410,7 +397,9 @@ lh_status lhi_case_find_holders(lhi_case *c, lh_error *err)
     h->c = c;
     c->searched = false;
     h->tables = lhi_self_map_find(c->kernel);
-    lh_status status = lhi_stacks_read(c->kernel, &c->stacks, err);
+    lh_status status = lhi_big_blocks_read(c->kernel, &h->big, err);
+    if (status == LH_OK)
+        status = lhi_stacks_read(c->kernel, &c->stacks, err);
     if (status == LH_OK && !c->owners_known)
         status = lhi_case_know_owners(c, err);
     mark_slots(h);
@@ -449,5 +438,7 @@ void lhi_holders_free(lhi_holders *h)
     lhi_map_free(&h->places);
     lhi_map_free(&h->of_record);
     lhi_map_free(&h->entries);
+    lhi_big_blocks_free(&h->big);
+    lhi_call_stack_free(&h->walk);
     lhi_free(h);
 }

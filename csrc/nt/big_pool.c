@@ -1,12 +1,15 @@
 /* Allocations of whole pages: the kernel's table of them, PoolBigPageTable.
  *
  * Layout: public PDB type _POOL_TRACKER_BIG_PAGES, facts B.6. */
+#include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/error.h"
 #include "nt/identify.h"
 #include "nt/read.h"
 #include "nt/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define ENTRY_KEY        0x8u  /* the tag */
@@ -61,27 +64,108 @@ uint64_t lhi_big_entry_size(const lh_kernel *kernel)
     return kernel->build >= LATER_ENTRIES ? LATER_ENTRY_SIZE : ENTRY_SIZE;
 }
 
-bool lhi_big_block_at(const lh_kernel *kernel, uint64_t va, lhi_big_block *out)
+/* The kernel's table, and the entry that is looked at next. */
+typedef struct lhi_big_walk {
+    const lh_kernel *kernel;
+    uint64_t table, count, size, next;
+    uint64_t entry; /* of the latest block */
+} lhi_big_walk;
+
+/* Where the table lies is not known: it has no entries. */
+static lhi_big_walk begin(const lh_kernel *kernel)
 {
-    const uint64_t size = lhi_big_entry_size(kernel);
-    uint64_t table = variable(kernel, LHI_G_PoolBigPageTable);
-    uint64_t count = variable(kernel, LHI_G_PoolBigPageTableSize);
-    if (!lhi_is_object(table, 8) || count > MOST_ENTRIES || count * size > UINT64_MAX - table)
-        return false;
-    for (uint64_t i = 0; i < count; i++) {
+    lhi_big_walk walk = {.kernel = kernel,
+                         .table = variable(kernel, LHI_G_PoolBigPageTable),
+                         .count = variable(kernel, LHI_G_PoolBigPageTableSize),
+                         .size = lhi_big_entry_size(kernel)};
+    if (!lhi_is_object(walk.table, 8) || walk.count > MOST_ENTRIES ||
+        walk.count * walk.size > UINT64_MAX - walk.table)
+        walk.count = 0;
+    return walk;
+}
+
+/* The next block that is in use. */
+static bool next_block(lhi_big_walk *walk, lhi_big_block *out)
+{
+    while (walk->next < walk->count) {
         uint64_t start = 0;
         uint64_t at = 0;
-        lhi_big_block block = {0};
-        if (lhi_read_u64(&kernel->space, table + i * size, &start, &at) != LH_PRESENT) {
+        walk->entry = walk->table + walk->next++ * walk->size;
+        if (lhi_read_u64(&walk->kernel->space, walk->entry, &start, &at) != LH_PRESENT)
             /* On with the first entry that begins in the next page of the table. */
-            i += (LHI_PAGE_SIZE - 1 - (table + i * size) % LHI_PAGE_SIZE) / size;
-            continue;
-        }
-        if (start > va || !lhi_big_entry(kernel, table + i * size, &block) || block.free ||
-            va - block.va >= block.size)
+            walk->next += (LHI_PAGE_SIZE - 1 - walk->entry % LHI_PAGE_SIZE) / walk->size;
+        else if (!(start & ENTRY_FREE) && lhi_big_entry(walk->kernel, walk->entry, out))
+            return true;
+    }
+    return false;
+}
+
+bool lhi_big_block_at(const lh_kernel *kernel, uint64_t va, lhi_big_block *out)
+{
+    lhi_big_walk walk = begin(kernel);
+    lhi_big_block block = {0};
+    while (next_block(&walk, &block)) {
+        if (va < block.va || va - block.va >= block.size)
             continue;
         *out = block;
         return true;
     }
     return false;
+}
+
+static int by_begin(const void *a, const void *b)
+{
+    const lhi_big_row *x = a, *y = b;
+    if (x->begin != y->begin)
+        return x->begin < y->begin ? -1 : 1;
+    return x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+lh_status lhi_big_blocks_read(const lh_kernel *kernel, lhi_big_blocks *out, lh_error *err)
+{
+    lhi_big_walk walk = begin(kernel);
+    lhi_big_block block = {0};
+    uint64_t reach = 0;
+    *out = (lhi_big_blocks){.kernel = kernel};
+    while (next_block(&walk, &block)) {
+        if (!lhi_grow((void **)&out->rows, out->count, &out->room, sizeof *out->rows)) {
+            lhi_big_blocks_free(out);
+            return lhi_fail_memory(err);
+        }
+        out->rows[out->count++] =
+            (lhi_big_row){.begin = block.va, .end = block.va + block.size, .entry = walk.entry};
+    }
+    if (out->count)
+        qsort(out->rows, out->count, sizeof *out->rows, by_begin);
+    for (size_t i = 0; i < out->count; i++) {
+        reach = out->rows[i].end > reach ? out->rows[i].end : reach;
+        out->rows[i].reach = reach;
+    }
+    return LH_OK;
+}
+
+bool lhi_big_blocks_at(const lhi_big_blocks *blocks, uint64_t va, lhi_big_block *out)
+{
+    const lhi_big_row *found = NULL;
+    size_t low = 0, high = blocks->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (blocks->rows[middle].begin <= va)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    /* Blocks lie apart, but of a damaged table that may not be true: then the first entry counts. */
+    for (size_t i = low; i > 0 && blocks->rows[i - 1].reach > va; i--) {
+        const lhi_big_row *row = &blocks->rows[i - 1];
+        if (va < row->end && (!found || row->entry < found->entry))
+            found = row;
+    }
+    return found && lhi_big_entry(blocks->kernel, found->entry, out);
+}
+
+void lhi_big_blocks_free(lhi_big_blocks *blocks)
+{
+    lhi_free(blocks->rows);
+    *blocks = (lhi_big_blocks){0};
 }

@@ -32,4 +32,21 @@ bool lhi_big_entry(const lh_kernel *kernel, uint64_t entry, lhi_big_block *out);
 /* The block an address lies in. false: none, or where the table lies is not known. */
 bool lhi_big_block_at(const lh_kernel *kernel, uint64_t va, lhi_big_block *out);
 
+/* All blocks of the table, for who asks of many addresses. */
+typedef struct lhi_big_row {
+    uint64_t begin, end;
+    uint64_t reach; /* the highest end up to this row */
+    uint64_t entry; /* of the kernel's table */
+} lhi_big_row;
+typedef struct lhi_big_blocks {
+    const lh_kernel *kernel;
+    lhi_big_row *rows; /* ascending by begin */
+    size_t count, room;
+} lhi_big_blocks;
+/* None where the table lies is not known. Only LH_ERR_NO_MEMORY fails. */
+lh_status lhi_big_blocks_read(const lh_kernel *kernel, lhi_big_blocks *out, lh_error *err);
+/* As lhi_big_block_at. */
+bool lhi_big_blocks_at(const lhi_big_blocks *blocks, uint64_t va, lhi_big_block *out);
+void lhi_big_blocks_free(lhi_big_blocks *blocks);
+
 #endif

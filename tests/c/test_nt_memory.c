@@ -2,6 +2,7 @@
  * lists. */
 #include "base/alloc.h"
 #include "made_machine.h"
+#include "nt/identify.h"
 #include "nt/memory.h"
 
 /* ------------------------------------------------------------------ page frames */
@@ -317,6 +318,91 @@ static void test_missing_lists(void)
     world_free(&w);
 }
 
+/* ------------------------------------------------------------------ big blocks */
+
+#define BIG_TABLE   0xffffa60000000000ull /* of three pages; the second is not mapped */
+#define BIG_ENTRIES 500u                  /* of 0x18 bytes: some lie across the pages' borders */
+#define BIG_GLOBALS KDBG                  /* taken for the kernel's image */
+#define BIG_PAGES   0x60u                 /* that blocks lie in */
+
+/* An entry in four is free, and most blocks lie over others: a table so damaged has an answer too. */
+static lh_kernel *big_kernel(world *w, uint32_t globals[LHI_GLOBAL_COUNT])
+{
+    uint32_t number = 1;
+    world_map(w, BIG_TABLE);
+    world_map(w, BIG_TABLE + 0x2000);
+    for (uint64_t at = BIG_TABLE; at + 0x18 <= BIG_TABLE + BIG_ENTRIES * 0x18; at += 0x18) {
+        if ((at & 0x3000) == 0x1000 || ((at + 0x17) & 0x3000) == 0x1000)
+            continue;
+        number = number * 1664525u + 1013904223u;
+        world_u64(w, at, POOL + (number >> 8) % BIG_PAGES * 0x1000 + ((number >> 28) % 4 == 0));
+        world_write(w, at + 8, "Lkyb", 4);
+        world_u64(w, at + 0x10, 0xff0 + (number >> 20) % 5 * 0x1000);
+    }
+    world_u64(w, PFN_GLOBAL + 0x10, BIG_TABLE);
+    world_u64(w, PFN_GLOBAL + 0x18, BIG_ENTRIES);
+    globals[LHI_G_PoolBigPageTable] = (uint32_t)(PFN_GLOBAL + 0x10 - BIG_GLOBALS);
+    globals[LHI_G_PoolBigPageTableSize] = (uint32_t)(PFN_GLOBAL + 0x18 - BIG_GLOBALS);
+    lh_kernel *k = machine_kernel(world_open(w));
+    k->nt_known = true;
+    k->nt.base = BIG_GLOBALS;
+    k->nt.size_of_image = 0x1000;
+    k->row.layout.globals = globals;
+    return k;
+}
+
+static void test_big_blocks(void)
+{
+    uint32_t globals[LHI_GLOBAL_COUNT] = {0};
+    world w = machine_make();
+    lh_kernel *k = big_kernel(&w, globals);
+    lhi_big_blocks blocks = {0};
+    size_t found = 0, missed = 0;
+    CHECK_EQ(lhi_big_blocks_read(k, &blocks, NULL), LH_OK);
+    CHECK(blocks.count > 200 && blocks.count < BIG_ENTRIES - 200);
+    for (uint64_t va = POOL - 0x800; va < POOL + (BIG_PAGES + 8) * 0x1000; va += 0x3f8) {
+        lhi_big_block one = {0}, other = {0};
+        bool is = lhi_big_block_at(k, va, &one);
+        CHECK_EQ(lhi_big_blocks_at(&blocks, va, &other), is);
+        CHECK_EQ(other.va, one.va);
+        CHECK_EQ(other.size, one.size);
+        CHECK_TEXT(other.tag, one.tag);
+        found += is;
+        missed += !is;
+    }
+    CHECK(found > 300 && missed > 10);
+    lhi_big_blocks_free(&blocks);
+    CHECK(blocks.rows == NULL);
+    globals[LHI_G_PoolBigPageTable] = 0; /* another kernel, whose table nobody knows */
+    CHECK_EQ(lhi_big_blocks_read(k, &blocks, NULL), LH_OK);
+    CHECK(blocks.count == 0 && !lhi_big_blocks_at(&blocks, POOL, &(lhi_big_block){0}));
+    lh_kernel_release(k);
+    world_free(&w);
+}
+
+static void test_no_memory_for_blocks(void)
+{
+    uint32_t globals[LHI_GLOBAL_COUNT] = {0};
+    world w = machine_make();
+    lh_kernel *k = big_kernel(&w, globals);
+    lhi_big_blocks blocks = {0};
+    lh_error err = {0};
+    uint64_t n = 1;
+    for (;; n++) {
+        lhi_alloc_fail_at(n, 0);
+        lh_status status = lhi_big_blocks_read(k, &blocks, &err);
+        lhi_alloc_fail_at(0, 0);
+        if (status == LH_OK)
+            break;
+        CHECK_EQ(status, LH_ERR_NO_MEMORY);
+        CHECK(blocks.rows == NULL && blocks.count == 0);
+    }
+    CHECK(n > 1);
+    lhi_big_blocks_free(&blocks);
+    lh_kernel_release(k);
+    world_free(&w);
+}
+
 static void test_no_memory(void)
 {
     world w = make_lists();
@@ -350,5 +436,7 @@ int main(void)
     test_damaged_lists();
     test_missing_lists();
     test_no_memory();
+    test_big_blocks();
+    test_no_memory_for_blocks();
     return CHECK_END();
 }
