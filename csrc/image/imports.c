@@ -240,53 +240,6 @@ lhi_answer lhi_image_imports(const lhi_image *image, const char *const *names, s
     return answer;
 }
 
-/* The routine of the kernel whose address the loader put into a slot, when the descriptor at hand is the
- * kernel's and has that slot. */
-static lhi_answer name_in(const lhi_image *image, const uint8_t descriptor[DESCRIPTOR_SIZE], uint32_t slot,
-                          char out[LHI_IMPORT_NAME])
-{
-    const uint32_t first = lhi_u32(descriptor + DESCRIPTOR_SLOTS);
-    const uint32_t thunks = lhi_u32(descriptor + DESCRIPTOR_NAMES);
-    uint8_t bytes[LHI_IMPORT_NAME] = {0};
-    uint64_t value = 0;
-    size_t length = 0;
-    if (slot < first || (slot - first) % THUNK_SIZE != 0 || (slot - first) / THUNK_SIZE >= MOST_THUNKS)
-        return LHI_NO;
-    if (thunks == 0)
-        return LHI_UNKNOWN;
-    /* The names end with a zero: a slot behind it is another descriptor's. */
-    for (uint32_t i = 0; i <= (slot - first) / THUNK_SIZE; i++) {
-        uint8_t thunk[THUNK_SIZE] = {0};
-        if (lhi_rva_get(image, (uint64_t)thunks + (uint64_t)i * THUNK_SIZE, thunk, sizeof thunk) !=
-            LH_PRESENT)
-            return LHI_UNKNOWN;
-        value = lhi_u64(thunk);
-        if (value == 0)
-            return LHI_NO;
-    }
-    if ((value & BY_ORDINAL) != 0 ||
-        lhi_rva_string(image, value + HINT_SIZE, bytes, sizeof bytes, &length) != LH_PRESENT || length == 0 ||
-        length == sizeof bytes)
-        return LHI_UNKNOWN;
-    lhi_image_escape(bytes, length, out, LHI_IMPORT_NAME);
-    return LHI_YES;
-}
-
-bool lhi_image_import_name(const lhi_image *image, uint32_t slot, char out[LHI_IMPORT_NAME])
-{
-    uint8_t descriptor[DESCRIPTOR_SIZE] = {0};
-    bool whole = false;
-    for (uint32_t i = 0; next_descriptor(image, i, descriptor, &whole); i++) {
-        uint8_t dll[MOST_DLL_NAME] = {0};
-        size_t length = 0;
-        if (lhi_rva_string(image, lhi_u32(descriptor + DESCRIPTOR_DLL), dll, sizeof dll, &length) ==
-                LH_PRESENT &&
-            is_kernel_name(dll, length) && name_in(image, descriptor, slot, out) == LHI_YES)
-            return true;
-    }
-    return false;
-}
-
 /* The names of one descriptor; `budget` bounds tables that overlap. */
 static void visit_names(const lhi_image *image, const char *dll, uint32_t thunks, uint32_t slots,
                         uint32_t *budget, lhi_import_visit *visit, void *user)
@@ -324,4 +277,28 @@ void lhi_image_each_import(const lhi_image *image, lhi_import_visit *visit, void
             visit_names(image, (const char *)dll, lhi_u32(descriptor + DESCRIPTOR_NAMES),
                         lhi_u32(descriptor + DESCRIPTOR_SLOTS), &budget, visit, user);
     }
+}
+
+typedef struct lhi_slot_question {
+    uint64_t slot;
+    char *out;
+    bool found;
+} lhi_slot_question;
+
+static void take_name(void *user, const char *dll, const char *name, uint64_t slot)
+{
+    lhi_slot_question *question = user;
+
+    if (question->found || slot != question->slot || !is_kernel_name((const uint8_t *)dll, strlen(dll)))
+        return;
+    lhi_image_escape((const uint8_t *)name, strlen(name), question->out, LHI_IMPORT_NAME);
+    question->found = true;
+}
+
+bool lhi_image_import_name(const lhi_image *image, uint32_t slot, char out[LHI_IMPORT_NAME])
+{
+    lhi_slot_question question = {.slot = image->base + slot, .out = out};
+
+    lhi_image_each_import(image, take_name, &question);
+    return question.found;
 }

@@ -184,6 +184,20 @@ static const char pages[] = "number of locked pages";
 static const char verifier_data[] = "Driver Verifier's record of the adapter";
 static const char adapter[] = "address of the DMA adapter";
 
+/* About an MDL, and no source says which parameter it is. */
+static const variant unplaced[] = {
+    {0x1a, 0x61946, "a flawed MDL was being locked", {subcode, NULL, NULL, NULL}},
+    {0xc4, 0xb5, "a wrong unmapping of an MDL", {subcode, NULL, NULL, NULL}},
+    {0xc4, 0xb6, "a wrong unmapping of an MDL", {subcode, NULL, NULL, NULL}},
+    {0xc4, 0xb9, "an MDL was used wrongly", {subcode, NULL, NULL, NULL}},
+    {0xc4,
+     0x140,
+     "an MDL was built over memory that can be paged out, without locking it",
+     {subcode, NULL, NULL, NULL}},
+    {0xc4, 0x1010, "an MDL that must not change was changed", {subcode, NULL, NULL, NULL}},
+    {0xc4, 0x1011, "an MDL that must not change was changed", {subcode, NULL, NULL, NULL}},
+};
+
 static const variant variants[] = {
     {0x1a, 0x403, "page table and page frame entry disagree", {subcode, "address of the PTE", NULL, NULL}},
     {0x1a, 0x411, "a page table entry is corrupt", {subcode, "address of the PTE", NULL, NULL}},
@@ -218,7 +232,6 @@ static const variant variants[] = {
      "a corrupt page table entry was found",
      {subcode, "address of the PTE", "content of the PTE", NULL}},
     {0x1a, 0x61941, "the page table hierarchy is corrupt", {subcode, "virtual address", NULL, NULL}},
-    {0x1a, 0x61946, "a flawed MDL was being locked", {subcode, NULL, NULL, NULL}},
     {0x1a, ANY, NULL, {subcode, NULL, NULL, NULL}},
 
     {0x4e, 0x01, "a page list's head is corrupt", {subcode, "the list head", "pages available", NULL}},
@@ -330,15 +343,6 @@ static const variant variants[] = {
      {subcode, mdl, mdl_flags, "flags of which one is needed"}},
     {0xc4, 0xb4, "unlock of a partial MDL", {subcode, mdl, mdl_flags, "the partial flag"}},
     {0xc4, 0xb8, "an MDL was freed while its pages are mapped", {subcode, mdl, mdl_flags, NULL}},
-    {0xc4, 0xb5, "a wrong unmapping of an MDL", {subcode, NULL, NULL, NULL}},
-    {0xc4, 0xb6, "a wrong unmapping of an MDL", {subcode, NULL, NULL, NULL}},
-    {0xc4, 0xb9, "an MDL was used wrongly", {subcode, NULL, NULL, NULL}},
-    {0xc4,
-     0x140,
-     "an MDL was built over memory that can be paged out, without locking it",
-     {subcode, NULL, NULL, NULL}},
-    {0xc4, 0x1010, "an MDL that must not change was changed", {subcode, NULL, NULL, NULL}},
-    {0xc4, 0x1011, "an MDL that must not change was changed", {subcode, NULL, NULL, NULL}},
     {0xc4, ANY, NULL, {subcode, NULL, NULL, NULL}},
 
     {0xce,
@@ -469,7 +473,8 @@ static const variant *find_variant(uint32_t code, const uint64_t parameters[4])
         return parameters[1] == 0 ? &left_locked_new : &left_locked_old;
     if (code == 0xe6 && parameters[0] == 0x1f)
         return pick(dma_bounds, COUNT(dma_bounds), code, parameters[1]);
-    return pick(variants, COUNT(variants), code, parameters[0]);
+    const variant *found = pick(unplaced, COUNT(unplaced), code, parameters[0]);
+    return found ? found : pick(variants, COUNT(variants), code, parameters[0]);
 }
 
 const char *lh_bugcheck_name(uint32_t code)
@@ -526,13 +531,5 @@ int lhi_bugcheck_frame(uint32_t code, const uint64_t parameters[4])
 
 bool lhi_bugcheck_about_mdl(uint32_t code, const uint64_t parameters[4])
 {
-    static const struct {
-        uint32_t code;
-        uint64_t selector;
-    } rows[] = {{0x1a, 0x61946}, {0xc4, 0xb5},   {0xc4, 0xb6},  {0xc4, 0xb9},
-                {0xc4, 0x140},   {0xc4, 0x1010}, {0xc4, 0x1011}};
-    for (size_t i = 0; i < COUNT(rows); i++)
-        if (rows[i].code == code && rows[i].selector == parameters[0])
-            return true;
-    return false;
+    return pick(unplaced, COUNT(unplaced), code, parameters[0]) != NULL;
 }
