@@ -9,15 +9,12 @@ typedef struct lhi_client {
     bool found;
     const char *reason;
     lh_absence absence; /* why none was found; LH_PRESENT: nothing is missing */
-    uint64_t missing;
 } lhi_client;
 
-static void miss(lhi_client *out, lh_absence absence, uint64_t at)
+static void miss(lhi_client *out, lh_absence absence)
 {
-    if (absence != LH_PRESENT && absence != LH_ABSENT_LAYOUT && out->absence == LH_PRESENT) {
+    if (absence != LH_PRESENT && absence != LH_ABSENT_LAYOUT && out->absence == LH_PRESENT)
         out->absence = absence;
-        out->missing = at;
-    }
 }
 
 /* A port driver sends its packets from a miniport's device: that is the one attached above the device that
@@ -27,24 +24,23 @@ static void by_device(const lhi_case *c, const lhi_packet *packet, const lhi_mod
     const lhi_irp *irp = packet->irp;
     lhi_device below = {0}, own = {0};
     lh_absence why = LH_PRESENT;
-    uint64_t at = 0;
     if (irp->slot_count == 0 || irp->slots[irp->slot_count - 1].device == 0)
         return;
     lhi_device_read(c->kernel, irp->slots[irp->slot_count - 1].device, &below);
-    miss(out, below.absence, below.absent_at);
+    miss(out, below.absence);
     if (below.absence != LH_PRESENT || !lhi_is_kernel(below.attached))
         return;
     lhi_device_read(c->kernel, below.attached, &own);
-    miss(out, own.absence, own.absent_at);
+    miss(out, own.absence);
     if (own.absence != LH_PRESENT)
         return;
-    const lhi_answer serves = lhi_serves_device(c->kernel, library, own.driver, &why, &at);
+    const lhi_answer serves = lhi_serves_device(c->kernel, library, own.driver, &why);
     if (serves != LHI_YES) {
-        miss(out, why, at);
+        miss(out, why);
         return;
     }
     lhi_driver_read(c->kernel, own.driver, &out->driver);
-    miss(out, out->driver.absence, out->driver.absent_at);
+    miss(out, out->driver.absence);
     out->found = out->driver.object_known && !lhi_is_library(out->driver.name);
     out->reason = "the library made the packet for the driver whose device it was sent from: that driver's "
                   "dispatch routines lie in the library";
@@ -57,13 +53,12 @@ static void by_framework(const lhi_case *c, const lhi_packet *packet, const lhi_
     const lhi_irp *irp = packet->irp;
     const lhi_module *client = NULL;
     lh_absence why = LH_PRESENT;
-    uint64_t at = 0;
     if (irp->slot_count == 0)
         return;
     const lhi_answer answer =
-        lhi_framework_client(c->kernel, library, irp->slots[irp->slot_count - 1].context, &client, &why, &at);
+        lhi_framework_client(c->kernel, library, irp->slots[irp->slot_count - 1].context, &client, &why);
     if (answer != LHI_YES) {
-        miss(out, why, at);
+        miss(out, why);
         return;
     }
     lhi_driver_from_code(c->kernel, client->base, &out->driver);
@@ -85,7 +80,6 @@ static lh_status pass_on(lhi_case *c, lhi_packet *packet, lh_error *err)
     if (!client.found && (row->clients & LHI_CLIENT_DEVICE))
         by_device(c, packet, &library, &client);
     packet->client_absence = client.found ? LH_PRESENT : client.absence;
-    packet->client_missing = client.missing;
     if (!client.found)
         return LH_OK;
     const size_t party = lhi_case_party(c, &client.driver, err);

@@ -10,57 +10,53 @@
  * here is judged like any other; one too many costs confidence and a name, never an innocent's. */
 static const lhi_library libraries[] = {
     /* Frameworks: the client has a driver object of its own, and the framework dispatches for it. */
-    {"wdf01000.sys", "is the framework that locks and sends requests for KMDF drivers",
-     LHI_CLIENT_DEVICE | LHI_CLIENT_FRAMEWORK | LHI_CLIENT_STACK},
-    {"fltmgr.sys", "locks buffers for minifilters (FltLockUserBuffer)", LHI_CLIENT_STACK},
-    {"ndis.sys", "sends and completes requests for network drivers", LHI_CLIENT_DEVICE | LHI_CLIENT_STACK},
-    {"netio.sys", "moves buffers for network drivers and their clients", LHI_CLIENT_STACK},
-    {"vmbkmcl.sys", "locks buffers for the channels of virtual machine drivers", LHI_CLIENT_STACK},
-    {"msrpc.sys", "carries calls for kernel components", LHI_CLIENT_STACK},
-    {"cng.sys", "works on buffers of those that encrypt", LHI_CLIENT_STACK},
-    {"wmilib.sys", "answers WMI requests for drivers", LHI_CLIENT_STACK},
-    {"verifierext.sys", "stands in for routines of the kernel while Driver Verifier is on", LHI_CLIENT_STACK},
+    {"wdf01000.sys", LHI_CLIENT_DEVICE | LHI_CLIENT_FRAMEWORK}, /* locks and sends for KMDF drivers */
+    {"fltmgr.sys", 0},               /* locks buffers for minifilters (FltLockUserBuffer) */
+    {"ndis.sys", LHI_CLIENT_DEVICE}, /* sends and completes requests for network drivers */
+    {"netio.sys", 0},                /* moves buffers for network drivers and their clients */
+    {"vmbkmcl.sys", 0},              /* locks buffers for the channels of virtual machine drivers */
+    {"msrpc.sys", 0},                /* carries calls for kernel components */
+    {"cng.sys", 0},                  /* works on buffers of those that encrypt */
+    {"wmilib.sys", 0},               /* answers WMI requests for drivers */
+    {"verifierext.sys", 0},          /* stands in for routines of the kernel while Driver Verifier is on */
     /* Port and class drivers: a miniport's driver object owns the device, the port dispatches. */
-    {"ks.sys", "probes and locks stream buffers for its minidrivers (KsProbeStreamIrp)",
-     LHI_CLIENT_DEVICE | LHI_CLIENT_STACK},
-    {"portcls.sys", "is the port of audio adapters", LHI_CLIENT_DEVICE | LHI_CLIENT_STACK},
-    {"stream.sys", "is the port of old stream minidrivers", LHI_CLIENT_DEVICE | LHI_CLIENT_STACK},
-    {"storport.sys", "is the port of storage miniports", LHI_CLIENT_DEVICE | LHI_CLIENT_STACK},
-    {"scsiport.sys", "is the port of old storage miniports", LHI_CLIENT_DEVICE | LHI_CLIENT_STACK},
-    {"classpnp.sys", "is the class driver of disks, tapes and their kind",
-     LHI_CLIENT_DEVICE | LHI_CLIENT_STACK},
-    {"hidclass.sys", "is the class driver of HID minidrivers", LHI_CLIENT_DEVICE | LHI_CLIENT_STACK},
-    {"dxgkrnl.sys", "pins allocations for display miniports and programs",
-     LHI_CLIENT_DEVICE | LHI_CLIENT_STACK},
-    {"dxgmms1.sys", "pins allocations for display miniports and programs", LHI_CLIENT_STACK},
-    {"dxgmms2.sys", "pins allocations for display miniports and programs", LHI_CLIENT_STACK},
+    {"ks.sys", LHI_CLIENT_DEVICE},       /* locks stream buffers for its minidrivers (KsProbeStreamIrp) */
+    {"portcls.sys", LHI_CLIENT_DEVICE},  /* the port of audio adapters */
+    {"stream.sys", LHI_CLIENT_DEVICE},   /* the port of old stream minidrivers */
+    {"storport.sys", LHI_CLIENT_DEVICE}, /* the port of storage miniports */
+    {"scsiport.sys", LHI_CLIENT_DEVICE}, /* the port of old storage miniports */
+    {"classpnp.sys", LHI_CLIENT_DEVICE}, /* the class driver of disks, tapes and their kind */
+    {"hidclass.sys", LHI_CLIENT_DEVICE}, /* the class driver of HID minidrivers */
+    {"dxgkrnl.sys", LHI_CLIENT_DEVICE},  /* pins allocations for display miniports and programs */
+    {"dxgmms1.sys", 0},                  /* pins allocations for display miniports and programs */
+    {"dxgmms2.sys", 0},                  /* pins allocations for display miniports and programs */
     /* USB: host controllers and hubs carry the requests of the drivers above. */
-    {"usbport.sys", "is the port of USB host controllers", LHI_CLIENT_DEVICE},
-    {"ucx01000.sys", "is the framework's extension for USB host controllers", LHI_CLIENT_DEVICE},
-    {"usbxhci.sys", "carries the transfers of the drivers of USB devices", 0},
-    {"usbd.sys", "helps drivers of USB devices", LHI_CLIENT_STACK},
-    {"usbhub.sys", "carries the transfers of the drivers of USB devices", 0},
-    {"usbhub3.sys", "carries the transfers of the drivers of USB devices", 0},
-    {"usbccgp.sys", "splits a USB device among the drivers of its functions", 0},
-    {"winusb.sys", "carries the transfers of programs", 0},
+    {"usbport.sys", LHI_CLIENT_DEVICE},  /* the port of USB host controllers */
+    {"ucx01000.sys", LHI_CLIENT_DEVICE}, /* the framework's extension for USB host controllers */
+    {"usbxhci.sys", 0},                  /* carries the transfers of the drivers of USB devices */
+    {"usbd.sys", 0},                     /* helps drivers of USB devices */
+    {"usbhub.sys", 0},                   /* carries the transfers of the drivers of USB devices */
+    {"usbhub3.sys", 0},                  /* carries the transfers of the drivers of USB devices */
+    {"usbccgp.sys", 0},                  /* splits a USB device among the drivers of its functions */
+    {"winusb.sys", 0},                   /* carries the transfers of programs */
     /* Storage stack and file systems: what they hold is some program's or cache's request. */
-    {"disk.sys", "carries the requests of file systems", 0},
-    {"partmgr.sys", "carries the requests of file systems", 0},
-    {"volmgr.sys", "carries the requests of file systems", 0},
-    {"volsnap.sys", "carries the requests of file systems", 0},
-    {"mountmgr.sys", "answers requests about volumes", 0},
-    {"ntfs.sys", "locks buffers of programs that read and write", 0},
-    {"refs.sys", "locks buffers of programs that read and write", 0},
-    {"rdbss.sys", "locks buffers for network file systems", LHI_CLIENT_STACK},
-    {"mrxsmb.sys", "locks buffers of programs that use network shares", 0},
-    {"mrxsmb20.sys", "locks buffers of programs that use network shares", 0},
+    {"disk.sys", 0},     /* carries the requests of file systems */
+    {"partmgr.sys", 0},  /* carries the requests of file systems */
+    {"volmgr.sys", 0},   /* carries the requests of file systems */
+    {"volsnap.sys", 0},  /* carries the requests of file systems */
+    {"mountmgr.sys", 0}, /* answers requests about volumes */
+    {"ntfs.sys", 0},     /* locks buffers of programs that read and write */
+    {"refs.sys", 0},     /* locks buffers of programs that read and write */
+    {"rdbss.sys", 0},    /* locks buffers for network file systems */
+    {"mrxsmb.sys", 0},   /* locks buffers of programs that use network shares */
+    {"mrxsmb20.sys", 0}, /* locks buffers of programs that use network shares */
     /* Networking: sockets of programs, and of drivers by WSK. */
-    {"afd.sys", "locks buffers of sockets", LHI_CLIENT_STACK},
-    {"tcpip.sys", "holds buffers until the network has them", LHI_CLIENT_STACK},
-    {"http.sys", "locks buffers of web servers", 0},
+    {"afd.sys", 0},   /* locks buffers of sockets */
+    {"tcpip.sys", 0}, /* holds buffers until the network has them */
+    {"http.sys", 0},  /* locks buffers of web servers */
     /* The rest. */
-    {"pci.sys", "passes requests of the drivers of PCI devices", 0},
-    {"vid.sys", "pins memory of virtual machines", 0},
+    {"pci.sys", 0}, /* passes requests of the drivers of PCI devices */
+    {"vid.sys", 0}, /* pins memory of virtual machines */
 };
 
 const lhi_library *lhi_library_find(const char *file)
@@ -79,11 +75,12 @@ static bool inside(const lhi_module *module, uint64_t va)
 #define MAJORS 28u /* IRP_MJ_MAXIMUM_FUNCTION + 1, wdm.h */
 
 lhi_answer lhi_serves_device(const lh_kernel *kernel, const lhi_module *library, uint64_t driver,
-                             lh_absence *why, uint64_t *at)
+                             lh_absence *why)
 {
     uint8_t table[MAJORS * 8] = {0};
+    uint64_t at = 0;
     *why = lhi_read(&kernel->space, driver + kernel->layout->offsets[LHI_F_DRIVER_OBJECT_MajorFunction],
-                    table, sizeof table, at);
+                    table, sizeof table, &at);
     if (*why != LH_PRESENT)
         return LHI_UNKNOWN;
     for (size_t i = 0; i < MAJORS; i++)
@@ -114,18 +111,15 @@ static bool is_bound(const lh_kernel *kernel, const lhi_image *image)
     return false;
 }
 
-/* A word of the image that points to the globals. *missing: a page of it was not there. */
-static bool points_to(const lh_kernel *kernel, const lhi_module *module, uint64_t globals, uint64_t *missing,
-                      lh_absence *why)
+/* A word of the image that points to the globals. *why: a page of it was not there. */
+static bool points_to(const lh_kernel *kernel, const lhi_module *module, uint64_t globals, lh_absence *why)
 {
     const uint64_t size = module->size < MOST_IMAGE ? module->size : MOST_IMAGE;
     for (uint64_t page = 0; page < size; page += LHI_PAGE_SIZE) {
         uint8_t bytes[LHI_PAGE_SIZE] = {0};
         lh_absence absence = lhi_space_get(&kernel->space, module->base + page, bytes, sizeof bytes);
-        if (absence != LH_PRESENT && absence != LH_ABSENT_NOT_MAPPED) {
-            *missing = module->base + page;
+        if (absence != LH_PRESENT && absence != LH_ABSENT_NOT_MAPPED)
             *why = absence;
-        }
         for (size_t i = 0; absence == LH_PRESENT && i < LHI_PAGE_SIZE; i += 8) {
             const uint64_t word = lhi_u64(bytes + i);
             if (word >= globals && word - globals < FX_GLOBALS_SIZE)
@@ -136,13 +130,14 @@ static bool points_to(const lh_kernel *kernel, const lhi_module *module, uint64_
 }
 
 lhi_answer lhi_framework_client(const lh_kernel *kernel, const lhi_module *library, uint64_t object,
-                                const lhi_module **client, lh_absence *why, uint64_t *at)
+                                const lhi_module **client, lh_absence *why)
 {
     uint8_t head[FX_HEAD] = {0};
+    uint64_t at = 0;
     *why = LH_PRESENT;
     if (!lhi_is_object(object, 8))
         return LHI_NO;
-    *why = lhi_read(&kernel->space, object, head, sizeof head, at);
+    *why = lhi_read(&kernel->space, object, head, sizeof head, &at);
     if (*why != LH_PRESENT)
         return LHI_UNKNOWN;
     const uint64_t globals = lhi_u64(head + FX_GLOBALS);
@@ -157,10 +152,9 @@ lhi_answer lhi_framework_client(const lh_kernel *kernel, const lhi_module *libra
         lh_absence absence = lhi_image_open(&kernel->space, module->base, module->size, &image);
         if (absence != LH_PRESENT) {
             *why = absence; /* it could be the one */
-            *at = module->base;
             continue;
         }
-        if (!is_bound(kernel, &image) || !points_to(kernel, module, globals, at, why))
+        if (!is_bound(kernel, &image) || !points_to(kernel, module, globals, why))
             continue;
         if (*client)
             return LHI_NO;

@@ -1,5 +1,4 @@
-/* Windows' own drivers that lock, send or wait for other drivers: what each does for whom, and where the
- * client is found. */
+/* Windows' own drivers that lock, send or wait for other drivers, and where the client of each is found. */
 #ifndef LHI_NT_LIBRARY_H
 #define LHI_NT_LIBRARY_H
 
@@ -9,27 +8,25 @@
 enum {
     LHI_CLIENT_DEVICE =
         1, /* the client's driver object owns the device, with the library's dispatch routines */
-    LHI_CLIENT_FRAMEWORK = 2, /* objects of the library lead to the client's globals (facts L.5) */
-    LHI_CLIENT_STACK = 4      /* it calls the library: the frame behind the library's is its own */
+    LHI_CLIENT_FRAMEWORK = 2 /* objects of the library lead to the client's globals (facts L.5) */
 };
 
 typedef struct lhi_library {
-    const char *file;   /* lower case */
-    const char *serves; /* what it does, and for whom: a clause behind "the driver ..." */
-    unsigned clients;   /* LHI_CLIENT_*; 0: no other driver stands behind it, or nothing tells which */
+    const char *file; /* lower case */
+    unsigned clients; /* LHI_CLIENT_*; 0: no other driver stands behind it, or only the stack tells which */
 } lhi_library;
 
 /* The row of a file name; NULL: no library. */
 const lhi_library *lhi_library_find(const char *file);
 
 /* A device's driver is a client of the library whose image its dispatch routines lie in. LHI_UNKNOWN: *why
- * and *at tell what is not in the dump. */
+ * tells why they are not in the dump. */
 lhi_answer lhi_serves_device(const lh_kernel *kernel, const lhi_module *library, uint64_t driver,
-                             lh_absence *why, uint64_t *at);
+                             lh_absence *why);
 
 /* The client of the framework object at an address: the loaded module whose data point at the globals that
  * the object belongs to. LHI_NO: no such object, or no single such module. */
 lhi_answer lhi_framework_client(const lh_kernel *kernel, const lhi_module *library, uint64_t object,
-                                const lhi_module **client, lh_absence *why, uint64_t *at);
+                                const lhi_module **client, lh_absence *why);
 
 #endif

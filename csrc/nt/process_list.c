@@ -16,7 +16,6 @@
 typedef struct lhi_roll {
     const lh_kernel *kernel;
     lhi_process_list *list;
-    lhi_map seen;
     uint64_t head, offset;
 } lhi_roll;
 
@@ -31,10 +30,9 @@ static void gap(lhi_roll *roll, lh_absence absence, uint64_t at)
 /* false: no memory. */
 static bool enter(lhi_roll *roll, uint64_t process)
 {
-    if (!lhi_is_object(process, 8) || lhi_looks_like_process(roll->kernel, process) <= 0 ||
-        lhi_map_get(&roll->seen, process) != SIZE_MAX)
+    if (!lhi_is_object(process, 8) || lhi_looks_like_process(roll->kernel, process) <= 0)
         return true;
-    return lhi_map_put(&roll->seen, process, 1) && lhi_vec_push(&roll->list->addresses, process);
+    return lhi_vec_push(&roll->list->addresses, process);
 }
 
 /* One way along the list until it closes (*closed), breaks, or comes to where it was before. */
@@ -107,7 +105,6 @@ lh_status lhi_process_list_read(const lh_kernel *kernel, lhi_process_list *out, 
     lhi_current_read(kernel, &current);
     if (enough && current.process)
         enough = enter(&roll, current.process);
-    lhi_map_free(&roll.seen);
     if (!enough) {
         lhi_process_list_free(out);
         return lhi_fail_memory(err);

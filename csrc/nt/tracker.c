@@ -135,17 +135,10 @@ static lh_absence read_as(const lh_kernel *kernel, uint64_t address, lhi_tracker
 lh_absence lhi_tracker_read(const lh_kernel *kernel, uint64_t address, lhi_tracker_form form,
                             lhi_tracker_form *found, lhi_tracker *out, uint64_t *absent_at)
 {
-    if (form == LHI_TRACKER_NONE)
-        form = LHI_TRACKER_SWITCHED;
-    else
-        goto one;
-    lh_absence absence = read_as(kernel, address, form, out, absent_at);
-    if (absence != LH_ABSENT_LAYOUT) {
-        *found = form;
+    *found = form == LHI_TRACKER_NONE ? LHI_TRACKER_SWITCHED : form;
+    lh_absence absence = read_as(kernel, address, *found, out, absent_at);
+    if (form != LHI_TRACKER_NONE || absence != LH_ABSENT_LAYOUT)
         return absence;
-    }
-    form = LHI_TRACKER_TREE;
-one:
-    *found = form;
-    return read_as(kernel, address, form, out, absent_at);
+    *found = LHI_TRACKER_TREE;
+    return read_as(kernel, address, *found, out, absent_at);
 }
