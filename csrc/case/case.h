@@ -59,15 +59,12 @@ typedef struct lhi_packet {
     lhi_device device;     /* at the current location of a pending packet */
     size_t at;             /* party at the current location, LHI_NONE */
     lh_absence at_absence; /* why `at` is LHI_NONE */
-    uint64_t at_missing;
-    size_t maker; /* party that made a driver's packet, LHI_NONE */
+    size_t maker;          /* party that made a driver's packet, LHI_NONE */
     lh_absence maker_absence;
-    uint64_t maker_missing;
     const char *maker_reason;
     size_t library;            /* the library of Windows that made it for `maker`, its client; LHI_NONE */
     lh_absence client_absence; /* of a library's packet without a client: what of the way to one is missing */
-    uint64_t client_missing;
-    bool kept; /* the maker is told by who keeps the pointer, not by a completion routine */
+    bool kept;                 /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
     lhi_file file;
     lhi_answer queued; /* a pending one of the I/O manager stands on its thread's or its file's list */
@@ -292,6 +289,11 @@ lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 /* packet.c: device, driver, maker, thread and file of a packet just found. */
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);
+/* An address in the packet, or in what its locations point to. */
+bool lhi_case_in_request(const lhi_packet *packet, uint64_t va);
+/* Does the driver own a device in one of the packet's locations? By its object, or by its image; `loaded`:
+ * not by the image of one that was unloaded. */
+bool lhi_case_was_sent(const lhi_case *c, const lhi_packet *packet, size_t party, bool loaded);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
 /* Counts holders_missing. After c->stacks is filled. */
@@ -299,6 +301,7 @@ lh_status lhi_case_cover_holders(lhi_case *c, lh_error *err);
 bool lhi_case_holder_could_hide(const lhi_case *c); /* a holder's memory could: pool, images, stacks */
 /* The machine had something there, and this dump does not have it: a better dump could tell. */
 bool lhi_case_is_missing(lh_absence absence);
+uint64_t lhi_region_lacks(const lhi_region *region); /* pages */
 bool lhi_case_could_hide(const lhi_case *c);      /* anything at all could lie in pages that are not there */
 bool lhi_case_pool_could_hide(const lhi_case *c); /* a pool block could */
 /* queues.c: fills in `queued`, and what follows from it. After gather. */
@@ -342,5 +345,9 @@ bool lhi_case_name(lhi_case *c, size_t party, uint64_t pages, double score);
 lhi_record *lhi_case_new_record(lhi_case *c);
 lhi_packet *lhi_case_new_packet(lhi_case *c);
 lhi_party *lhi_case_new_party(lhi_case *c);
+/* A limit of the search was met: which. */
+void lhi_case_limit(lhi_case *c, const char *which);
+/* The record of the MDL at an address; LHI_NONE. */
+size_t lhi_case_record_at(const lhi_case *c, uint64_t address);
 
 #endif

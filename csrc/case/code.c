@@ -253,8 +253,8 @@ static lh_status look_for_leads(lhi_reading *r, lh_error *err)
     for (size_t i = 0; status == LH_OK && i < kernel->modules.loaded && looked < MOST_LEADS; i++) {
         const lhi_module *module = &kernel->modules.items[i];
         lhi_image image = {0};
-        if (was_looked_at(r, module->base) || (kernel->nt_known && module->base == kernel->nt.base) ||
-            lhi_is_library(module->name) || bytes + module->size > MOST_BYTES ||
+        if (was_looked_at(r, module->base) || lhi_is_nt(kernel, module) || lhi_is_library(module->name) ||
+            bytes + module->size > MOST_BYTES ||
             lhi_image_open(&kernel->space, module->base, module->size, &image) != LH_PRESENT ||
             lhi_image_imports(&image, locking, sizeof locking / sizeof locking[0], &kernel->exports, NULL) !=
                 LHI_YES)

@@ -194,7 +194,7 @@ bool lhi_case_is_missing(lh_absence absence)
     return false;
 }
 
-static uint64_t missing(const lhi_region *region)
+uint64_t lhi_region_lacks(const lhi_region *region)
 {
     return region->not_captured + region->clipped + region->not_ram;
 }
@@ -202,14 +202,14 @@ static uint64_t missing(const lhi_region *region)
 bool lhi_case_pool_could_hide(const lhi_case *c)
 {
     const lhi_coverage *coverage = &c->coverage;
-    return coverage->pieces || missing(&coverage->pool) || missing(&coverage->images) ||
+    return coverage->pieces || lhi_region_lacks(&coverage->pool) || lhi_region_lacks(&coverage->images) ||
            coverage->tables_missing || coverage->hits_unplaced || coverage->truncated;
 }
 
 bool lhi_case_could_hide(const lhi_case *c)
 {
-    return lhi_case_pool_could_hide(c) || missing(&c->coverage.images) || missing(&c->coverage.other) ||
-           missing(&c->coverage.transition);
+    return lhi_case_pool_could_hide(c) || lhi_region_lacks(&c->coverage.other) ||
+           lhi_region_lacks(&c->coverage.transition);
 }
 
 /* ------------------------------------------------------------------ where holders could lie */
@@ -251,5 +251,5 @@ bool lhi_case_holder_could_hide(const lhi_case *c)
 {
     /* Without the lists of threads the stacks are not known: they lie somewhere in the rest. */
     return lhi_case_pool_could_hide(c) || c->holders_missing ||
-           (!c->stacks.complete && missing(&c->coverage.other));
+           (!c->stacks.complete && lhi_region_lacks(&c->coverage.other));
 }

@@ -62,10 +62,7 @@ static lh_status clear_above(lhi_case *c, const lhi_packet *packet, lh_error *er
         lhi_driver driver = {0};
         if (irp->slots[i].device == 0)
             continue;
-        lhi_device_read(c->kernel, irp->slots[i].device, &device);
-        if (device.absence != LH_PRESENT)
-            continue;
-        lhi_driver_read(c->kernel, device.driver, &driver);
+        lhi_device_driver(c->kernel, irp->slots[i].device, &device, &driver);
         if (!driver.object_known)
             continue;
         size_t party = lhi_case_party(c, &driver, err);

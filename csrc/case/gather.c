@@ -9,6 +9,25 @@
 
 #define MOST_PACKETS 65536u
 
+bool lhi_gather_is_full(lhi_case *c)
+{
+    if (c->record_count < c->options.limits.mdls)
+        return false;
+    lhi_case_limit(c, "mdls");
+    return true;
+}
+
+lhi_record *lhi_gather_record(lhi_gather *g, uint64_t physical, const lhi_mdl *mdl, uint64_t process)
+{
+    lhi_record *record = lhi_case_new_record(g->c);
+    if (!record || !lhi_map_put(&g->records, physical, g->c->record_count - 1))
+        return NULL;
+    record->mdl = *mdl;
+    record->physical = physical;
+    record->process = process;
+    return record;
+}
+
 /* The MDL around one hit of pass one: an alias at which it reads as one, else the best of what the aliases
  * gave. */
 static lh_status take_candidate(lhi_gather *g, const lhi_pass *pass, size_t hit, lh_error *err)
@@ -39,17 +58,11 @@ static lh_status take_candidate(lhi_gather *g, const lhi_pass *pass, size_t hit,
         c->not_mdls++;
         return LH_OK;
     }
-    if (c->record_count >= c->options.limits.mdls) {
-        c->coverage.truncated = true;
-        c->coverage.limit = "mdls";
+    if (lhi_gather_is_full(c))
         return LH_OK;
-    }
-    lhi_record *record = lhi_case_new_record(c);
-    if (!record || !lhi_map_put(&g->records, physical, c->record_count - 1))
+    lhi_record *record = lhi_gather_record(g, physical, &best, process);
+    if (!record)
         return lhi_fail_memory(err);
-    record->mdl = best;
-    record->physical = physical;
-    record->process = process;
     record->names_process = true;
     for (size_t i = first; i < first + rows; i++)
         if (!lhi_vec_push(&record->addresses, pass->map.va[i] + (physical & 0xfff) - offset))
@@ -65,8 +78,7 @@ lh_status lhi_gather_packet(lhi_gather *g, uint64_t physical, const lhi_irp *irp
     if (*index != SIZE_MAX)
         return LH_OK;
     if (c->packet_count >= MOST_PACKETS) {
-        c->coverage.truncated = true;
-        c->coverage.limit = "packets";
+        lhi_case_limit(c, "packets");
         return LH_OK;
     }
     /* Only the slots in use are kept: a row for 127 would take 11 KiB. */
@@ -110,33 +122,22 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
     lhi_mdl_read(kernel, va, 0, &c->frame_budget, &mdl);
     bool live = mdl.klass == LHI_MDL_CHARGED || mdl.klass == LHI_MDL_IS_PARTIAL ||
                 mdl.klass == LHI_MDL_NONPAGED || mdl.klass == LHI_MDL_KERNEL;
-    /* Next of a freed one is the link of its list. */
-    lhi_pool_block block = {0};
-    if (live)
-        lhi_pool_block_at(kernel, va, &block);
-    bool given_back =
-        lhi_vec_find(&c->freed.mdls, va) != SIZE_MAX || (block.found && block.state == LHI_POOL_FREE);
     /* One of another process leads out of that process's requests. */
-    bool foreign = mdl.process != 0 && mdl.process != c->records[index].process;
-    if (live && mdl.next == value && !given_back && !foreign) {
+    const uint64_t process = c->records[index].process;
+    bool foreign = mdl.process != 0 && mdl.process != process;
+    /* Next of a freed one is the link of its list. */
+    if (live && mdl.next == value && !foreign && !lhi_mdl_is_freed(kernel, &c->freed, va)) {
         *known = true;
         uint64_t offset = kernel->layout->offsets[LHI_F_MDL_Process];
         if (lhi_space_identity(&kernel->space, va + offset, &physical) != LH_PRESENT)
             return LH_OK;
         size_t predecessor = lhi_map_get(&g->records, physical);
         if (predecessor == SIZE_MAX) {
-            if (c->record_count >= c->options.limits.mdls) {
-                c->coverage.truncated = true;
-                c->coverage.limit = "mdls";
+            if (lhi_gather_is_full(c))
                 return LH_OK;
-            }
-            lhi_record *record = lhi_case_new_record(c);
-            if (!record || !lhi_map_put(&g->records, physical, c->record_count - 1) ||
-                !lhi_vec_push(&record->addresses, va))
+            lhi_record *record = lhi_gather_record(g, physical, &mdl, process);
+            if (!record || !lhi_vec_push(&record->addresses, va))
                 return lhi_fail_memory(err);
-            record->mdl = mdl;
-            record->physical = physical;
-            record->process = c->records[index].process;
             predecessor = c->record_count - 1;
         }
         lhi_vec *list = &c->records[index].predecessors;
@@ -325,12 +326,9 @@ static lh_status take_subject(lhi_gather *g, lh_error *err)
                            &identity) != LH_PRESENT ||
         lhi_map_get(&g->records, identity) != SIZE_MAX)
         return LH_OK;
-    lhi_record *record = lhi_case_new_record(c);
-    if (!record || !lhi_map_put(&g->records, identity, c->record_count - 1) ||
-        !lhi_vec_push(&record->addresses, c->subject_mdl))
+    lhi_record *record = lhi_gather_record(g, identity, &mdl, 0);
+    if (!record || !lhi_vec_push(&record->addresses, c->subject_mdl))
         return lhi_fail_memory(err);
-    record->mdl = mdl;
-    record->physical = identity;
     record->names_process = true;
     return LH_OK;
 }
@@ -360,8 +358,7 @@ lh_status lhi_case_gather(lhi_case *c, lh_error *err)
         if (g.needle_count == 0)
             break;
         if (level >= c->options.limits.levels) {
-            c->coverage.truncated = true;
-            c->coverage.limit = "levels";
+            lhi_case_limit(c, "levels");
             break;
         }
         status = search_needles(&g, err);

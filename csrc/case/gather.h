@@ -32,6 +32,10 @@ typedef struct lhi_gather {
 /* The row of a packet just read, new or known. LHI_NONE in *index: too many. */
 lh_status lhi_gather_packet(lhi_gather *g, uint64_t physical, const lhi_irp *irp, uint64_t process,
                             size_t *index, lh_error *err);
+/* A case has as many MDLs as its limit lets it: no further row. */
+bool lhi_gather_is_full(lhi_case *c);
+/* A new row for an MDL, without addresses. NULL: no memory. */
+lhi_record *lhi_gather_record(lhi_gather *g, uint64_t physical, const lhi_mdl *mdl, uint64_t process);
 /* false: no memory. */
 bool lhi_gather_needle(lhi_gather *g, lhi_needle needle);
 

@@ -7,8 +7,7 @@
 #include "case/keepers.h"
 #include "nt/identify.h"
 
-#define REACH      0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
-#define MOST_STEPS 16u    /* of a trail that is told */
+#define MOST_STEPS 16u /* of a trail that is told */
 
 typedef struct lhi_climb {
     lhi_holders *h;
@@ -51,11 +50,7 @@ static lh_status is_of(lhi_case *c, uint64_t address, bool direct, size_t party,
         lhi_driver driver = {0};
         lh_status status = LH_OK;
         if (irp.slots[i].device) {
-            lhi_device_read(c->kernel, irp.slots[i].device, &device);
-            if (device.absence == LH_PRESENT)
-                lhi_driver_read(c->kernel, device.driver, &driver);
-            else
-                driver.absence = LH_ABSENT_LAYOUT;
+            lhi_device_driver(c->kernel, irp.slots[i].device, &device, &driver);
             any = true;
             status = packet_driver(c, &driver, party, &all, err);
         }
@@ -70,23 +65,6 @@ static lh_status is_of(lhi_case *c, uint64_t address, bool direct, size_t party,
     return LH_OK;
 }
 
-/* A pointer in the packet, or in what its locations point to. */
-static bool in_request(const lhi_packet *packet, uint64_t va)
-{
-    const lhi_irp *irp = packet->irp;
-    if (va >= irp->address && va - irp->address < irp->size)
-        return true;
-    for (size_t i = 0; i < irp->slot_count; i++) {
-        const lhi_slot *slot = &irp->slots[i];
-        const uint64_t places[] = {slot->parameters[0], slot->parameters[1], slot->parameters[2],
-                                   slot->parameters[3], slot->context};
-        for (size_t k = 0; k < sizeof places / sizeof places[0]; k++)
-            if (lhi_is_kernel(places[k]) && va >= places[k] && va - places[k] < REACH)
-                return true;
-    }
-    return false;
-}
-
 /* ------------------------------------------------------------------ the way up */
 
 static void prefer(lhi_climb *climb, size_t thing, unsigned rank)
@@ -99,9 +77,8 @@ static void prefer(lhi_climb *climb, size_t thing, unsigned rank)
 
 static void stranger(lhi_climb *climb, size_t thing, const char *words)
 {
-    climb->claims->stranger = true;
-    if (!climb->claims->stranger_words)
-        climb->claims->stranger_words = words;
+    if (!climb->claims->stranger)
+        climb->claims->stranger = words;
     prefer(climb, thing, 4);
 }
 
@@ -217,7 +194,7 @@ static lh_status climb_from(lhi_climb *climb, size_t start, lh_error *err)
             const lhi_grip *grip = &h->grips[g];
             if (grip->holder == start || h->reached[grip->holder] == h->answer)
                 continue;
-            if (thing == start && climb->packet && in_request(climb->packet, grip->at))
+            if (thing == start && climb->packet && lhi_case_in_request(climb->packet, grip->at))
                 continue;
             if (grip->log) {
                 climb->claims->log = true;

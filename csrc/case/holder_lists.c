@@ -69,11 +69,10 @@ static bool go_round(lhi_walk_list *w)
             if (w->blocks.count <= MOST_MEMBERS && !lhi_vec_push(&w->blocks, at - w->offset))
                 return false;
         } else {
-            const lhi_module *module = lhi_module_at(&w->h->c->kernel->modules, at);
+            const lh_kernel *kernel = w->h->c->kernel;
             w->heads++;
             w->head = at;
-            w->kernels = w->kernels ||
-                         (module && w->h->c->kernel->nt_known && module->base == w->h->c->kernel->nt.base);
+            w->kernels = w->kernels || lhi_is_nt(kernel, lhi_module_at(&kernel->modules, at));
         }
         from = at;
         at = next;

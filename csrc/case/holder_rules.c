@@ -86,7 +86,7 @@ static lh_status judge_unowned(lhi_case *c, lhi_record *r, const lhi_claims *cla
                                 "code outside any module, at 0x%llx, works with it on a thread's stack",
                                 (unsigned long long)claims->outside));
     else if (claims->stranger)
-        settle(r, LHI_OUTCOME_INSUFFICIENT, claims->stranger_words);
+        settle(r, LHI_OUTCOME_INSUFFICIENT, claims->stranger);
     else if (claims->library != LHI_NONE)
         refuse(c, r, "a library driver keeps it for one of its clients, and no client is found");
     else if (claims->cannot != LHI_NONE)
@@ -127,7 +127,7 @@ lh_status lhi_case_judge_holders(lhi_case *c, size_t record, lh_error *err)
         return judge_unowned(c, r, &claims, err);
     if (claims.stranger || claims.outside) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
-               claims.stranger ? claims.stranger_words
+               claims.stranger ? claims.stranger
                                : "a driver keeps it, and code outside any module works with it as well");
         return LH_OK;
     }
@@ -153,7 +153,7 @@ lh_status lhi_case_ask_others(lhi_case *c, size_t record, const lhi_packet *pack
                "who keeps a pointer to it beside the packet leads further than the limits of this case");
     else if (claims.stranger || claims.outside)
         settle(r, LHI_OUTCOME_INSUFFICIENT,
-               claims.stranger ? claims.stranger_words : "code outside any module works with it as well");
+               claims.stranger ? claims.stranger : "code outside any module works with it as well");
     else if (claims.several || (other != LHI_NONE && !lhi_case_same_driver(c, other, packet->maker)))
         refuse(c, r, "the memory of another driver than the packet's maker leads to it as well");
     else if (claims.unrooted && other == LHI_NONE)

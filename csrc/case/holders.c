@@ -416,10 +416,8 @@ lh_status lhi_case_find_holders(lhi_case *c, lh_error *err)
         status = search_level(h, err);
     }
     c->searched = true;
-    if (h->truncated) {
-        c->coverage.truncated = true;
-        c->coverage.limit = "levels";
-    }
+    if (h->truncated)
+        lhi_case_limit(c, "levels");
     if (status == LH_OK)
         status = lhi_case_cover_holders(c, err);
     return status;

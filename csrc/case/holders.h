@@ -12,22 +12,21 @@ void lhi_holders_free(lhi_holders *holders);
 
 /* What leads to one record. Parties are those of the first of their kind found, LHI_NONE: none. */
 typedef struct lhi_claims {
-    size_t can;     /* a driver that can lock pages, and whose own memory leads to it */
-    size_t unknown; /* one of which it is not known whether it can */
-    size_t cannot;  /* one that can't */
-    size_t library; /* a library of Windows */
-    size_t kernel;  /* nt, where its own data points to the MDL itself */
-    bool several;   /* more than one driver of the first two kinds */
-    bool stranger;  /* something alive points to it of which nobody knows whose it is */
-    const char *stranger_words;
-    bool log;         /* a buffer that notes many */
-    bool unrooted;    /* memory that leads to no driver */
-    bool dead;        /* what is left over: freed blocks, old stack words, packets that are over */
-    uint64_t outside; /* code outside any module that works with it; 0: none */
-    bool truncated;   /* a limit was met on the way */
+    size_t can;           /* a driver that can lock pages, and whose own memory leads to it */
+    size_t unknown;       /* one of which it is not known whether it can */
+    size_t cannot;        /* one that can't */
+    size_t library;       /* a library of Windows */
+    size_t kernel;        /* nt, where its own data points to the MDL itself */
+    bool several;         /* more than one driver of the first two kinds */
+    const char *stranger; /* something alive points to it of which nobody knows whose it is: what; NULL */
+    bool log;             /* a buffer that notes many */
+    bool unrooted;        /* memory that leads to no driver */
+    bool dead;            /* what is left over: freed blocks, old stack words, packets that are over */
+    uint64_t outside;     /* code outside any module that works with it; 0: none */
+    bool truncated;       /* a limit was met on the way */
 } lhi_claims;
 /* `packet`: pointers in it, in what its locations point to, and in packets of its maker count as its maker's;
- * NULL: none. Fills the record's trail when `tell`. */
+ * NULL: none. Fills in the record's trail and its claimants. */
 lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, lhi_claims *out,
                           lh_error *err);
 

@@ -3,8 +3,6 @@
 #include "case/holders.h"
 #include "case/keepers.h"
 
-#define REACH 0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
-
 static const char freed_unknown[] =
     "whether the MDL was freed is told by lists of freed MDLs that are not wholly in this dump";
 
@@ -17,7 +15,7 @@ static void settle(lhi_record *record, lhi_outcome outcome, const char *why)
 static bool is_managers(const lhi_packet *packet)
 {
     return packet->irp->state == LHI_IRP_PENDING && !packet->contradiction &&
-           (packet->irp->origin == LHI_ORIGIN_MANAGER || packet->irp->origin == LHI_ORIGIN_THREADED);
+           lhi_irp_is_managers(packet->irp);
 }
 
 /* A driver's own packet that is neither completed nor freed. */
@@ -63,8 +61,7 @@ lh_status lhi_case_packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error
             if (seen)
                 continue;
             if (way.count >= c->options.limits.chain_length) {
-                c->coverage.truncated = true;
-                c->coverage.limit = "chain_length";
+                lhi_case_limit(c, "chain_length");
                 break;
             }
             c->records[record].front_unknown = c->records[record].front_unknown ||
@@ -97,8 +94,7 @@ static const char *lost_books(const lhi_case *c, size_t record, const lhi_packet
     const lhi_record *r = &c->records[record];
     if (may_be_freed(c, r))
         return freed_unknown;
-    const lhi_region *pfn = &c->coverage.pfn;
-    bool lost = lhi_case_could_hide(c) || pfn->not_captured + pfn->clipped + pfn->not_ram != 0;
+    bool lost = lhi_case_could_hide(c) || lhi_region_lacks(&c->coverage.pfn) != 0;
     if (packet->mdl != record && r->front_unknown && lost)
         return "whether the MDLs in front of it still stand is told by lists or by reference counts that are "
                "not in this dump";
@@ -182,22 +178,12 @@ static size_t find_root(const lhi_case *c, const lhi_vec *packets, bool *several
  * memory? Then it is part of the same request. Anything else may be the true owner's. */
 static lh_status is_own_pointer(lhi_case *c, const lhi_packet *packet, uint64_t va, bool *own, lh_error *err)
 {
-    const lhi_irp *irp = packet->irp;
     size_t party = LHI_NONE;
-    *own = va >= irp->address && va - irp->address < irp->size;
     if (!lhi_case_owner(c, va, &party, err))
         return LH_ERR_NO_MEMORY;
-    if (party != LHI_NONE) { /* in somebody's own memory: then whose decides */
-        *own = lhi_case_same_driver(c, party, packet->maker);
-        return LH_OK;
-    }
-    for (size_t i = 0; i < irp->slot_count && !*own; i++) {
-        const lhi_slot *slot = &irp->slots[i];
-        const uint64_t places[] = {slot->parameters[0], slot->parameters[1], slot->parameters[2],
-                                   slot->parameters[3], slot->context};
-        for (size_t k = 0; k < sizeof places / sizeof places[0]; k++)
-            *own = *own || (lhi_is_kernel(places[k]) && va >= places[k] && va - places[k] < REACH);
-    }
+    /* In somebody's own memory: then whose decides. */
+    *own =
+        party != LHI_NONE ? lhi_case_same_driver(c, party, packet->maker) : lhi_case_in_request(packet, va);
     return LH_OK;
 }
 

@@ -146,26 +146,6 @@ bool lhi_case_owner(lhi_case *c, uint64_t va, size_t *party, lh_error *err)
     return true;
 }
 
-/* Owns a device in one of the packet's locations. */
-static bool received(const lhi_case *c, const lhi_packet *packet, size_t party)
-{
-    for (size_t i = 0; i < packet->irp->slot_count; i++) {
-        lhi_device device = {0};
-        lhi_driver driver = {0};
-        if (packet->irp->slots[i].device == 0)
-            continue;
-        lhi_device_read(c->kernel, packet->irp->slots[i].device, &device);
-        if (device.absence != LH_PRESENT)
-            continue;
-        lhi_driver_read(c->kernel, device.driver, &driver);
-        const lhi_driver *known = &c->parties[party].driver;
-        if ((driver.address != 0 && driver.address == known->address) ||
-            (driver.has_module && known->has_module && driver.module.base == known->module.base))
-            return true;
-    }
-    return false;
-}
-
 /* A pointer to the packet within itself: its own list entries and location. */
 static bool in_packet(const lhi_packet *packet, uint64_t va)
 {
@@ -196,7 +176,8 @@ static lh_status read_hits(lhi_keepers *k, const lhi_scan_result *hits, const lh
                 k->several[at] = k->several[at] || !in_packet(&c->packets[k->packets[at]], va);
                 continue;
             }
-            if (c->parties[party].driver.is_kernel || received(c, &c->packets[k->packets[at]], party))
+            if (c->parties[party].driver.is_kernel ||
+                lhi_case_was_sent(c, &c->packets[k->packets[at]], party, false))
                 continue;
             if (k->maker[at] == LHI_NONE)
                 k->maker[at] = party;

@@ -51,7 +51,7 @@ const char *lhi_case_absurd_count(lhi_case *c)
 static const char *say_missing(lhi_case *c)
 {
     const lhi_region *pool = &c->coverage.pool;
-    const uint64_t missing = pool->not_captured + pool->clipped + pool->not_ram;
+    const uint64_t missing = lhi_region_lacks(pool);
     const uint64_t all = missing + pool->present;
     if (c->coverage.pieces)
         return "a small memory dump has pieces of the pool only";

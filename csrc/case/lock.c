@@ -125,9 +125,8 @@ static void read_callers(const lhi_case *c, lhi_lock *lock, const lhi_device *de
 {
     const lhi_trace_entry *caller = &lock->frames[0], *second = &lock->frames[1];
     static const char unclear[] = "the second address is neither code nor a device object";
-    if (lock->tracker.trace_size < 2 || second->kind == LHI_ENTRY_NOWHERE)
-        not_known(lock, second, unclear);
-    else if (second->kind == LHI_ENTRY_UNKNOWN)
+    if (lock->tracker.trace_size < 2 || second->kind == LHI_ENTRY_NOWHERE ||
+        second->kind == LHI_ENTRY_UNKNOWN)
         not_known(lock, second, unclear);
     else if (second->kind == LHI_ENTRY_DEVICE)
         by_manager(lock, device,

@@ -29,28 +29,6 @@ static void settle_nobody(const lhi_case *c, lhi_record *r, const char *why)
            lhi_case_pool_could_hide(c) ? hidden_packet : why);
 }
 
-/* Was the driver sent the packet? */
-static bool had(const lhi_case *c, const lhi_packet *packet, size_t party)
-{
-    const lhi_irp *irp = packet->irp;
-    for (size_t i = 0; i < irp->slot_count; i++) {
-        lhi_device device = {0};
-        if (irp->slots[i].device == 0)
-            continue;
-        lhi_device_read(c->kernel, irp->slots[i].device, &device);
-        if (device.absence == LH_PRESENT && device.driver == c->parties[party].driver.address &&
-            device.driver != 0)
-            return true;
-        lhi_driver driver = {0};
-        if (device.absence == LH_PRESENT)
-            lhi_driver_read(c->kernel, device.driver, &driver);
-        if (driver.has_module && c->parties[party].driver.has_module && !driver.module.unloaded &&
-            driver.module.base == c->parties[party].driver.module.base)
-            return true;
-    }
-    return false;
-}
-
 /* A piece of it waits elsewhere: following that is the packet's rule. */
 static bool is_split(const lhi_record *r, size_t packet)
 {
@@ -67,7 +45,7 @@ static lh_status hear(lhi_case *c, size_t record, size_t party, lhi_hearing *out
             out->against =
                 out->against ||
                 (packet->irp->state == LHI_IRP_PENDING && packet->irp->origin != LHI_ORIGIN_DRIVER &&
-                 !lhi_case_same_driver(c, packet->at, party) && had(c, packet, party));
+                 !lhi_case_same_driver(c, packet->at, party) && lhi_case_was_sent(c, packet, party, true));
             continue;
         }
         if (packet->irp->origin == LHI_ORIGIN_DRIVER) {
@@ -80,7 +58,7 @@ static lh_status hear(lhi_case *c, size_t record, size_t party, lhi_hearing *out
             out->passed_on = true;
         } else if (lhi_case_same_driver(c, packet->at, party)) {
             out->agrees = true;
-        } else if (packet->irp->origin == LHI_ORIGIN_THREADED || had(c, packet, party)) {
+        } else if (packet->irp->origin == LHI_ORIGIN_THREADED || lhi_case_was_sent(c, packet, party, true)) {
             out->passed_on = true;
         } else {
             out->against = true;

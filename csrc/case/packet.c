@@ -3,24 +3,51 @@
 #include "case/case.h"
 #include "nt/read.h"
 
-/* The party that owns a device; LHI_NONE with the reason. false: no memory. */
-static bool device_party(lhi_case *c, uint64_t address, lhi_device *device, size_t *party,
-                         lh_absence *absence, uint64_t *missing, lh_error *err)
+#define REACH 0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
+
+bool lhi_case_in_request(const lhi_packet *packet, uint64_t va)
 {
-    lhi_device_read(c->kernel, address, device);
-    *party = LHI_NONE;
-    *absence = device->absence;
-    *missing = device->absent_at;
-    if (device->absence != LH_PRESENT)
+    const lhi_irp *irp = packet->irp;
+    if (va >= irp->address && va - irp->address < irp->size)
         return true;
+    for (size_t i = 0; i < irp->slot_count; i++) {
+        const lhi_slot *slot = &irp->slots[i];
+        const uint64_t places[] = {slot->parameters[0], slot->parameters[1], slot->parameters[2],
+                                   slot->parameters[3], slot->context};
+        for (size_t k = 0; k < sizeof places / sizeof places[0]; k++)
+            if (lhi_is_kernel(places[k]) && va >= places[k] && va - places[k] < REACH)
+                return true;
+    }
+    return false;
+}
+
+bool lhi_case_was_sent(const lhi_case *c, const lhi_packet *packet, size_t party, bool loaded)
+{
+    const lhi_driver *known = &c->parties[party].driver;
+    for (size_t i = 0; i < packet->irp->slot_count; i++) {
+        lhi_device device = {0};
+        lhi_driver driver = {0};
+        if (packet->irp->slots[i].device == 0)
+            continue;
+        lhi_device_driver(c->kernel, packet->irp->slots[i].device, &device, &driver);
+        if ((driver.address != 0 && driver.address == known->address) ||
+            (driver.has_module && known->has_module && !(loaded && driver.module.unloaded) &&
+             driver.module.base == known->module.base))
+            return true;
+    }
+    return false;
+}
+
+/* The party of the device that a packet is at; LHI_NONE with the reason. false: no memory. */
+static bool find_at(lhi_case *c, lhi_packet *packet, uint64_t device, lh_error *err)
+{
     lhi_driver driver = {0};
-    lhi_driver_read(c->kernel, device->driver, &driver);
-    *absence = driver.absence;
-    *missing = driver.absent_at;
+    lhi_device_driver(c->kernel, device, &packet->device, &driver);
+    packet->at_absence = driver.absence;
     /* Without a file name the driver is still a party: its object's name makes it a suspect. */
     if (driver.object_known) {
-        *party = lhi_case_party(c, &driver, err);
-        return *party != LHI_NONE;
+        packet->at = lhi_case_party(c, &driver, err);
+        return packet->at != LHI_NONE;
     }
     return true;
 }
@@ -32,7 +59,6 @@ static bool find_maker(lhi_case *c, lhi_packet *packet, lh_error *err)
     const lhi_irp *irp = packet->irp;
     size_t top = LHI_NONE, routine = LHI_NONE;
     packet->maker_absence = LH_ABSENT_LAYOUT;
-    packet->maker_missing = irp->address;
     for (size_t i = irp->slot_count; i-- > 0;) {
         if (top == LHI_NONE && irp->slots[i].device != 0)
             top = i;
@@ -52,7 +78,6 @@ static bool find_maker(lhi_case *c, lhi_packet *packet, lh_error *err)
     lhi_driver driver = {0};
     lhi_driver_from_routine(c->kernel, irp->slots[routine].completion, &driver);
     packet->maker_absence = driver.absence;
-    packet->maker_missing = driver.absent_at;
     if (!driver.has_module) {
         packet->maker_reason = driver.doubt ? "its completion routine lies in no code that is a driver's"
                                             : "its completion routine lies in no module that is known";
@@ -144,8 +169,7 @@ static lhi_answer is_of_process(const lhi_case *c, const lhi_packet *packet)
 static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
 {
     const lhi_irp *irp = packet->irp;
-    bool managers = irp->origin == LHI_ORIGIN_MANAGER || irp->origin == LHI_ORIGIN_THREADED;
-    if (!managers)
+    if (!lhi_irp_is_managers(irp))
         return NULL;
     if (irp->file != 0 && packet->file.absence == LH_ABSENT_LAYOUT)
         return "what OriginalFileObject points to is no file object";
@@ -162,7 +186,7 @@ static const char *missing_witness(const lhi_case *c, const lhi_packet *packet)
 {
     const lhi_irp *irp = packet->irp;
     lhi_device opened = {0};
-    if (irp->origin != LHI_ORIGIN_MANAGER && irp->origin != LHI_ORIGIN_THREADED)
+    if (!lhi_irp_is_managers(irp))
         return NULL;
     if (irp->thread != 0 &&
         (lhi_case_is_missing(packet->thread.absence) ||
@@ -186,17 +210,14 @@ lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err
     if (irp->state == LHI_IRP_UNREADABLE || irp->slot_count == 0)
         return LH_OK;
     if (irp->state == LHI_IRP_PENDING) {
-        uint64_t device = irp->slots[irp->current - 1].device;
-        if (!device_party(c, device, &packet->device, &packet->at, &packet->at_absence, &packet->at_missing,
-                          err))
+        if (!find_at(c, packet, irp->slots[irp->current - 1].device, err))
             return LH_ERR_NO_MEMORY;
     } else {
         /* Over, or never begun: whoever stands in its locations is only known for "why not". */
         for (size_t i = 0; i < irp->slot_count; i++) {
             if (irp->slots[i].device == 0)
                 continue;
-            if (!device_party(c, irp->slots[i].device, &packet->device, &packet->at, &packet->at_absence,
-                              &packet->at_missing, err))
+            if (!find_at(c, packet, irp->slots[i].device, err))
                 return LH_ERR_NO_MEMORY;
             break;
         }

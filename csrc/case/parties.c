@@ -100,8 +100,8 @@ static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image)
             continue;
         }
         const lhi_module *module = target ? lhi_module_at(&c->kernel->modules, target) : NULL;
-        bool known = !target || (module && ((c->kernel->nt_known && module->base == c->kernel->nt.base) ||
-                                            strcmp(module->name, "hal.dll") == 0));
+        bool known =
+            !target || (module && (lhi_is_nt(c->kernel, module) || strcmp(module->name, "hal.dll") == 0));
         if (!known)
             return LHI_YES;
     }
@@ -110,7 +110,7 @@ static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image)
 
 #define ROUTINES(list)                                                                                       \
     {                                                                                                        \
-        list, sizeof list / sizeof list[0]                                                                   \
+        (list), sizeof(list) / sizeof((list)[0])                                                             \
     }
 
 static const struct {

@@ -61,10 +61,8 @@ static lh_status run(lhi_case *c, lhi_scan_options what, lhi_pass *out, lh_error
     c->passes++;
     c->bytes_scanned += out->hits.bytes;
     c->scan_kernel = out->hits.kernel;
-    if (out->hits.truncated) {
-        c->coverage.truncated = true;
-        c->coverage.limit = "hits";
-    }
+    if (out->hits.truncated)
+        lhi_case_limit(c, "hits");
     for (size_t i = 0; i < out->hits.count; i++) {
         uint64_t frame = out->hits.physical[i] >> 12;
         if (frames.count && frames.data[frames.count - 1] == frame)

@@ -5,7 +5,6 @@
 #include "base/map.h"
 #include "case/case.h"
 
-#define MDL_HEADER  0x30u      /* sizeof(MDL), behind which the frames stand (facts B.1) */
 #define MOST_QUEUED (1u << 20) /* entries followed in one case */
 #define THREAD_SPAN 0x900u     /* more than any ETHREAD has (facts B.7) */
 
@@ -48,7 +47,7 @@ static bool lacks_mdl(const lhi_queues *q, uint64_t entry)
     const lhi_layout *layout = q->c->kernel->layout;
     const lhi_space *space = &q->c->kernel->space;
     uint64_t irp = entry - layout->offsets[LHI_F_IRP_ThreadListEntry], mdl = 0;
-    uint8_t header[MDL_HEADER];
+    uint8_t header[LHI_MDL_HEADER];
     return lhi_space_u64(space, irp + layout->offsets[LHI_F_IRP_MdlAddress], &mdl) == LH_PRESENT &&
            lhi_is_kernel(mdl) && lhi_case_is_missing(lhi_space_get(space, mdl, header, sizeof header));
 }
@@ -200,8 +199,7 @@ lh_status lhi_case_queues(lhi_case *c, lh_error *err)
     lhi_queues q = {.c = c, .left = MOST_QUEUED};
     for (size_t i = 0; i < c->packet_count && !q.failed; i++) {
         const lhi_irp *irp = c->packets[i].irp;
-        bool managers = irp->origin == LHI_ORIGIN_MANAGER || irp->origin == LHI_ORIGIN_THREADED;
-        if (managers && irp->state == LHI_IRP_PENDING && !irp->orphan)
+        if (lhi_irp_is_managers(irp) && irp->state == LHI_IRP_PENDING && !irp->orphan)
             look_up(&q, &c->packets[i]);
     }
     lhi_map_free(&q.heads);

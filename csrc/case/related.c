@@ -12,10 +12,8 @@
 
 static bool is_forwardable(lhi_case *c, const lhi_packet *packet)
 {
-    lhi_irp_origin origin = packet->irp->origin;
-    return packet->irp->state == LHI_IRP_PENDING &&
-           (origin == LHI_ORIGIN_MANAGER || origin == LHI_ORIGIN_THREADED) && packet->at != LHI_NONE &&
-           lhi_case_can_split(c, packet->at) != LHI_NO;
+    return packet->irp->state == LHI_IRP_PENDING && lhi_irp_is_managers(packet->irp) &&
+           packet->at != LHI_NONE && lhi_case_can_split(c, packet->at) != LHI_NO;
 }
 
 /* A request of a driver that can send packets leads to it, directly or through the MDLs in front of it. */
@@ -39,8 +37,7 @@ static bool add_frames(lhi_gather *g, size_t index)
         size_t wanted = mdl->pages - first < 64 ? (size_t)(mdl->pages - first) : 64;
         size_t got = lhi_mdl_frames(c->kernel, mdl, first, frames, wanted);
         if (g->frames + got > MOST_FRAMES) {
-            c->coverage.truncated = true;
-            c->coverage.limit = "pieces";
+            lhi_case_limit(c, "pieces");
             return true;
         }
         g->frames += got;
@@ -101,8 +98,7 @@ lh_status lhi_related_packet(lhi_gather *g, size_t index, uint64_t va, uint64_t 
         if (remote || !lhi_is_kernel(va - REACH))
             return LH_OK;
         if (++c->packets[index].contexts > MOST_CONTEXTS) {
-            c->coverage.truncated = true;
-            c->coverage.limit = "pieces";
+            lhi_case_limit(c, "pieces");
             return LH_OK;
         }
         return add_contexts(g, index, va) ? LH_OK : lhi_fail_memory(err);
@@ -153,20 +149,12 @@ lh_status lhi_related_mdl(lhi_gather *g, const lhi_needle *needle, uint64_t va, 
         return LH_OK;
     size_t index = lhi_map_get(&g->records, physical);
     if (index == SIZE_MAX) {
-        if (c->record_count >= c->options.limits.mdls) {
-            c->coverage.truncated = true;
-            c->coverage.limit = "mdls";
+        if (lhi_gather_is_full(c))
             return LH_OK;
-        }
-        uint64_t process = whole->process;
-        lhi_record *record = lhi_case_new_record(c);
-        index = c->record_count - 1;
-        if (!record || !lhi_map_put(&g->records, physical, index) ||
-            !lhi_vec_push(&record->addresses, address))
+        lhi_record *record = lhi_gather_record(g, physical, &mdl, whole->process);
+        if (!record || !lhi_vec_push(&record->addresses, address))
             return lhi_fail_memory(err);
-        record->mdl = mdl;
-        record->physical = physical;
-        record->process = process;
+        index = c->record_count - 1;
     }
     return lhi_vec_push(&c->records[needle->index].overlays, index) ? LH_OK : lhi_fail_memory(err);
 }

@@ -36,13 +36,6 @@ typedef struct lhi_owner_search {
     size_t count;
 } lhi_owner_search;
 
-static bool is_freed(const lh_kernel *kernel, const lhi_free_lists *lists, uint64_t mdl)
-{
-    lhi_pool_block block = {0};
-    lhi_pool_block_at(kernel, mdl, &block);
-    return lhi_vec_find(&lists->mdls, mdl) != SIZE_MAX || (block.found && block.state == LHI_POOL_FREE);
-}
-
 /* That it was not freed is known: whole lists tell it of those that come from lists, the pool of others. */
 static bool is_live(const lhi_owner_search *s, const lhi_mdl *mdl)
 {
@@ -56,7 +49,7 @@ static bool is_live(const lhi_owner_search *s, const lhi_mdl *mdl)
 /* An array of an MDL that is not locked is a leftover; one that was freed may be. */
 static unsigned rank_of(const lhi_owner_search *s, const lhi_mdl *mdl)
 {
-    const bool freed = is_freed(s->c->kernel, &s->freed, mdl->address);
+    const bool freed = lhi_mdl_is_freed(s->c->kernel, &s->freed, mdl->address);
     switch (mdl->klass) {
     case LHI_MDL_CHARGED:
     case LHI_MDL_AWE:
@@ -137,25 +130,14 @@ static lh_status search_frame(lhi_case *search, uint64_t frame, lhi_owner_search
                 take_owner(s, &mdl);
         }
     }
-    if (s->steps >= MOST_STEPS) {
-        search->coverage.truncated = true;
-        search->coverage.limit = "steps";
-    }
+    if (s->steps >= MOST_STEPS)
+        lhi_case_limit(search, "steps");
     lhi_case_pass_free(&pass);
     lhi_free_lists_free(&s->freed);
     return status;
 }
 
 /* ------------------------------------------------------------------ its state and its holder */
-
-static size_t record_of(const lhi_case *search, uint64_t address)
-{
-    for (size_t i = 0; i < search->record_count; i++)
-        if (search->records[i].mdl.address == address ||
-            lhi_vec_find(&search->records[i].addresses, address) != SIZE_MAX)
-            return i;
-    return LHI_NONE;
-}
 
 static const char *state_of(const lhi_record *r)
 {
@@ -198,7 +180,7 @@ static lh_status judge_subject(lhi_case *search, lhi_record *r, lh_error *err)
 {
     if (r->in_ledger)
         return LH_OK;
-    r->freed = is_freed(search->kernel, &search->freed, r->mdl.address);
+    r->freed = lhi_mdl_is_freed(search->kernel, &search->freed, r->mdl.address);
     r->in_ledger = true;
     return lhi_case_judge(search, err);
 }
@@ -216,7 +198,7 @@ static lh_status ask_holder(lhi_case *c, lhi_case *search, lhi_subject *s, lh_er
     search->subject_mdl = s->mdl;
     lhi_case_subject(search, s->process, "the process that the MDL names");
     lh_status status = lhi_case_search(search, err);
-    const size_t index = status == LH_OK ? record_of(search, s->mdl) : LHI_NONE;
+    const size_t index = status == LH_OK ? lhi_case_record_at(search, s->mdl) : LHI_NONE;
     if (index == LHI_NONE)
         return status;
     lhi_record *r = &search->records[index];
@@ -285,7 +267,7 @@ static lh_status find_by_frame(lhi_case *c, lhi_case *search, lhi_subject *s, lh
         return status;
     const lhi_coverage uncovered = search->coverage;
     status = lhi_case_cover(search, err);
-    const bool hidden = lhi_case_could_hide(search) || search->coverage.truncated;
+    const bool hidden = lhi_case_could_hide(search);
     if (owners.count == 1 && (owners.rank == SURE || !hidden)) {
         read_mdl(c, s, owners.found[0]);
         search->coverage = uncovered; /* the search of the holder counts anew */

@@ -1,4 +1,4 @@
-/* Growing arrays of a case's rows. */
+/* The rows of a case: arrays that grow, and what is asked of them. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -106,4 +106,19 @@ lhi_packet *lhi_case_new_packet(lhi_case *c)
 lhi_party *lhi_case_new_party(lhi_case *c)
 {
     return ADD(c, parties, party);
+}
+
+void lhi_case_limit(lhi_case *c, const char *which)
+{
+    c->coverage.truncated = true;
+    c->coverage.limit = which;
+}
+
+size_t lhi_case_record_at(const lhi_case *c, uint64_t address)
+{
+    for (size_t i = 0; i < c->record_count; i++)
+        if (c->records[i].mdl.address == address ||
+            lhi_vec_find(&c->records[i].addresses, address) != SIZE_MAX)
+            return i;
+    return LHI_NONE;
 }

@@ -340,8 +340,7 @@ static lh_status end_here(lhi_case *c, size_t record, const lhi_pieces *pieces, 
     bool cut = rest.back || (pieces->orphans.count && can_split != LHI_NO);
     if (pieces->too_many) {
         end(out, LHI_OUTCOME_INSUFFICIENT, "more pieces of the request lie about than are looked at");
-        c->coverage.truncated = true;
-        c->coverage.limit = "pieces";
+        lhi_case_limit(c, "pieces");
     } else if (rest.lost) {
         end(out, LHI_OUTCOME_INSUFFICIENT, "a piece of the request is only partly in this dump");
     } else if (rest.unmade) {

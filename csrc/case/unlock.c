@@ -87,15 +87,6 @@ static const char *changed(lhi_case *c)
     }
 }
 
-static size_t find_record(const lhi_case *c)
-{
-    for (size_t i = 0; i < c->record_count; i++)
-        if (c->records[i].mdl.address == c->subject_mdl ||
-            lhi_vec_find(&c->records[i].addresses, c->subject_mdl) != SIZE_MAX)
-            return i;
-    return LHI_NONE;
-}
-
 /* Drivers that may have unlocked the MDL before. */
 typedef struct lhi_sharers {
     size_t who;   /* the one that is asked about, and is none of them; LHI_NONE */
@@ -113,9 +104,9 @@ static bool take_sharer(lhi_unlock *u, const lhi_packet *packet, size_t party, l
         return true;
     const lhi_answer can = lhi_case_can_unlock(c, party);
     const bool unloaded = p->driver.has_module && p->driver.module.unloaded;
-    if (can == LHI_UNKNOWN && !p->framework && !unloaded)
-        out->missing = true; /* its imports are not there */
-    if (can == LHI_NO || (can == LHI_UNKNOWN && !p->framework && !unloaded))
+    const bool unread = can == LHI_UNKNOWN && !p->framework && !unloaded;
+    out->missing = out->missing || unread; /* its imports are not there */
+    if (can == LHI_NO || unread)
         return true;
     out->count++;
     const char *text = lhi_arena_printf(
@@ -132,12 +123,9 @@ static lh_status ask_packet(lhi_unlock *u, const lhi_packet *packet, lhi_sharers
         lhi_driver driver = {0};
         if (packet->irp->slots[i].device == 0)
             continue;
-        lhi_device_read(c->kernel, packet->irp->slots[i].device, &device);
-        if (device.absence == LH_PRESENT)
-            lhi_driver_read(c->kernel, device.driver, &driver);
-        if (device.absence != LH_PRESENT || !driver.object_known) {
-            lh_absence absence = device.absence != LH_PRESENT ? device.absence : driver.absence;
-            out->missing = out->missing || absence != LH_ABSENT_LAYOUT;
+        lhi_device_driver(c->kernel, packet->irp->slots[i].device, &device, &driver);
+        if (!driver.object_known) {
+            out->missing = out->missing || driver.absence != LH_ABSENT_LAYOUT;
             continue;
         }
         size_t party = lhi_case_party(c, &driver, err);
@@ -487,7 +475,7 @@ static lh_status decide(lhi_case *c, lh_error *err)
     c->unlocker = u.who; /* its stack is freed with the case */
     read_state(&u);
     u.who->rule = rule_of(&u);
-    u.record = find_record(c);
+    u.record = lhi_case_record_at(c, c->subject_mdl);
     if (!note_state(&u))
         return lhi_fail_memory(err);
     return judge(&u, err);

@@ -12,17 +12,12 @@ static bool passes_on(const lh_kernel *kernel, const lhi_call_frame *frame)
     static const char *const names[] = {"hal.dll", "verifierext.sys"};
     if (!frame->module)
         return false;
-    if (kernel->nt_known && frame->module->base == kernel->nt.base)
+    if (lhi_is_nt(kernel, frame->module))
         return true;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(frame->module->name, names[i]) == 0)
             return true;
     return false;
-}
-
-static bool in_nt(const lh_kernel *kernel, const lhi_call_frame *frame)
-{
-    return frame->module && kernel->nt_known && frame->module->base == kernel->nt.base;
 }
 
 static void unknown(lhi_unlocker *u, const char *why, lh_absence absence, uint64_t at)
@@ -48,7 +43,7 @@ static void find_frame(const lh_kernel *kernel, lhi_unlocker *u)
 static bool completes(const lh_kernel *kernel, const lhi_unlocker *u, uint64_t complete)
 {
     for (size_t i = 1; i < u->frame; i++)
-        if (in_nt(kernel, &u->stack.frames[i]) && u->stack.frames[i].function == complete)
+        if (lhi_is_nt(kernel, u->stack.frames[i].module) && u->stack.frames[i].function == complete)
             return true;
     return false;
 }
@@ -56,7 +51,7 @@ static bool completes(const lh_kernel *kernel, const lhi_unlocker *u, uint64_t c
 static bool is_direct(const lh_kernel *kernel, const lhi_unlocker *u, uint64_t unlock)
 {
     size_t i = u->frame - 1;
-    while (i > 0 && !in_nt(kernel, &u->stack.frames[i]))
+    while (i > 0 && !lhi_is_nt(kernel, u->stack.frames[i].module))
         i--;
     return i > 0 && u->stack.frames[i].function == unlock;
 }
@@ -117,9 +112,8 @@ static void find_way(lhi_case *c, lhi_unlocker *u)
         take_way(u, LHI_UNLOCK_DIRECT, true, unlock_name);
     else if (name)
         take_way(u, LHI_UNLOCK_OTHER, true, name);
-    else if (is_direct(kernel, u, unlock) && (frame->module || answer == LHI_YES || call.why == LH_PRESENT))
-        take_way(u, LHI_UNLOCK_DIRECT, false, unlock_name);
-    else if (is_direct(kernel, u, unlock) && lhi_module_unloaded_at(&kernel->modules, frame->address))
+    else if (is_direct(kernel, u, unlock) && (frame->module || answer == LHI_YES || call.why == LH_PRESENT ||
+                                              lhi_module_unloaded_at(&kernel->modules, frame->address)))
         take_way(u, LHI_UNLOCK_DIRECT, false, unlock_name);
     else if (call.why == LH_ABSENT_NOT_MAPPED && !frame->module)
         unknown(u, "the stack leads to an address where no code is",

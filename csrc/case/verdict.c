@@ -249,7 +249,7 @@ static uint64_t missing_pages(const lhi_case *c)
                                    &c->coverage.transition};
     uint64_t sum = 0;
     for (size_t i = 0; i < sizeof regions / sizeof regions[0]; i++)
-        sum += regions[i]->not_captured + regions[i]->clipped + regions[i]->not_ram;
+        sum += lhi_region_lacks(regions[i]);
     return sum;
 }
 

@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_nt(const lh_kernel *kernel, const lhi_module *module)
-{
-    return kernel->nt_known && module->base == kernel->nt.base;
-}
-
 /* The exports of a loaded module; NULL where they can't be read or there is no room for another table. */
 static lh_status exports_of(lhi_names *names, const lhi_module *module, const lhi_exports **out,
                             lh_error *err)
@@ -18,7 +13,7 @@ static lh_status exports_of(lhi_names *names, const lhi_module *module, const lh
     lh_status status = LH_OK;
 
     *out = NULL;
-    if (is_nt(names->kernel, module)) {
+    if (lhi_is_nt(names->kernel, module)) {
         *out = &names->kernel->exports;
         return LH_OK;
     }
@@ -81,7 +76,7 @@ lh_status lhi_names_find(lhi_names *names, uint64_t address, char out[LHI_CODE_N
         return LH_OK;
     }
     lh_status status = lhi_names_export(names, address, &export, err);
-    bool nt = is_nt(names->kernel, module);
+    bool nt = lhi_is_nt(names->kernel, module);
     if (export != NULL)
         snprintf(out, LHI_CODE_NAME, "%.*s!%s", nt ? 2 : stem(name), nt ? "nt" : name, export);
     else

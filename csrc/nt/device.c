@@ -106,8 +106,8 @@ static void take_module(const lh_kernel *kernel, lhi_driver *driver, const lhi_m
         driver->absent_at = module->name_address;
     }
     /* NT's image need not be there to be known: the debugger block has its base too. */
-    driver->is_kernel = !module->unloaded && ((kernel->nt_known && module->base == kernel->nt.base) ||
-                                              module->base == kernel->kdbg.kernel_base);
+    driver->is_kernel =
+        !module->unloaded && (lhi_is_nt(kernel, module) || module->base == kernel->kdbg.kernel_base);
     if (driver->absence != LH_PRESENT || driver->is_kernel)
         return;
     lh_absence absence = LH_PRESENT;
@@ -143,10 +143,9 @@ static bool dispatch_module(const lh_kernel *kernel, uint64_t address, lhi_drive
                           &routine) != LH_PRESENT)
             return false;
         const lhi_module *module = lhi_module_at(&kernel->modules, routine);
-        bool in_nt = module && kernel->nt_known && module->base == kernel->nt.base;
-        if (in_nt && only) /* IopInvalidDeviceRequest fills the entries a driver leaves */
+        if (only && lhi_is_nt(kernel, module)) /* IopInvalidDeviceRequest fills the entries a driver leaves */
             continue;
-        if (!module || (only && only != module && !(kernel->nt_known && only->base == kernel->nt.base)))
+        if (!module || (only && only != module && !lhi_is_nt(kernel, only)))
             return false;
         only = module;
     }
@@ -374,6 +373,15 @@ void lhi_device_read(const lh_kernel *kernel, uint64_t address, lhi_device *out)
     }
 done:
     *out = device;
+}
+
+void lhi_device_driver(const lh_kernel *kernel, uint64_t address, lhi_device *device, lhi_driver *driver)
+{
+    lhi_device_read(kernel, address, device);
+    if (device->absence == LH_PRESENT)
+        lhi_driver_read(kernel, device->driver, driver);
+    else
+        *driver = (lhi_driver){.absence = device->absence, .absent_at = device->absent_at};
 }
 
 void lhi_file_read(const lh_kernel *kernel, uint64_t address, lhi_file *out)

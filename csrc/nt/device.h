@@ -49,6 +49,8 @@ typedef struct lhi_device {
         listed; /* in its driver's list of devices; LHI_UNKNOWN: the list is empty or not wholly there */
 } lhi_device;
 void lhi_device_read(const lh_kernel *kernel, uint64_t address, lhi_device *out);
+/* A device and the driver that it is of. Where the device is not there, the driver has its absence. */
+void lhi_device_driver(const lh_kernel *kernel, uint64_t address, lhi_device *device, lhi_driver *driver);
 
 typedef struct lhi_file {
     uint64_t address;

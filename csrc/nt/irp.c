@@ -43,6 +43,11 @@ const char *lhi_irp_origin_name(lhi_irp_origin origin)
     return "unknown";
 }
 
+bool lhi_irp_is_managers(const lhi_irp *irp)
+{
+    return irp->origin == LHI_ORIGIN_MANAGER || irp->origin == LHI_ORIGIN_THREADED;
+}
+
 const char *lhi_irp_major_name(uint8_t major)
 {
     static const char *const names[] = {

@@ -64,6 +64,9 @@ typedef struct lhi_irp {
     lhi_slot slots[LHI_IRP_MOST_STACKS];
 } lhi_irp;
 
+/* The I/O manager's: it unlocks at completion. */
+bool lhi_irp_is_managers(const lhi_irp *irp);
+
 #define LHI_IRP_ASSOCIATED 0x8u /* Flags: IRP_ASSOCIATED_IRP, WDK wdm.h */
 
 /* Decodes what lies at `address`. `mdl`: what MdlAddress should be, 0 for any. `freed`: lookaside entries,

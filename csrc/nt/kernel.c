@@ -147,6 +147,11 @@ static void open_nt(lh_kernel *kernel, lhi_pdb_identity *pdb, bool *pdb_known)
         kernel->nt_version[0] = 0;
 }
 
+bool lhi_is_nt(const lh_kernel *kernel, const lhi_module *module)
+{
+    return module && kernel->nt_known && module->base == kernel->nt.base;
+}
+
 uint64_t lhi_kernel_global(const lh_kernel *kernel, lhi_global which)
 {
     const uint32_t *globals = kernel->layout->globals;

@@ -60,6 +60,8 @@ struct lh_kernel {
 };
 
 lh_kernel *lhi_kernel_retain(lh_kernel *kernel);
+/* Is the module, which may be NULL, nt's? */
+bool lhi_is_nt(const lh_kernel *kernel, const lhi_module *module);
 /* Address of one of nt's globals; 0: not known, as only the table of this very kernel tells. */
 uint64_t lhi_kernel_global(const lh_kernel *kernel, lhi_global which);
 /* blame.c: the driver that the kernel itself put on the blue screen (KiBugCheckDriver, facts A.6). false:

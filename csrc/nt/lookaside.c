@@ -155,6 +155,15 @@ lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_e
     return status;
 }
 
+bool lhi_mdl_is_freed(const lh_kernel *kernel, const lhi_free_lists *lists, uint64_t mdl)
+{
+    lhi_pool_block block = {0};
+    if (lhi_vec_find(&lists->mdls, mdl) != SIZE_MAX)
+        return true;
+    lhi_pool_block_at(kernel, mdl, &block);
+    return block.found && block.state == LHI_POOL_FREE;
+}
+
 void lhi_free_lists_free(lhi_free_lists *lists)
 {
     if (!lists)

@@ -57,5 +57,7 @@ int lhi_is_list_head(const lh_kernel *kernel, uint64_t address, bool mdls);
 /* Only LH_ERR_NO_MEMORY fails. */
 lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_error *err);
 void lhi_free_lists_free(lhi_free_lists *lists);
+/* An MDL that was given back: it lies on such a list, or in a free pool block. */
+bool lhi_mdl_is_freed(const lh_kernel *kernel, const lhi_free_lists *lists, uint64_t mdl);
 
 #endif

@@ -90,8 +90,7 @@ static lh_absence switched_out(const lh_kernel *kernel, uint64_t thread, lhi_reg
     out->general[LHI_FRAME_REGISTER] = lhi_u64(frame + SWITCH_RBP);
     out->known = 1u << LHI_STACK_REGISTER | 1u << LHI_FRAME_REGISTER;
     /* Only nt switches threads: what does not lead there is another kind of frame. */
-    const lhi_module *module = lhi_module_at(&kernel->modules, out->rip);
-    return module && kernel->nt_known && module->base == kernel->nt.base ? LH_PRESENT : LH_ABSENT_LAYOUT;
+    return lhi_is_nt(kernel, lhi_module_at(&kernel->modules, out->rip)) ? LH_PRESENT : LH_ABSENT_LAYOUT;
 }
 
 lh_status lhi_call_stack_of_thread(const lh_kernel *kernel, uint64_t thread, lhi_call_stack *out,

@@ -138,7 +138,7 @@ static bool take_return(lhi_walker *w)
     w->r.general[LHI_STACK_REGISTER] += 8;
     w->called = true;
     /* A system thread begins in nt, with nobody to return to. */
-    if (w->r.rip == 0 && w->module && w->kernel->nt_known && w->module->base == w->kernel->nt.base)
+    if (w->r.rip == 0 && lhi_is_nt(w->kernel, w->module))
         return stop(w, LHI_STACK_BOTTOM, "reached the first frame of the thread");
     return lhi_is_kernel(w->r.rip) || stop(w, LHI_STACK_DAMAGED, "a return address is none");
 }

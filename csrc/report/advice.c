@@ -177,12 +177,9 @@ static void device_stack(lhi_case *c, lhi_node *request, lhi_node *lines, const 
         lhi_driver driver = {0};
         if (irp->slots[i].device == 0)
             continue;
-        lhi_device_read(c->kernel, irp->slots[i].device, &device);
-        if (device.absence == LH_PRESENT)
-            lhi_driver_read(c->kernel, device.driver, &driver);
-        const char *name = device.absence == LH_PRESENT && driver.absence == LH_PRESENT && driver.name[0]
-                               ? lhi_arena_strdup(arena, driver.name)
-                               : NULL;
+        lhi_device_driver(c->kernel, irp->slots[i].device, &device, &driver);
+        const char *name =
+            driver.absence == LH_PRESENT && driver.name[0] ? lhi_arena_strdup(arena, driver.name) : NULL;
         lhi_node *row = lhi_tree_object(arena, list, NULL);
         lhi_tree_address(arena, row, "address", irp->slots[i].device);
         lhi_tree_text(arena, row, "driver", name);

@@ -246,17 +246,12 @@ void lhi_report_processes(lhi_case *c, lhi_node *root, lhi_node *absent)
     }
 }
 
-static uint64_t lacks(const lhi_region *r)
-{
-    return r->not_captured + r->clipped + r->not_ram;
-}
-
 static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_region *r, bool countable,
                    const char *holds)
 {
     lhi_arena *arena = &c->arena;
     lhi_node *object = lhi_tree_object(arena, parent, name);
-    const uint64_t missing = lacks(r);
+    const uint64_t missing = lhi_region_lacks(r);
     lhi_tree_count(arena, object, "present", r->present);
     lhi_tree_count(arena, object, "not_captured", r->not_captured);
     lhi_tree_count(arena, object, "clipped", r->clipped);
@@ -273,7 +268,7 @@ static void region(lhi_case *c, lhi_node *parent, const char *name, const lhi_re
 static const char *prospect(lhi_case *c)
 {
     const lhi_coverage *coverage = &c->coverage;
-    uint64_t pool = lacks(&coverage->pool), images = lacks(&coverage->images);
+    uint64_t pool = lhi_region_lacks(&coverage->pool), images = lhi_region_lacks(&coverage->images);
     if (coverage->pieces)
         return "A small memory dump has pieces of kernel memory only. A driver can be named when the whole "
                "chain to it lies in them and nothing outside could contradict it; in all other cases the "
@@ -287,7 +282,7 @@ static const char *prospect(lhi_case *c)
                                 "driver can be named when the chain to it is whole; otherwise the verdict is "
                                 "insufficient.",
                                 pool, pool == 1 ? "" : "s", pool == 1 ? "is" : "are");
-    if (images || lacks(&coverage->other) || lacks(&coverage->transition))
+    if (images || lhi_region_lacks(&coverage->other) || lhi_region_lacks(&coverage->transition))
         return "Every page in which MDLs and packets usually lie is in this dump; others of the kernel are "
                "not. A driver can be named when the chain to it is whole; when no MDL or no packet is found, "
                "the verdict is insufficient.";

@@ -46,7 +46,7 @@ static bool could_lock(const inquiry *q, const lhi_module *module)
                                         "MmGetSystemRoutineAddress"};
     lhi_image image = {0};
 
-    if (q->kernel->nt_known && module->base == q->kernel->nt.base)
+    if (lhi_is_nt(q->kernel, module))
         return false;
     return lhi_image_open(&q->kernel->space, module->base, module->size, &image) == LH_PRESENT &&
            lhi_image_imports(&image, names, sizeof names / sizeof names[0], &q->kernel->exports, NULL) !=
@@ -58,7 +58,7 @@ static bool is_asked(const inquiry *q, const lhi_module *module)
     if (q->module == NULL)
         return could_lock(q, module);
     if (strcmp(q->module, "nt") == 0)
-        return q->kernel->nt_known && module->base == q->kernel->nt.base;
+        return lhi_is_nt(q->kernel, module);
     size_t length = strlen(q->module);
     for (size_t i = 0; i < length; i++) {
         char c = q->module[i];
