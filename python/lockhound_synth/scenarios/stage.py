@@ -88,7 +88,6 @@ class Stage:
         self.without_mdl = 0  # pages charged to the victim that no MDL describes any more
         self.description = ""
         self.subject: dict[str, Any] | None = None  # of a bug check about no leak
-        self.later: dict[str, Any] | None = None
         self.cast: list[Driver] = []  # drivers whose objects are evidence
         self.guilty: list[Driver] = []
         self.explained_range: tuple[int, int] | None = None  # where copies can't be told from locks
@@ -360,7 +359,6 @@ class Stage:
             unloaded=[name for name, _, _ in machine.unloaded],
             exit_status=EXIT[self.kind],
             subject=self.subject,
-            later=self.later,
         )
 
 
