@@ -19,6 +19,7 @@ MAJORS = 28
 CLIENTS_AT, CLIENT_HEAD = 0x28, 0x10  # DRIVER_EXTENSION.ClientDriverExtension; NextExtension and ClientIdentificationAddress
 
 LOCKING = ("MmProbeAndLockPages", "MmUnlockPages", "IoAllocateMdl", "IoFreeMdl")
+MAKING = (*LOCKING, "IoAllocateIrp", "IoFreeIrp")  # of a driver that makes packets of its own
 COMMON = (
     "IofCompleteRequest", "IoCreateDevice", "IoDeleteDevice", "IofCallDriver", "RtlInitUnicodeString", "KeInitializeEvent",
     "ExAllocatePoolWithTag", "ExFreePoolWithTag", "KeSetEvent",

@@ -277,6 +277,13 @@ class Machine:
         self.modules.append(module)
         return module
 
+    def drop(self, module: Module) -> None:
+        """Takes an image out of memory and out of the module list; a record of it is the story's to make."""
+        self.modules.remove(module)
+        for va in range(module.base, module.base + module.size, PAGE):
+            if self.space.translate(va) is not None:
+                self.space.unmap(va)
+
     # Evidence and decoys
 
     def label(self, label: str, address: int, size: int = 1) -> None:

@@ -23,6 +23,8 @@ ASSOCIATED_IRP = 0x8
 READ, WRITE_MAJOR, CONTROL = 3, 4, 14
 PENDING_RETURNED, ON_CANCEL, ON_SUCCESS, ON_ERROR = 0x01, 0x20, 0x40, 0x80
 ON_ALL = ON_CANCEL | ON_SUCCESS | ON_ERROR
+URB_BULK = 9  # URB_FUNCTION_BULK_OR_INTERRUPT_TRANSFER, WDK usb.h; TransferBufferMDL at 0x30 on x64
+SUBMIT_URB = 0x220003  # IOCTL_INTERNAL_USB_SUBMIT_URB, WDK usbioctl.h
 LOOKASIDE_STACKS = (1, 4, 14)  # stack locations of small, medium and large packets
 
 
@@ -255,6 +257,13 @@ def control_code(device: Device, function: int, method: int) -> int:
 def control_arguments(machine: Machine, device: Device, length: int) -> tuple[int, int, int, int]:
     """Parameters.DeviceIoControl: output length, input length, code, no third buffer."""
     return length, 0x10, control_code(device, 0x800 + machine.rng.randrange(0x100), 2), 0
+
+
+def make_urb(machine: Machine, mdl: Mdl) -> int:
+    """A request block of USB for a bulk transfer, whose buffer the MDL describes; its address."""
+    address = machine.nonpaged.alloc(0x80, b"Urb ")
+    machine.space.write(address, struct.pack("<HHi6Q", 0x80, URB_BULK, 0, 0, 0, 0, mdl.length << 32, 0, mdl.address))
+    return address
 
 
 def complete(machine: Machine, irp: Irp, *, status: int = 0) -> None:

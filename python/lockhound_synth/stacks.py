@@ -36,6 +36,12 @@ def shape_at(machine: Machine, address: int) -> unwind.Shape | None:
     return None
 
 
+def in_nt(machine: Machine, *names: str) -> list[int]:
+    """Return addresses in routines of nt, one each."""
+    kernel = machine.kernel
+    return [machine.nt_base + (kernel.private.get(n) or kernel.exports[n]) + machine.places.randrange(0x20, 0x3C) for n in names]
+
+
 def lay(machine: Machine, base: int, addresses: Sequence[int], *, room: int = 0x200) -> Laid:
     """Writes the frames of code at those addresses, innermost first, below the base of a stack.
 
@@ -92,14 +98,8 @@ SWITCH_RBP, SWITCH_RETURN = 0x30, 0x38
 
 def switch_out(machine: Machine, thread: Thread, addresses: Sequence[int] = ()) -> Laid:
     """A thread that waits: what it called last, innermost first, then the way down to the switch to another thread."""
-    kernel, rng = machine.kernel, machine.places
-
-    def inside(name: str) -> int:
-        rva = kernel.private.get(name) or kernel.exports[name]
-        return machine.nt_base + rva + rng.randrange(0x20, 0x3C)
-
-    waits = [inside(name) for name in ("KiSwapContext", "KiSwapThread", "KiCommitThreadWait", "KeWaitForSingleObject")]
-    starts = [inside(name) for name in ("PspSystemThreadStartup", "KiStartSystemThread")]
+    waits = in_nt(machine, "KiSwapContext", "KiSwapThread", "KiCommitThreadWait", "KeWaitForSingleObject")
+    starts = in_nt(machine, "PspSystemThreadStartup", "KiStartSystemThread")
     laid = lay(machine, thread.stack_base, [*waits, *addresses, *starts])
     thread.stack_pointer = laid.top - SWITCH_RETURN
     machine.space.write(laid.top - SWITCH_RETURN + SWITCH_RBP, struct.pack("<Q", laid.registers[Reg.RBP]))

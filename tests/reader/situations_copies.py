@@ -42,7 +42,7 @@ def reused_range_device(scene: Scene) -> Cast:
     scene.request(mdl, device)
     if not scene.trap:
         return named(guilty, mdl)
-    _unload(scene, guilty)
+    scene.machine.drop(guilty.module)
     scene.machine.unloaded.append(("wasinnocent.sys", guilty.module.base, guilty.module.base + guilty.module.size + 0x3000))
     return Cast(frozenset({guilty.module.name, guilty.name}), at_most(guilty).kinds)
 
@@ -54,18 +54,10 @@ def reused_range_twice(scene: Scene) -> Cast:
     scene.request(mdl, device)
     if not scene.trap:
         return named(guilty, mdl)
-    _unload(scene, guilty)
+    scene.machine.drop(guilty.module)
     end = guilty.module.base + guilty.module.size
     scene.machine.unloaded += [(guilty.module.name, guilty.module.base, end), ("wasinnocent.sys", guilty.module.base, end)]
     return Cast(frozenset({guilty.module.name, guilty.name}), at_most(guilty).kinds)
-
-
-def _unload(scene: Scene, driver: Driver) -> None:
-    module = driver.module
-    scene.machine.modules.remove(module)
-    for at in range(module.base, module.base + module.size, 0x1000):
-        if scene.machine.space.translate(at) is not None:
-            scene.machine.space.unmap(at)
 
 
 class Imitation:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import pytest
 
 import lockhound as lh
 from lockhound_synth import packets, scenarios
 
-from .machines import case_of, dump_bytes, forged
+from .machines import PARAMETERS, case_of, dump_bytes, forged, with_parameters
 from .scene import Cast, Scene, built, named
 
-P3_AT = 0x40 + 16  # DUMP_HEADER64.BugCheckParameter3
+P3 = 2  # of the bug check: the number of pages
 COUNTS = {
     2**64 - 3: "negative (-3)",
     2**32 - 2: "negative (-2)",
@@ -21,12 +20,6 @@ COUNTS = {
     2**33: "more than the machine has",
     2**31: "more than the machine has",
 }
-
-
-def with_count(name: str, build: int, count: int) -> dict[str, Any]:
-    data = bytearray(dump_bytes(name, build, 0, 6))
-    struct.pack_into("<Q", data, P3_AT, count)
-    return case_of(bytes(data))
 
 
 @pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
@@ -72,13 +65,13 @@ def test_nothing_explained_and_nothing_missing(build: int) -> None:
 @pytest.mark.parametrize("build", [7601, 19041, 26100])
 def test_a_count_that_is_no_number_of_pages(build: int, count: int, words: str) -> None:
     """Without an MDL nobody can be named, and the count itself is the finding; who holds pages is named less surely."""
-    case = with_count("no_mdl", build, count)
+    case = with_parameters("no_mdl", build, 0, {P3: count})
     assert case["verdict"]["kind"] == "unattributed"
     assert words in case["verdict"]["reason"]
     assert "unlocked twice" in case["verdict"]["reason"]
     assert "first parameter 1" in case["verdict"]["advice"]
     assert words in case["ledger"]["statement"]
-    held = with_count("pending_irp", build, count)
+    held = with_parameters("pending_irp", build, 0, {P3: count})
     plain = case_of(dump_bytes("pending_irp", build, 0, 6))
     assert held["verdict"]["driver"] == plain["verdict"]["driver"]
     assert held["verdict"]["confidence"]["score"] < plain["verdict"]["confidence"]["score"]
@@ -88,7 +81,7 @@ def test_a_count_that_is_no_number_of_pages(build: int, count: int, words: str) 
 
 def test_a_count_that_is_one() -> None:
     """Just below what is absurd: an ordinary count with an ordinary ledger."""
-    case = with_count("no_mdl", 19041, 1000)
+    case = with_parameters("no_mdl", 19041, 0, {P3: 1000})
     assert "count" not in case["verdict"]["reason"]
     assert "1000 are not" in case["ledger"]["statement"]
 
@@ -96,7 +89,7 @@ def test_a_count_that_is_one() -> None:
 def test_without_a_page_the_negative_count_does_not_claim_more() -> None:
     machine = forged("pending_irp", 19041, 0)
     data = bytearray(dump_bytes("pending_irp", 19041, 0, 6))
-    struct.pack_into("<Q", data, P3_AT, 2**64 - 3)
+    struct.pack_into("<Q", data, PARAMETERS + 8 * P3, 2**64 - 3)
     with lh.open(bytes(data)) as dump, dump.without_pages([machine.evidence_pages["mdl:0"]]) as less:
         case = less.investigate(progress=False).to_dict()
     assert case["verdict"]["kind"] == "insufficient"

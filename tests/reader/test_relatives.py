@@ -13,7 +13,7 @@ from lockhound_synth import packets, scenarios
 from lockhound_synth.scenarios import pending, relatives
 from lockhound_synth.scenarios.stage import Stage
 
-from .machines import TYPES, case_of, dump_bytes, forged
+from .machines import TYPES, case_of, dump_bytes, forged, with_parameters
 
 STORIES = tuple(name for name in scenarios.MORE if name.startswith("relative_"))
 
@@ -84,10 +84,7 @@ def test_other_bug_checks_have_none() -> None:
 
 
 def test_a_frame_that_is_no_memory() -> None:
-    data = bytearray(dump_bytes("relative_page_freed_locked", 19041, 0, 6))
-    at = 0x40 + 8  # DUMP_HEADER64.BugCheckParameter2
-    data[at : at + 8] = (1 << 39).to_bytes(8, "little")
-    case = case_of(bytes(data))
+    case = with_parameters("relative_page_freed_locked", 19041, 0, {1: 1 << 39})
     assert case["subject"]["mdl"] is None
     assert "none of this machine" in case["subject"]["statement"]
     assert case["absent"]["subject.mdl"]["kind"] == "layout"

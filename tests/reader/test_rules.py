@@ -15,14 +15,14 @@ from lockhound_synth.io import Device
 from lockhound_synth.packets import Irp
 from lockhound_synth.scenarios import unlocks
 from lockhound_synth.scenarios.stage import Stage
+from lockhound_synth.stacks import in_nt
 
-from .machines import case_of, dump_bytes, forged
+from .machines import case_of, dump_bytes, forged, patched, with_parameters
 from .scene import Cast, Scene, Situation, built, named
 from .situations import SITUATIONS
-from .test_trackers import patched, places
+from .test_trackers import places
 
 BUILDS = (7601, 19041, 26100, 23456)  # with callers in place of trackers, symbols, published layouts, and none
-PARAMETERS_AT = 0x40  # DUMP_HEADER64.BugCheckParameter1
 
 
 # ---- the code and the page
@@ -72,12 +72,6 @@ def test_each_rule_is_explained(root: Path) -> None:
 # ---- what cases show
 
 
-def with_parameter(name: str, index: int, value: int) -> dict[str, Any]:
-    data = bytearray(dump_bytes(name, 19041, 0, 6))
-    struct.pack_into("<Q", data, PARAMETERS_AT + 8 * index, value)
-    return case_of(bytes(data))
-
-
 def case_of_scene(situation: Situation, build: int = 19041) -> dict[str, Any]:
     machine, cast = built(situation, build, trap=True)
     case = case_of(machine.to_bytes(6))
@@ -96,7 +90,7 @@ def other_routine(stage: Stage) -> None:
     mdl = unlocks.stale(stage)
     culprit, _ = unlocks.culprit_with(stage, mdl)
     back = culprit.module.return_from("IofCallDriver", "DispatchIo")
-    inner, outer = [*unlocks.inner(stage.machine), *unlocks.in_nt(stage.machine, "IofCallDriver")], unlocks.from_program(stage.machine)
+    inner, outer = [*unlocks.inner(stage.machine), *in_nt(stage.machine, "IofCallDriver")], unlocks.from_program(stage.machine)
     unlocks.begin(stage, mdl, [*inner, back, *outer])
 
 
@@ -157,9 +151,9 @@ MORE: tuple[Callable[[], dict[str, Any]], ...] = (
     asked_about_a_process,
     mdl_used_again,
     tracker_astray,
-    lambda: with_parameter("pending_irp", 1, 5),
-    lambda: with_parameter("pending_irp", 2, 2**64 - 3),
-    lambda: with_parameter("unlock_unknown", 0, 2),
+    lambda: with_parameters("pending_irp", 19041, 0, {1: 5}),
+    lambda: with_parameters("pending_irp", 19041, 0, {2: 2**64 - 3}),
+    lambda: with_parameters("unlock_unknown", 19041, 0, {0: 2}),
     lambda: case_of(staged(other_routine).to_bytes(6)),
     *(lambda s=s: case_of_scene(s) for s in (neighbours_contradict, file_somewhere_else, device_unlisted, no_exit_time)),
 )

@@ -178,7 +178,7 @@ def tracked_borrowed(stage: Stage) -> None:
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
     guilty, _device = guilty_device(stage)
-    maker = stage.invent(imports=(*io.LOCKING, "IoAllocateIrp", "IoFreeIrp"))
+    maker = stage.invent(imports=io.MAKING)
     made = io.make_device(machine, maker, extension=0x200)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 20), mapped=False)
     slot = Slot(stage.port, 15, completion=maker.module.symbols["Complete"], context=made.extension, control=packets.ON_ALL)
