@@ -14,6 +14,7 @@ from .processes import Thread
 NONVOLATILE = (Reg.RBX, Reg.RBP, Reg.RSI, Reg.RDI, Reg.R12, Reg.R13, Reg.R14, Reg.R15)
 USER_CODE, USER_STACK = 0x7FF8_1234_5678, 0x12_3456_F000
 MACHINE_FRAME = 0x28
+ROOM = 0x200  # between the outermost frame and the base
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ def in_nt(machine: Machine, *names: str) -> list[int]:
     return [machine.nt_base + (kernel.private.get(n) or kernel.exports[n]) + machine.places.randrange(0x20, 0x3C) for n in names]
 
 
-def lay(machine: Machine, base: int, addresses: Sequence[int], *, room: int = 0x200) -> Laid:
+def lay(machine: Machine, base: int, addresses: Sequence[int]) -> Laid:
     """Writes the frames of code at those addresses, innermost first, below the base of a stack.
 
     Each is a return address but for one behind a machine frame, which was interrupted. The last function returns to 0, or to user mode
@@ -51,7 +52,7 @@ def lay(machine: Machine, base: int, addresses: Sequence[int], *, room: int = 0x
     rng = machine.places
     shapes = [shape_at(machine, at) or unwind.Shape(0, 0x40, (), None, False) for at in addresses]
     sizes = [shape.size + (MACHINE_FRAME if shape.machine else 8) for shape in shapes]
-    top = (base - room - sum(sizes) & ~0xF) - 8
+    top = (base - ROOM - sum(sizes) & ~0xF) - 8
     laid = Laid(top, {})
     pointers: list[int] = []
     at = top + 8

@@ -15,9 +15,9 @@ USER_SHARED = 0xFFFFF78000000000
 
 
 @lru_cache(maxsize=8)
-def relabelled(name: str, build: int, number: int, seed: int = 1) -> Forged:
+def relabelled(name: str, build: int, number: int) -> Forged:
     """The machine of `build` whose header, shared page and version resources of nt say `number`."""
-    machine = forged(name, build, seed)
+    machine = forged(name, build, 1)
     pages = {pfn: bytearray(data) for pfn, data in machine.pages.items()}
     changed = 0
     for data in pages.values():

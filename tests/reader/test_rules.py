@@ -72,8 +72,8 @@ def test_each_rule_is_explained(root: Path) -> None:
 # ---- what cases show
 
 
-def case_of_scene(situation: Situation, build: int = 19041) -> dict[str, Any]:
-    machine, cast = built(situation, build, trap=True)
+def case_of_scene(situation: Situation) -> dict[str, Any]:
+    machine, cast = built(situation, 19041, trap=True)
     case = case_of(machine.to_bytes(6))
     assert {d["name"] for d in case["verdict"]["drivers"]} <= cast.guilty
     return case

@@ -69,10 +69,10 @@ def _leftovers(stage: Stage, mdl: Mdl) -> None:
     machine.nonpaged.free(freed)
 
 
-def _ring(stage: Stage, mdl: Mdl, *, own: Driver | None = None) -> Device:
+def _ring(stage: Stage, mdl: Mdl) -> None:
     """A monitor's ring of the last MDLs that it saw, most of other processes; its device leads to it."""
     machine, rng = stage.machine, stage.rng
-    monitor, device = (own, io.make_device(machine, own)) if own else guilty_device(stage)
+    _, device = guilty_device(stage)
     count = rng.randrange(24, 40)
     ring = machine.nonpaged.alloc(count * 0x18 + 0x20, b"Mtrc")
     seen: list[Mdl] = []
@@ -88,8 +88,6 @@ def _ring(stage: Stage, mdl: Mdl, *, own: Driver | None = None) -> Device:
         pid = entry.process.pid if entry.process else 0
         machine.space.write(ring + 0x20 + index * 0x18, struct.pack("<3Q", machine.time + index, entry.address, pid))
     _put(stage, device.extension + 0x20, ring)
-    del monitor
-    return device
 
 
 def held_in_extension(stage: Stage) -> None:

@@ -120,7 +120,7 @@ class Stage:
         self.machine.label("eprocess", self.victim.address, self.machine.layouts["EPROCESS"].size)
         return self.victim
 
-    def charge(self, mdl: Mdl, holder: Driver | None, *, state: str = LOCKED, label: str = "", pages: int = 0) -> None:
+    def charge(self, mdl: Mdl, holder: Driver | None, *, state: str = LOCKED, pages: int = 0) -> None:
         """Enters a standing lock in the ledger; pages where the structure tells of fewer than were locked."""
         number = len(self.ledger)
         self.ledger.append(
@@ -131,7 +131,7 @@ class Stage:
                 "holder": holder.module.name if holder else None,
             }
         )
-        self.machine.label(label or f"mdl:{number}", mdl.address, 0x30 + 8 * mdl.pages)
+        self.machine.label(f"mdl:{number}", mdl.address, 0x30 + 8 * mdl.pages)
         for page in self._count_pages(mdl)[:4]:
             self._label_counts(page)
 

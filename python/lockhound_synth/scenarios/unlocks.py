@@ -11,7 +11,6 @@ from lockhound_synth import io, packets
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.machine import Machine
 from lockhound_synth.packets import CONTROL, ON_ALL, Mdl, Slot
-from lockhound_synth.processes import Process
 from lockhound_synth.stacks import in_nt
 from lockhound_synth.trackers import Lock, track
 
@@ -74,10 +73,9 @@ def inner(machine: Machine) -> list[int]:
     return in_nt(machine, "MiFreeMdlTracker", "MmUnlockPages")
 
 
-def stale(stage: Stage, process: Process | None = None) -> Mdl:
+def stale(stage: Stage) -> Mdl:
     """An MDL that was locked and is not any more."""
-    process = process or stage.others[0]
-    mdl = packets.make_mdl(stage.machine, process, stage.rng.randrange(1, 10), locked=False)
+    mdl = packets.make_mdl(stage.machine, stage.others[0], stage.rng.randrange(1, 10), locked=False)
     stage.consider(mdl, "unlocked")
     return mdl
 
