@@ -148,7 +148,8 @@ def test_a_small_dump_shows_words_and_names_nobody() -> None:
     assert case["verdict"]["kind"] == "insufficient"
     assert case["verdict"]["drivers"] == []
     assert "unwind data" in case["verdict"]["reason"]
-    words = {row["driver"]: [e["kind"] for e in row["evidence"]] for row in case["suspects"]}
-    assert "stack_word" in words[name]
-    assert memory(machine, rsp, 8)
-    assert frame
+    words = {row["driver"]: row["evidence"] for row in case["suspects"]}
+    assert {e["kind"] for evidence in words.values() for e in evidence} == {"stack_word"}
+    returns = [int(e["address"], 16) for e in words[name]]
+    assert [struct.unpack("<Q", memory(machine, at, 8))[0] for at in returns] == [frame]
+    assert all(rsp <= at < rsp + 0x400 for at in returns)
