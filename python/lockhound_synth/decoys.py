@@ -10,10 +10,6 @@ from .physical import PAGE, Use
 from .processes import Process
 
 
-def bswap64(value: int) -> int:
-    return int.from_bytes(value.to_bytes(8, "little"), "big")
-
-
 def plant(machine: Machine, process: Process) -> None:
     """Pointers to a process (or to where one would be) in all the places that really hold such pointers."""
     rng, space = machine.places, machine.space

@@ -14,11 +14,12 @@ IO_TYPE_DEVICE, IO_TYPE_DRIVER, IO_TYPE_FILE, IO_TYPE_DEVICE_EXTENSION = 3, 4, 5
 DO_DIRECT_IO, DO_BUFFERED_IO = 0x10, 0x04
 DRVO_INITIALIZED = 0x10
 FILE_DEVICE_UNKNOWN, FILE_DEVICE_DISK, FILE_DEVICE_CONTROLLER = 0x22, 0x07, 0x04
-FO_SYNCHRONOUS_IO, FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED = 0x2, 0x4000, 0x40000
+FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED = 0x4000, 0x40000
 MAJORS = 28
 CLIENTS_AT, CLIENT_HEAD = 0x28, 0x10  # DRIVER_EXTENSION.ClientDriverExtension; NextExtension and ClientIdentificationAddress
 
 LOCKING = ("MmProbeAndLockPages", "MmUnlockPages", "IoAllocateMdl", "IoFreeMdl")
+MAKING = (*LOCKING, "IoAllocateIrp", "IoFreeIrp")  # of a driver that makes packets of its own
 COMMON = (
     "IofCompleteRequest", "IoCreateDevice", "IoDeleteDevice", "IofCallDriver", "RtlInitUnicodeString", "KeInitializeEvent",
     "ExAllocatePoolWithTag", "ExFreePoolWithTag", "KeSetEvent",
@@ -76,7 +77,6 @@ def make_driver(
     *,
     imports: tuple[str, ...] = (),
     file_version: tuple[int, int, int, int] | None = None,
-    folder: str = "Driver",
     shown: str = "",
     never: tuple[str, ...] = (),
     pointers: bool = False,
@@ -98,17 +98,17 @@ def make_driver(
         image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=file_version, pointers=pointers)
     if shown:
         name, image = shown, image.renamed(f"{shown}.sys")
-    return adopt_driver(machine, image, folder=folder)
+    return adopt_driver(machine, image)
 
 
-def adopt_driver(machine: Machine, image: LoadedImage, *, folder: str = "Driver") -> Driver:
+def adopt_driver(machine: Machine, image: LoadedImage) -> Driver:
     """Loads an image and makes its driver object."""
     name = image.name.removesuffix(".sys")
     module = machine.load(image)
     shape = machine.layouts["DRIVER_OBJECT"]
     extension = machine.layouts["DRIVER_EXTENSION"].size
     address = machine.object("Driver", shape.size + extension, b"Driv", name=name, pointers=3)
-    driver = Driver(name, module, address, f"\\{folder}\\{name}")
+    driver = Driver(name, module, address, f"\\Driver\\{name}")
     machine.drivers[name] = driver
     return driver
 
@@ -142,12 +142,6 @@ def client_extension(machine: Machine, driver: Driver, size: int) -> int:
     machine.space.write(body, struct.pack("<2Q", driver.clients[-1] if driver.clients else 0, driver.address))
     driver.clients.append(body)
     return body + CLIENT_HEAD
-
-
-def top_of(device: Device) -> Device:
-    while device.above is not None:
-        device = device.above
-    return device
 
 
 def make_file(machine: Machine, device: Device, *, flags: int = FO_HANDLE_CREATED, name: str = "") -> File:

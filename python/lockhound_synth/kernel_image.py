@@ -7,7 +7,6 @@ RVAs of a public symbol file), with which tools that need symbols can read the d
 from __future__ import annotations
 
 import random
-import struct
 import uuid
 from dataclasses import dataclass, field
 
@@ -269,9 +268,3 @@ def _exception_table(image: KernelImage, at: int) -> tuple[int, int]:
 _EXPORTED = {
     "MmBuildMdlForNonPagedPool", "MmMapLockedPagesSpecifyCache", "MmProbeAndLockPages", "MmUnlockPages", "MmUnmapLockedPages",
 }  # fmt: skip
-
-
-def put_u64(image: KernelImage, symbol: str, *values: int) -> None:
-    """Values at a global, where this kernel has it."""
-    if symbol in image.symbols:
-        image.write(image.symbols[symbol], struct.pack(f"<{len(values)}Q", *values))

@@ -173,7 +173,7 @@ class Machine:
         self.space.write(at, data)
         return at
 
-    def object(self, kind: str, size: int, tag: bytes, *, name: str = "", directory: int = 0, pointers: int = 1, handles: int = 0) -> int:
+    def object(self, kind: str, size: int, tag: bytes, *, name: str = "", pointers: int = 1, handles: int = 0) -> int:
         """Body address of a new executive object: pool block, optional headers, object header; the body is still zero."""
         info = b""
         mask = 0
@@ -187,7 +187,6 @@ class Machine:
             mask |= 0x02
             info += bytes(
                 Record(self.layouts["OBJECT_HEADER_NAME_INFO"])
-                .set("Directory", directory)
                 .string("Name", len(name), self.text(name, tag=b"ObNm"))
                 .set("ReferenceCount", 1)
             )
@@ -228,9 +227,9 @@ class Machine:
 
     # Mapped regions
 
-    def system_pages(self, count: int, *, guard: int = 1) -> int:
-        """Neighbouring kernel pages outside the pools: stacks, the processor block."""
-        va = self.next_system_pte + guard * PAGE
+    def system_pages(self, count: int) -> int:
+        """Neighbouring kernel pages outside the pools, behind a guard page: stacks, the processor block."""
+        va = self.next_system_pte + PAGE
         for page in range(count):
             self.space.map(va + page * PAGE, self.physical.take(Use.KERNEL))
         self.next_system_pte = va + (count + self.places.randrange(1, 8)) * PAGE
@@ -276,6 +275,13 @@ class Machine:
         )
         self.modules.append(module)
         return module
+
+    def drop(self, module: Module) -> None:
+        """Takes an image out of memory and out of the module list; a record of it is the story's to make."""
+        self.modules.remove(module)
+        for va in range(module.base, module.base + module.size, PAGE):
+            if self.space.translate(va) is not None:
+                self.space.unmap(va)
 
     # Evidence and decoys
 

@@ -18,11 +18,13 @@ PAGING_READ, WRITE, LOCKED_TABLES, CAN_FAIL = 0x40, 0x80, 0x100, 0x2000
 FIXED_PAGES = 23  # pages an MDL of the lookaside list can describe
 
 IRP_TYPE = 6
-IRP_READ_FLAGS, IRP_WRITE_FLAGS, IRP_CONTROL_FLAGS = 0x60900, 0x60A00, 0x60000
+IRP_READ_FLAGS, IRP_CONTROL_FLAGS = 0x60900, 0x60000
 ASSOCIATED_IRP = 0x8
-READ, WRITE_MAJOR, CONTROL = 3, 4, 14
+READ, CONTROL = 3, 14
 PENDING_RETURNED, ON_CANCEL, ON_SUCCESS, ON_ERROR = 0x01, 0x20, 0x40, 0x80
 ON_ALL = ON_CANCEL | ON_SUCCESS | ON_ERROR
+URB_BULK = 9  # URB_FUNCTION_BULK_OR_INTERRUPT_TRANSFER, WDK usb.h; TransferBufferMDL at 0x30 on x64
+SUBMIT_URB = 0x220003  # IOCTL_INTERNAL_USB_SUBMIT_URB, WDK usbioctl.h
 LOOKASIDE_STACKS = (1, 4, 14)  # stack locations of small, medium and large packets
 
 
@@ -67,13 +69,12 @@ class Irp:
 
 
 def make_mdl(
-    machine: Machine, process: Process | None, pages: int, *, locked: bool = True, write: bool = True, at: int = 0, cross: bool = False,
+    machine: Machine, process: Process | None, pages: int, *, locked: bool = True, at: int = 0, cross: bool = False,
     tag: bytes = b"Mdl ", flags: int | None = None, mapped: bool | None = None, frames: list[int] | None = None, va: int | None = None,
-    charge: bool | None = None, next_mdl: int = 0, spare: int = 0, alone: bool = False, like: Mdl | None = None,
+    charge: bool | None = None, next_mdl: int = 0, alone: bool = False, like: Mdl | None = None,
 ) -> Mdl:  # fmt: skip
-    """An MDL over fresh user pages of a process (or over given frames). at places it in memory the caller owns; spare adds
-    unused room behind the array; like describes the same bytes as another one. A locked one is charged to its process and pins
-    its frames."""
+    """An MDL over fresh user pages of a process (or over given frames). at places it in memory the caller owns; like describes the
+    same bytes as another one. A locked one is charged to its process and pins its frames."""
     rng = machine.rng
     if like is not None:
         frames, va = list(like.frames), like.va
@@ -92,10 +93,10 @@ def make_mdl(
     fixed = pages <= FIXED_PAGES and not at and tag == b"Mdl "
     if flags is None:
         mapped = rng.random() < 0.3 if mapped is None else mapped
-        flags = (LOCKED if locked else 0) | (WRITE if write else 0) | (LOCKED_TABLES if locked else 0) | (FIXED_SIZE if fixed else 0)
+        flags = (LOCKED | LOCKED_TABLES if locked else 0) | WRITE | (FIXED_SIZE if fixed else 0)
         if mapped and locked:
             flags |= MAPPED | (CAN_FAIL if rng.random() < 0.5 else 0)
-    address = at or machine.nonpaged.alloc(0x30 + 8 * (FIXED_PAGES if fixed else pages) + spare, tag, cross=cross, alone=alone)
+    address = at or machine.nonpaged.alloc(0x30 + 8 * (FIXED_PAGES if fixed else pages), tag, cross=cross, alone=alone)
     if flags & MAPPED:
         system_va = map_frames(machine, frames) + offset
     else:
@@ -156,12 +157,12 @@ def map_frames(machine: Machine, frames: Sequence[int]) -> int:
     return va
 
 
-def partial_mdl(machine: Machine, master: Mdl, first: int, count: int, *, flags: int = PARTIAL | FIXED_SIZE) -> Mdl:
+def partial_mdl(machine: Machine, master: Mdl, first: int, count: int) -> Mdl:
     """What IoBuildPartialMdl leaves: bytes, frames and process of the master, nothing charged. IoAllocateMdl gives it room for
     the master's length, so its Size may exceed what its pages need."""
     frames = master.frames[first : first + count]
     page = (master.va & ~0xFFF) + first * PAGE
-    mdl = make_mdl(machine, master.process, count, locked=False, frames=frames, va=page, flags=flags, charge=False)
+    mdl = make_mdl(machine, master.process, count, locked=False, frames=frames, va=page, flags=PARTIAL | FIXED_SIZE, charge=False)
     # The pieces cut at page boundaries repeat the master's bytes exactly.
     begin = max(page, (master.va & ~0xFFF) + master.offset)
     end = min(page + count * PAGE, (master.va & ~0xFFF) + master.offset + master.length)
@@ -197,7 +198,7 @@ def make_irp(
     file: File | None = None, requestor: int = 1, manager: bool = True, linked: str = "", cancel: bool = False,
     flags: int = IRP_CONTROL_FLAGS,
     lookaside: bool | None = None, cancel_routine: int = 0, system_buffer: int = 0, user_buffer: int = 0, cross: bool = False,
-    tag: bytes = b"Irp ", alone: bool = False, room: int = 0, beyond: Sequence[Slot] = (), iosb: int | None = None, event: int = 0,
+    alone: bool = False, room: int = 0, beyond: Sequence[Slot] = (), iosb: int | None = None, event: int = 0,
 ) -> Irp:  # fmt: skip
     """A packet. slots[0] is the lowest driver's location, current counts from 1 as in IRP.CurrentLocation (StackCount + 1
     with its maker, + 2 completed). linked: thread, file or none (self-linked). manager: the I/O manager's marks, else a driver's.
@@ -208,7 +209,7 @@ def make_irp(
     room = max(room or stack_for(count, rng.random() < 0.5 if lookaside is None else lookaside), count + len(beyond))
     linked = linked or ("thread" if manager else "none")
     size = shape.size + room * location.size
-    address = machine.nonpaged.alloc(size, tag, cross=cross, alone=alone)
+    address = machine.nonpaged.alloc(size, b"Irp ", cross=cross, alone=alone)
     record = Record(shape, room * location.size)
     mdl_address = mdl.address if isinstance(mdl, Mdl) else mdl
     record.set("Type", IRP_TYPE).set("Size", size).set("MdlAddress", mdl_address).set("Flags", flags)
@@ -257,7 +258,14 @@ def control_arguments(machine: Machine, device: Device, length: int) -> tuple[in
     return length, 0x10, control_code(device, 0x800 + machine.rng.randrange(0x100), 2), 0
 
 
-def complete(machine: Machine, irp: Irp, *, status: int = 0) -> None:
+def make_urb(machine: Machine, mdl: Mdl) -> int:
+    """A request block of USB for a bulk transfer, whose buffer the MDL describes; its address."""
+    address = machine.nonpaged.alloc(0x80, b"Urb ")
+    machine.space.write(address, struct.pack("<HHi6Q", 0x80, URB_BULK, 0, 0, 0, 0, mdl.length << 32, 0, mdl.address))
+    return address
+
+
+def complete(machine: Machine, irp: Irp) -> None:
     """Marks a packet completed: location StackCount + 2, not on any list; MdlAddress stays as a leftover."""
     shape, location = machine.layouts["IRP"], machine.layouts["IO_STACK_LOCATION"]
     at = irp.stack_count + 2
@@ -265,7 +273,7 @@ def complete(machine: Machine, irp: Irp, *, status: int = 0) -> None:
     machine.space.write_u64(
         irp.address + shape.offset("Tail.Overlay.CurrentStackLocation"), irp.address + shape.size + (at - 1) * location.size
     )
-    machine.space.write(irp.address + shape.offset("IoStatus"), struct.pack("<i4xQ", status, 0))
+    machine.space.write(irp.address + shape.offset("IoStatus"), bytes(16))
     entry = irp.address + shape.offset("ThreadListEntry")
     machine.space.write(entry, struct.pack("<2Q", entry, entry))
     irp.current = at

@@ -68,7 +68,7 @@ class Pool:
         self.next_page = va + (count + self.rng.choice((0, 0, 1, 3))) * PAGE
         return va
 
-    def alloc(self, size: int, tag: bytes, *, billed: int = 0, cross: bool = False, alone: bool = False) -> int:
+    def alloc(self, size: int, tag: bytes, *, cross: bool = False, alone: bool = False) -> int:
         """Address of a new block's body. cross puts a page boundary inside the body; alone gives it pages that nothing else shares."""
         if size > LARGEST:
             return self._remember(self.pages(-(-size // PAGE)), size, tag)
@@ -90,7 +90,7 @@ class Pool:
             spare = span.size - span.used - total
             if spare >= 0x40 and self.rng.random() < 0.4:
                 self._free_block(span, self.rng.randrange(1, min(spare // 16, 0x10)) * 16 + 0x10)
-        at = self._header(span, total, tag, self.pool_type, billed)
+        at = self._header(span, total, tag, self.pool_type)
         return self._remember(at + HEADER, size, tag)
 
     def free(self, body: int) -> None:
@@ -101,9 +101,9 @@ class Pool:
         self.blocks[body] = (size, tag)
         return body
 
-    def _header(self, span: Span, total: int, tag: bytes, kind: int, billed: int = 0) -> int:
+    def _header(self, span: Span, total: int, tag: bytes, kind: int) -> int:
         at = span.base + span.used
-        word = struct.pack("<4B4sQ", span.previous // 16 & 0xFF, 0, total // 16 & 0xFF, kind, tag, billed)
+        word = struct.pack("<4B4sQ", span.previous // 16 & 0xFF, 0, total // 16 & 0xFF, kind, tag, 0)
         self.space.write(at, word)
         span.previous = total
         span.used += total

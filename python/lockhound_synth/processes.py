@@ -63,9 +63,9 @@ def make_process(machine: Machine, name: str, pid: int, *, parent: int = 4, aliv
     return process
 
 
-def make_thread(machine: Machine, process: Process, *, alive: bool | None = None) -> Thread:
+def make_thread(machine: Machine, process: Process) -> Thread:
     """A thread with a kernel stack; a dead one keeps its memory, but its object is gone (no pointer count)."""
-    alive = process.alive if alive is None else alive
+    alive = process.alive
     address = machine.object("Thread", machine.layouts["ETHREAD"].size, b"Thre", pointers=0x8000 if alive else 0)
     limit = machine.system_pages(STACK_PAGES)
     base = limit + STACK_PAGES * PAGE
@@ -82,13 +82,13 @@ def make_thread(machine: Machine, process: Process, *, alive: bool | None = None
     return thread
 
 
-def user_pages(machine: Machine, process: Process, count: int, *, mapped: bool = True) -> tuple[int, list[int]]:
+def user_pages(machine: Machine, process: Process, count: int) -> tuple[int, list[int]]:
     """User pages at fresh addresses: (first address, frames). A dead process has no mapping left."""
     va = process.next_user
     frames = [machine.physical.take(Use.USER) for _ in range(count)]
     for index, pfn in enumerate(frames):
         machine.physical.frames[pfn][:] = machine.places.randbytes(0x40).ljust(PAGE, b"\0")
-        if mapped and process.alive:
+        if process.alive:
             process.space.map(va + index * PAGE, pfn)
             machine.mapped_user.add(pfn)
         machine.user_va[pfn] = va + index * PAGE

@@ -14,6 +14,7 @@ from .processes import Thread
 NONVOLATILE = (Reg.RBX, Reg.RBP, Reg.RSI, Reg.RDI, Reg.R12, Reg.R13, Reg.R14, Reg.R15)
 USER_CODE, USER_STACK = 0x7FF8_1234_5678, 0x12_3456_F000
 MACHINE_FRAME = 0x28
+ROOM = 0x200  # between the outermost frame and the base
 
 
 @dataclass(slots=True)
@@ -36,7 +37,13 @@ def shape_at(machine: Machine, address: int) -> unwind.Shape | None:
     return None
 
 
-def lay(machine: Machine, base: int, addresses: Sequence[int], *, room: int = 0x200) -> Laid:
+def in_nt(machine: Machine, *names: str) -> list[int]:
+    """Return addresses in routines of nt, one each."""
+    kernel = machine.kernel
+    return [machine.nt_base + (kernel.private.get(n) or kernel.exports[n]) + machine.places.randrange(0x20, 0x3C) for n in names]
+
+
+def lay(machine: Machine, base: int, addresses: Sequence[int]) -> Laid:
     """Writes the frames of code at those addresses, innermost first, below the base of a stack.
 
     Each is a return address but for one behind a machine frame, which was interrupted. The last function returns to 0, or to user mode
@@ -45,7 +52,7 @@ def lay(machine: Machine, base: int, addresses: Sequence[int], *, room: int = 0x
     rng = machine.places
     shapes = [shape_at(machine, at) or unwind.Shape(0, 0x40, (), None, False) for at in addresses]
     sizes = [shape.size + (MACHINE_FRAME if shape.machine else 8) for shape in shapes]
-    top = (base - room - sum(sizes) & ~0xF) - 8
+    top = (base - ROOM - sum(sizes) & ~0xF) - 8
     laid = Laid(top, {})
     pointers: list[int] = []
     at = top + 8
@@ -92,14 +99,8 @@ SWITCH_RBP, SWITCH_RETURN = 0x30, 0x38
 
 def switch_out(machine: Machine, thread: Thread, addresses: Sequence[int] = ()) -> Laid:
     """A thread that waits: what it called last, innermost first, then the way down to the switch to another thread."""
-    kernel, rng = machine.kernel, machine.places
-
-    def inside(name: str) -> int:
-        rva = kernel.private.get(name) or kernel.exports[name]
-        return machine.nt_base + rva + rng.randrange(0x20, 0x3C)
-
-    waits = [inside(name) for name in ("KiSwapContext", "KiSwapThread", "KiCommitThreadWait", "KeWaitForSingleObject")]
-    starts = [inside(name) for name in ("PspSystemThreadStartup", "KiStartSystemThread")]
+    waits = in_nt(machine, "KiSwapContext", "KiSwapThread", "KiCommitThreadWait", "KeWaitForSingleObject")
+    starts = in_nt(machine, "PspSystemThreadStartup", "KiStartSystemThread")
     laid = lay(machine, thread.stack_base, [*waits, *addresses, *starts])
     thread.stack_pointer = laid.top - SWITCH_RETURN
     machine.space.write(laid.top - SWITCH_RETURN + SWITCH_RBP, struct.pack("<Q", laid.registers[Reg.RBP]))

@@ -39,7 +39,6 @@ class Truth:
     unloaded: list[str] = field(default_factory=list)  # drivers that the kernel only remembers
     exit_status: int = 0
     subject: dict[str, Any] | None = None  # the MDL that a bug check about no leak leads to
-    later: dict[str, Any] | None = None  # what is true where the verdict only says that a rule is not here yet
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

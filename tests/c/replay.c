@@ -153,7 +153,6 @@ static lh_status ask_about_processes(lh_kernel *kernel, lh_error *err)
     return status;
 }
 
-/* What a curious user asks beside the case. */
 /* The crashing thread's stack, frame by frame. */
 static lh_status ask_about_stack(lh_kernel *kernel, lh_error *err)
 {

@@ -12,18 +12,10 @@ from lockhound_synth.io import LOCKING, PACKET_MAKERS
 from lockhound_synth.machine import Machine
 from lockhound_synth.pe.load import ImageError, LoadedImage, load
 
-from .compile import VERSION, compiled_images, missing_tools
+from .compile import VERSION
 
 BASE = 0xFFFF_F805_1234_0000
 SLOT = 0xFFFF_F805_0000_0000
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoadedImage]:
-    """The drivers of this directory, compiled."""
-    if missing := missing_tools():
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    return compiled_images(tmp_path_factory.mktemp("drivers"))
 
 
 def test_every_routine_has_a_place_and_unwind_data(images: dict[str, LoadedImage]) -> None:

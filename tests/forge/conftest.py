@@ -10,7 +10,7 @@ from lockhound_synth import scenarios
 from lockhound_synth.forge import Forged
 
 
-@lru_cache(maxsize=100)
+@lru_cache(maxsize=8)
 def machine(name: str, build: int = 19041, seed: int = 0, genuine: bool = False) -> Forged:
     return scenarios.build(name, build=build, seed=seed, genuine=genuine)
 
@@ -36,7 +36,8 @@ def build(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.fixture(params=sample(), ids=lambda pair: f"{pair[0]}-{pair[1]}")
+# Of the session: pytest then runs all tests of a machine one after the other, however they are shuffled, and it is built once.
+@pytest.fixture(scope="session", params=sample(), ids=lambda pair: f"{pair[0]}-{pair[1]}")
 def forged(request: pytest.FixtureRequest) -> Forged:
     """The machine of a scenario, on a build."""
     return machine(*request.param)

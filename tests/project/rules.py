@@ -80,16 +80,13 @@ def _wrong_own(csrc: Path, name: Path, own: str, order: list[str]) -> Iterator[s
 
 
 def wrong_directories(root: Path) -> Iterator[str]:
-    """Directories without a row, and rows without a directory that are not marked as coming later."""
+    """Directories without a row, and rows without a directory."""
     rows = ladder(root)
     there = {path.relative_to(root / "csrc").parts[0] for path in c_files(root)} - {"include"}
     for name in sorted(there - set(rows)):
         yield f"csrc/{name} has no line in docs/architecture.md"
-    for name in rows:
-        if name not in there and "a later version" not in rows[name]:
-            yield f"csrc/{name} has a line in docs/architecture.md and no files"
-        if name in there and "a later version" in rows[name]:
-            yield f"csrc/{name} is there, and docs/architecture.md says that it comes later"
+    for name in sorted(set(rows) - there):
+        yield f"csrc/{name} has a line in docs/architecture.md and no files"
 
 
 def wrong_sources(root: Path) -> Iterator[str]:

@@ -71,16 +71,17 @@ class Copies:
         self.scene.machine.space.write(self.base, bytes(self.data))
 
 
+BUILD = 19041
 SHAPES = ("requests", "own_packets", "bare", "chain", "ring", "one_mdl", "fan")
 
 
-def crowd(shape: str, count: int, build: int = 19041) -> Crowd:
+def crowd(shape: str, count: int) -> Crowd:
     """So many MDLs and packets of one shape; every MDL describes one page.
 
     requests: each in a packet of the I/O manager; own_packets: each in one of a driver; bare: nothing names them; chain and ring: linked
     by Next, a chain with one packet; one_mdl: all packets name the first MDL; fan: the Next of all is the first.
     """
-    scene = Scene(f"crowd_{shape}", build, 0, trap=True, frames=count * STEP // PAGE + 0x200)
+    scene = Scene(f"crowd_{shape}", BUILD, 0, trap=True, frames=count * STEP // PAGE + 0x200)
     holder, device = scene.driver()
     maker, _ = scene.driver(MAKING)
     mdl = scene.lock(1)
@@ -112,9 +113,9 @@ def crowd(shape: str, count: int, build: int = 19041) -> Crowd:
     return Crowd(scene.finish(), holder, maker, locks)
 
 
-def pieces(count: int, build: int = 19041) -> Crowd:
+def pieces(count: int) -> Crowd:
     """A request of one page, and so many partial MDLs of that page that no packet names."""
-    scene = Scene("crowd_pieces", build, 0, trap=True, frames=count * STEP // PAGE + 0x200, large_pool=False)
+    scene = Scene("crowd_pieces", BUILD, 0, trap=True, frames=count * STEP // PAGE + 0x200, large_pool=False)
     holder, device = scene.driver(SPLITTING)
     mdl = scene.lock(1)
     irp = scene.request(mdl, device)
@@ -125,9 +126,9 @@ def pieces(count: int, build: int = 19041) -> Crowd:
     return Crowd(scene.finish(), holder, holder, 1)
 
 
-def busy_others(others: int, dead: int, build: int = 19041) -> Forged:
+def busy_others(others: int, dead: int) -> Forged:
     """An ordinary case beside `others` requests in flight of a living process and `dead` unlocked MDLs of the victim."""
-    scene = Scene("busy_others", build, 0, trap=True, frames=(others + dead) // 4 + 64)
+    scene = Scene("busy_others", BUILD, 0, trap=True, frames=(others + dead) // 4 + 64)
     machine, stranger = scene.machine, scene.stranger
     _, device = scene.driver()
     scene.request(scene.lock(4), device)

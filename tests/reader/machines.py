@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,7 @@ from lockhound_synth.forge import Forged
 
 TYPES = (1, 5, 6)
 FORMATS = {1: "full", 5: "full-bitmap", 6: "kernel-bitmap"}
+PARAMETERS = 0x40  # DUMP_HEADER64.BugCheckParameter1, and three more
 
 
 @lru_cache(maxsize=8)
@@ -27,6 +29,32 @@ def dump_bytes(name: str, build: int, seed: int, kind: int) -> bytes:
 def case_of(data: bytes) -> dict[str, Any]:
     with lh.open(data) as dump:
         return dump.investigate(progress=False).to_dict()
+
+
+def overlay(machine: Forged, changes: dict[int, bytes]) -> dict[int, bytes]:
+    """The pages, by frame, that have other bytes at kernel addresses."""
+    pages: dict[int, bytearray] = {}
+    for address, data in changes.items():
+        for at, byte in enumerate(data, address):
+            physical = machine.translate(at)
+            assert physical is not None
+            page = pages.setdefault(physical >> 12, bytearray(machine.pages[physical >> 12]))
+            page[physical & 0xFFF] = byte
+    return {pfn: bytes(page) for pfn, page in pages.items()}
+
+
+def patched(name: str, build: int, seed: int, changes: dict[int, bytes]) -> dict[str, Any]:
+    """The case of a story with bytes at kernel addresses replaced."""
+    with lh.open(dump_bytes(name, build, seed, 6)) as dump, dump.with_pages(overlay(forged(name, build, seed), changes)) as changed:
+        return changed.investigate(progress=False).to_dict()
+
+
+def with_parameters(name: str, build: int, seed: int, parameters: dict[int, int]) -> dict[str, Any]:
+    """The case of a story whose bug check has other parameters, by their index."""
+    data = bytearray(dump_bytes(name, build, seed, 6))
+    for index, value in parameters.items():
+        struct.pack_into("<Q", data, PARAMETERS + 8 * index, value)
+    return case_of(bytes(data))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,16 @@ from functools import lru_cache
 
 from lockhound_synth.forge import Forged
 
-from .machines import forged
+from .machines import forged, overlay
 
 FIXED_INFO = struct.pack("<I", 0xFEEF04BD)  # VS_FIXEDFILEINFO.dwSignature (verrsrc.h)
 USER_SHARED = 0xFFFFF78000000000
 
 
 @lru_cache(maxsize=8)
-def relabelled(name: str, build: int, number: int, seed: int = 1) -> Forged:
+def relabelled(name: str, build: int, number: int) -> Forged:
     """The machine of `build` whose header, shared page and version resources of nt say `number`."""
-    machine = forged(name, build, seed)
+    machine = forged(name, build, 1)
     pages = {pfn: bytearray(data) for pfn, data in machine.pages.items()}
     changed = 0
     for data in pages.values():
@@ -37,12 +37,4 @@ def relabelled(name: str, build: int, number: int, seed: int = 1) -> Forged:
 
 def edited(machine: Forged, changes: dict[int, bytes]) -> Forged:
     """The same machine with other bytes at kernel addresses."""
-    pages = dict(machine.pages)
-    for va, data in changes.items():
-        for index, byte in enumerate(data):
-            physical = machine.translate(va + index)
-            assert physical is not None
-            page = bytearray(pages[physical >> 12])
-            page[physical & 0xFFF] = byte
-            pages[physical >> 12] = bytes(page)
-    return replace(machine, pages=pages)
+    return replace(machine, pages=machine.pages | overlay(machine, changes))

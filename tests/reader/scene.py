@@ -13,7 +13,7 @@ from lockhound_synth.packets import CONTROL, ON_ALL, PENDING_RETURNED, READ, Irp
 from lockhound_synth.processes import Process, Thread
 from lockhound_synth.scenarios.stage import Stage
 
-MAKING = (*io.LOCKING, "IoAllocateIrp", "IoFreeIrp")
+MAKING = io.MAKING
 BUILDING = (*io.LOCKING, "IoBuildDeviceIoControlRequest")
 SPLITTING = ("IoAllocateIrp", "IoFreeIrp", "IoAllocateMdl", "IoFreeMdl", "IoBuildPartialMdl")
 INTERNAL = 15  # IRP_MJ_INTERNAL_DEVICE_CONTROL

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 
 from lockhound_synth import io, packets
-from lockhound_synth.io import Device, Driver, File
+from lockhound_synth.io import Driver, File
 from lockhound_synth.packets import CONTROL, ON_ALL, PENDING_RETURNED, Irp, Mdl, Slot
 
 from .scene import INTERNAL, MAKING, Cast, Scene, at_most, named, nobody
@@ -42,7 +42,7 @@ def reused_range_device(scene: Scene) -> Cast:
     scene.request(mdl, device)
     if not scene.trap:
         return named(guilty, mdl)
-    _unload(scene, guilty)
+    scene.machine.drop(guilty.module)
     scene.machine.unloaded.append(("wasinnocent.sys", guilty.module.base, guilty.module.base + guilty.module.size + 0x3000))
     return Cast(frozenset({guilty.module.name, guilty.name}), at_most(guilty).kinds)
 
@@ -54,18 +54,10 @@ def reused_range_twice(scene: Scene) -> Cast:
     scene.request(mdl, device)
     if not scene.trap:
         return named(guilty, mdl)
-    _unload(scene, guilty)
+    scene.machine.drop(guilty.module)
     end = guilty.module.base + guilty.module.size
     scene.machine.unloaded += [(guilty.module.name, guilty.module.base, end), ("wasinnocent.sys", guilty.module.base, end)]
     return Cast(frozenset({guilty.module.name, guilty.name}), at_most(guilty).kinds)
-
-
-def _unload(scene: Scene, driver: Driver) -> None:
-    module = driver.module
-    scene.machine.modules.remove(module)
-    for at in range(module.base, module.base + module.size, 0x1000):
-        if scene.machine.space.translate(at) is not None:
-            scene.machine.space.unmap(at)
 
 
 class Imitation:
@@ -78,11 +70,11 @@ class Imitation:
         self.mdl: Mdl = scene.lock()
         self.file: File = io.make_file(scene.machine, self.bus)
 
-    def packet(self, *, thread: bool = True, cancel: bool = False, top_file: bool = True, top: Device | None = None) -> Irp:
+    def packet(self, *, thread: bool = True, cancel: bool = False, top_file: bool = True) -> Irp:
         scene = self.scene
         slots = [
             Slot(self.bus, INTERNAL, completion=self.maker.module.symbols["Complete"], control=ON_ALL | PENDING_RETURNED),
-            Slot(top or self.device, CONTROL, file=self.file if top_file else None),
+            Slot(self.device, CONTROL, file=self.file if top_file else None),
         ]
         return packets.make_irp(
             scene.machine, slots, 1, mdl=self.mdl, thread=scene.victim.threads[0] if thread else None, file=self.file, linked="none",

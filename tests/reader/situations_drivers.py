@@ -49,10 +49,11 @@ def _hidden(scene: Scene, *, before: int, after: int, gone: bool = False) -> Cas
     if not scene.trap:
         return named(guilty, mdl)
     module = guilty.module
-    scene.machine.modules.remove(module)  # before its entry was made: the object's DriverSection stays 0
-    for at in range(module.base, module.base + module.size, 0x1000) if gone else ():
-        if scene.machine.space.translate(at) is not None:
-            scene.machine.space.unmap(at)
+    # Before its entry was made: the object's DriverSection stays 0.
+    if gone:
+        scene.machine.drop(module)
+    else:
+        scene.machine.modules.remove(module)
     scene.machine.unloaded.append(("wasinnocent.sys", module.base - before, module.base + module.size + after))
     return Cast(frozenset({module.name, guilty.name}), OPEN)
 

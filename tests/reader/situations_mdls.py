@@ -8,8 +8,8 @@ from itertools import pairwise
 from lockhound_synth import io, packets, processes
 from lockhound_synth.packets import CONTROL, PENDING_RETURNED, Mdl, Slot
 from lockhound_synth.pe.load import LoadedImage
+from lockhound_synth.scenarios.libraries import BIND, client_image, load_loader
 
-from .framework import BIND, client_image, load_framework
 from .scene import MAKING, SPLITTING, Cast, Scene, Situation, at_most, named, nobody
 
 AWE = 0x0400  # MDL_DESCRIBES_AWE, WDK wdm.h
@@ -201,8 +201,8 @@ class Cut:
 def hidden_by_framework(scene: Scene) -> Cast:
     """A driver of a framework imports nothing that makes packets and yet sent the MDL down in one, by the framework; the page of
     that packet is not captured. Without the trap it is, and the driver below owes."""
-    load_framework(scene.machine)
-    cut = Cut(scene, imports=(BIND,), image=client_image("fwclient.sys"))
+    load_loader(scene.machine)
+    cut = Cut(scene, imports=(BIND,), image=client_image(scene.machine, "fwclient.sys"))
     irp = scene.own(cut.upper, cut.lower_device, cut.mdl, alone=True)
     if not scene.trap:
         return named(cut.lower, cut.mdl)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Callable
 
 from lockhound_synth import io, packets
-from lockhound_synth.packets import CONTROL, ON_ALL, PENDING_RETURNED, Slot
+from lockhound_synth.packets import CONTROL, ON_ALL, PENDING_RETURNED, Mdl, Slot
 
 from .processors import add_processor
 from .scene import BUILDING, INTERNAL, MAKING, Cast, Scene, at_most, named, nobody
-
-BULK = 9  # URB_FUNCTION_BULK_OR_INTERRUPT_TRANSFER, WDK usb.h
-SUBMIT_URB = 0x220003  # IOCTL_INTERNAL_USB_SUBMIT_URB, WDK usbioctl.h
 
 
 def stale_returned(scene: Scene) -> Cast:
@@ -178,25 +175,20 @@ def forwarded_without_routine(scene: Scene) -> Cast:
 def described_in_urb(scene: Scene) -> Cast:
     """A driver locked and describes its MDL in a USB request block, not in the packet; the driver it was sent to borrows the MDL
     for a packet of its own, which waits below. Without the trap the first packet's MdlAddress names the MDL too."""
-    urb = scene.machine.nonpaged.alloc(0x80, b"Urb ")
-    return _borrowed(scene, urb, arguments=(urb, 0, SUBMIT_URB, 0))
+    return _borrowed(scene, lambda mdl: (packets.make_urb(scene.machine, mdl), 0, packets.SUBMIT_URB, 0))
 
 
 def described_in_argument(scene: Scene) -> Cast:
     """As before, with the MDL's address as a parameter of the request."""
-    return _borrowed(scene, 0, arguments=None)
+    return _borrowed(scene, lambda mdl: (mdl.address, 0, 0, 0))
 
 
-def _borrowed(scene: Scene, urb: int, *, arguments: tuple[int, int, int, int] | None) -> Cast:
+def _borrowed(scene: Scene, described: Callable[[Mdl], tuple[int, int, int, int]]) -> Cast:
     _, low = scene.driver()
     bus, device = scene.driver(MAKING)
     maker, _ = scene.driver(MAKING, above=device)
     mdl = scene.lock()
-    if urb:
-        # TransferBufferMDL at 0x30 on x64, WDK usb.h.
-        block = struct.pack("<HHi5Q", 0x80, BULK, 0, 0, 0, 0, mdl.length << 32, 0) + struct.pack("<Q", mdl.address)
-        scene.machine.space.write(urb, block)
-    scene.own(maker, device, 0 if scene.trap else mdl, arguments=arguments or (mdl.address, 0, 0, 0))
+    scene.own(maker, device, 0 if scene.trap else mdl, arguments=described(mdl))
     scene.own(bus, low, mdl)
     return at_most(maker) if scene.trap else named(maker, mdl)
 

@@ -6,8 +6,8 @@ import struct
 
 from lockhound_synth import io, packets, processes
 from lockhound_synth.packets import ASSOCIATED_IRP, ON_ALL, PENDING_RETURNED, READ, Mdl, Slot
+from lockhound_synth.scenarios.libraries import BIND, client_image, load_loader
 
-from .framework import BIND, client_image, load_framework
 from .scene import MAKING, SPLITTING, Cast, Scene, at_most, named, nobody
 from .situations_mdls import Cut
 
@@ -48,8 +48,8 @@ def made_through_framework(scene: Scene) -> Cast:
     MDL from somebody else. Without the trap the maker imports what it needs."""
     _, low = scene.driver()
     if scene.trap:
-        load_framework(scene.machine)
-        scene.machine.images.append(client_image("fwclient.sys"))
+        load_loader(scene.machine)
+        scene.machine.images.append(client_image(scene.machine, "fwclient.sys"))
     maker, _ = scene.driver((BIND,) if scene.trap else MAKING)
     mdl = scene.lock()
     scene.own(maker, low, mdl)

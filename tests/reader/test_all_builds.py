@@ -20,9 +20,7 @@ STORIES = [*scenarios.NAMES, *scenarios.MORE]
 OTHERS = tuple(b for b in scenarios.ALL_BUILDS if b not in scenarios.BUILDS)
 PAIRS = 200
 UNKNOWN_BUILD = 23456
-# What a build without a table leaves open: a count that stands in the process alone, and everything of a process where the list loops
-# by which layouts are inferred.
-UNCOUNTED = {("unlock_unknown", UNKNOWN_BUILD)}
+# What a build without a table leaves open: everything of a process where the list loops by which layouts are inferred.
 UNTOLD = {("looping_lists", UNKNOWN_BUILD)}
 
 
@@ -39,12 +37,20 @@ def test_verdict_and_ledger(name: str, build: int) -> None:
     rows = sorted((m["address"], m["pages"], m["state"], m["holder"]) for m in case["ledger"]["mdls"])
     assert rows == sorted((m["address"], m["pages"], m["state"], escaped(m["holder"])) for m in truth.ledger["mdls"])
     assert case["ledger"]["explained"] == truth.ledger["explained"]
-    if (name, build) not in UNCOUNTED and not (name.startswith("unlock_") and build == UNKNOWN_BUILD):
-        assert case["ledger"]["charged"] == truth.ledger["charged"]
-    else:
-        assert case["ledger"]["charged"] is None
+    check_count(case, truth)
     check_processes(case, truth, told=(name, build) not in UNTOLD)
     assert case["coverage"]["layout"]["basis"] == ("inferred" if build == UNKNOWN_BUILD else "facts" if build == 26100 else "build")
+
+
+def check_count(case: dict[str, Any], truth: Truth) -> None:
+    """The pages charged. The bug check of an unlock does not count them: then they stand in the process alone, and without a table that
+    is not to be read."""
+    unread = truth.scenario.startswith("unlock_") and truth.build == UNKNOWN_BUILD
+    charged, said = None if unread else truth.ledger["charged"], case["ledger"]["statement"]
+    assert case["ledger"]["charged"] == charged
+    assert said is None or ("how many are charged is not known" in said) == (charged is None)
+    if unread and truth.process:
+        assert case["absent"]["process.locked_pages"]["kind"] == "layout"
 
 
 def spelt(name: str) -> str:
@@ -74,9 +80,26 @@ def check(dump: lh.Dump, machine: Forged, pfns: list[int]) -> bool:
     return got.names == {n for n, _ in drivers(wanted)}
 
 
-# Of the single pages of the evidence, the share without which the driver must still be named: a reader that refuses whenever anything is
-# missing is safe and of no use.
-KEPT = 0.05
+# Of the single pages of the evidence, the share without which the driver must still be named. A reader fails here that is content to answer
+# `insufficient` whenever anything is missing: safe, and of no use. Less is kept only where the rule that names asks for more: that no page
+# is missing in which another holder, packet or piece could lie, or that the stack is whole. Measured over all builds, and rounded down.
+KEPT = 0.4
+KEPT_OF = {
+    name: share
+    for share, names in {
+        0.1: "held_in_extension held_by_context held_two_deep held_in_data held_embedded held_in_driver_extension held_in_big_block"
+        " held_on_stack held_by_mapping held_packed held_in_urb shared_tag holder_and_borrower",
+        0.15: "returned_intact mdl_transition double_lock held_in_list unlock_never unlock_unloaded",
+        0.2: "partial_pending unlock_unknown async_built associated_pending pages_1 mdl_cut unlock_twice unlock_verifier"
+        " unlock_verifier_in_nt library_port library_framework",
+        0.25: "driver_irp_in_bus partial_lower tracked_leak associated_back maker_in_extension maker_in_data mdl_embedded copy_uncounted"
+        " made_with_context looping_lists tracked_verifier tracked_borrowed tracked_invalid tracked_freed tracked_short unlock_library",
+        0.3: "borrowed_mdl reused_mdl pages_23 mdl_alias mdl_flags edited_mdl one_page_stale hostile_driver lying_counts tracked_unloaded",
+        0.35: "pending_irp other_current two_drivers device_control_built lookaside_size kernel_requestor no_import_holder ioring"
+        " cancel_routine pages_22 mdl_large_page mdl_copy refuted_by_count shared_pages tracked_passed_on",
+    }.items()
+    for name in names.split()
+}
 
 
 def evidence(machine: Forged) -> list[int]:
@@ -94,7 +117,7 @@ def test_each_single_page_on_all_builds(name: str) -> None:
                 checked += 1
     assert checked
     if machine.truth.verdict["kind"] == "driver":
-        assert kept >= KEPT * checked, (kept, checked)
+        assert kept >= KEPT_OF.get(name, KEPT) * checked, (kept, checked)
 
 
 def unrelated(machine: Forged) -> list[int]:
@@ -127,6 +150,11 @@ def test_two_hundred_pairs(name: str) -> None:
         with lh.open(dump_bytes(name, build, 2, 6)) as dump:
             for _ in range(-(-PAIRS // len(builds))):
                 check(dump, machine, rng.sample(pages, 2))
+
+
+def test_less_is_kept_of_stories_only() -> None:
+    assert KEPT_OF.keys() <= set(STORIES)
+    assert max(KEPT_OF.values()) < KEPT
 
 
 def test_the_whole_is_right_before_anything_is_taken_out() -> None:

@@ -19,8 +19,8 @@ from .scene import Scene
 BUILD = 19041
 
 
-def scene(title: str, seed: int = 0, build: int = BUILD) -> Scene:
-    return Scene(title, build, seed, trap=True)
+def scene(title: str) -> Scene:
+    return Scene(title, BUILD, 0, trap=True)
 
 
 def judged(made: Forged | Scene, **options: Any) -> dict[str, Any]:

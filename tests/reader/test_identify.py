@@ -175,8 +175,8 @@ def test_what_only_looks_like_an_object() -> None:
         page[offset : offset + len(content)] = content
         with dump.with_pages({pfn: bytes(page)}) as changed:
             found = changed.kernel().identify(block + 8)
-        assert (found.place, found.tag) == ("pool", tag.decode())
-        assert size
+        assert (found.place, found.base, found.tag) == ("pool", block, tag.decode())
+        assert found.size in range(size, size + 0x10)  # blocks are multiples of 16 bytes
 
 
 def test_a_client_extension_of_a_driver_object() -> None:

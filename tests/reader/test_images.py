@@ -9,7 +9,6 @@ import pytest
 from lockhound_synth import scenarios
 from lockhound_synth.forge import Forged
 from lockhound_synth.pe.load import LoadedImage
-from tests.drivers.compile import compiled_images, missing_tools
 
 from .machines import Answer, case_of
 from .test_scenarios import ledger_rows
@@ -21,13 +20,6 @@ SAMPLE = (
     "irp_absent", "freed_locked",
 )  # fmt: skip
 GENUINE = (19041, 22000)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, LoadedImage]:
-    if missing := missing_tools():
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    return compiled_images(tmp_path_factory.mktemp("drivers"))
 
 
 def check(machine: Forged, kind: int = 6) -> None:
@@ -58,8 +50,9 @@ def test_a_compiled_driver_is_described(images: Mapping[str, LoadedImage]) -> No
 @pytest.mark.parametrize("build", GENUINE)
 @pytest.mark.parametrize("name", SAMPLE)
 def test_genuine_kernels(name: str, build: int) -> None:
+    machine = scenarios.build(name, build=build, seed=0, genuine=True)
     for kind in (1, 6):
-        check(scenarios.build(name, build=build, seed=0, genuine=True), kind)
+        check(machine, kind)
 
 
 def test_compiled_drivers_on_a_genuine_kernel(images: Mapping[str, LoadedImage]) -> None:

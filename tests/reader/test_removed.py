@@ -10,13 +10,17 @@ import lockhound as lh
 from lockhound_synth import scenarios
 
 from .machines import Answer, dump_bytes, forged
+from .rule_table import check_rules
 
 PAIRS = 12
 
 
 def judge(dump: lh.Dump, pfns: list[int]) -> Answer:
+    """The answer without those pages; no rule may show that is none."""
     with dump.without_pages(pfns) as reduced:
-        return Answer.of(reduced.investigate(progress=False).to_dict()["verdict"])
+        case = reduced.investigate(progress=False).to_dict()
+    check_rules(case)
+    return Answer.of(case["verdict"])
 
 
 def check(got: Answer, wanted: Answer, what: object) -> bool:

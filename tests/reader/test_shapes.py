@@ -1,21 +1,17 @@
-"""Every other shape of packets and MDLs: the right driver or the right refusal, an exact ledger, and that with pages taken out."""
+"""Every other shape of packets and MDLs: the right driver or the right refusal, and an exact ledger."""
 
 from __future__ import annotations
 
-import random
 import unicodedata
 from typing import Any
 
 import pytest
 
-import lockhound as lh
 from lockhound_synth import scenarios
 
 from .machines import TYPES, case_of, dump_bytes, forged
-from .test_removed import judge
 
 HOME = scenarios.BUILDS
-PAIRS = 8
 
 
 def escaped(name: str | None) -> str | None:
@@ -59,24 +55,6 @@ def test_shape(name: str) -> None:
     for build in builds:
         for seed in (0, 1):
             check(name, build, seed, TYPES if seed == 0 else (6,))
-
-
-@pytest.mark.parametrize("name", scenarios.MORE)
-def test_shape_with_pages_taken_out(name: str) -> None:
-    builds = [b for b in HOME if b in scenarios.builds_of(name)]
-    build = builds[scenarios.MORE.index(name) % len(builds)]
-    machine = forged(name, build, 0)
-    wanted = drivers(machine.truth.verdict)
-    rng = random.Random(name)
-    pages = sorted(set(machine.evidence_pages.values()) - machine.missing)
-    sets = [[p] for p in pages] + [rng.sample(pages, 2) for _ in range(PAIRS)]
-    with lh.open(dump_bytes(name, build, 0, 6)) as dump:
-        for pfns in sets:
-            got = judge(dump, pfns)
-            if got.kind == "driver":
-                assert got.names <= {n for n, _ in wanted}, (name, build, pfns)
-            else:
-                assert got.kind in ("insufficient", machine.truth.verdict["kind"]), (name, build, pfns, got)
 
 
 def verdict_of(data: bytes) -> tuple[Any, ...]:

@@ -18,11 +18,6 @@ from .test_removed import judge
 PAGES = 8  # of a machine in the test command; `python -m tests.campaign pages` takes them all
 # Refusals that say nothing of a page: right where a witness is gone, and no claim that nothing is missing.
 REFUSALS = frozenset({"insufficient", "not_applicable"})
-# Known faults, seen by this test and not mended yet.
-OPEN = {
-    "copied_and_cancelled": "a copied packet, cancelled and without a thread, names the driver it waits in (19041, seed 4), whole",
-}
-EACH = [pytest.param(n, marks=pytest.mark.xfail(reason=OPEN[n], strict=False) if n in OPEN else ()) for n in SITUATIONS]
 
 
 def evidence(machine: Forged, most: int | None) -> list[int]:
@@ -56,7 +51,7 @@ def removals(name: str, build: int, *, trap: bool, pages: int | None = PAGES) ->
             yield pfns, wrong(judge(dump, list(pfns)), cast)
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SITUATIONS)
 def test_without_a_page_nobody_else_is_named(name: str) -> None:
     """On two builds with the trap and two without; the builds move with the situation, so that all have their share."""
     start, checked = list(SITUATIONS).index(name), 0

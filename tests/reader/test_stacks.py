@@ -283,20 +283,11 @@ def played(routine: Routine, top: int, seed: int) -> Iterator[tuple[int, Cpu, in
 @given(routines(), st.integers(0, 1 << 30))
 def test_every_instruction_of_a_function(routine: Routine, seed: int) -> None:
     machine, base, top = stage()
-    data = dump_bytes(STORY, BUILD, 1, 6)
     image = image_of(routine)
     returns = machine.machine.nt_base + machine.machine.kernel.exports["KiSystemServiceCopyEnd"] + 0x30
     for offset, cpu, caller in played(routine, top, seed):
-        pages = {(machine.translate(base + page * PAGE) or 0) >> 12: body for page, body in image.items()}
-        for va in (top - PAGE, top - 2 * PAGE):
-            body = bytearray(PAGE)
-            for place, value in cpu.memory.items():
-                if va <= place < va + PAGE:
-                    struct.pack_into("<Q", body, place - va, value & (1 << 64) - 1)
-            pages[(machine.translate(va) or 0) >> 12] = bytes(body)
         rip = base + 0x1100 + offset
-        with lh.open(with_context(data, cpu.registers, rip)) as dump, dump.with_pages(pages) as changed:
-            stack = changed.kernel().stack()
+        stack = seen_with(image, cpu, rip)
         assert [f.address for f in stack] == [rip, returns], (offset, routine)
         assert stack[1].stack_pointer == caller
         assert stack.complete, (offset, stack.reason)

@@ -15,32 +15,10 @@ from lockhound_synth import scenarios
 from lockhound_synth.forge import Forged
 from lockhound_synth.machine import Machine
 
-from .machines import Answer, case_of, dump_bytes, forged
+from .machines import Answer, case_of, dump_bytes, forged, patched, with_parameters
 
-PARAMETERS = 0x40  # of the bug check, in a dump's header
 MDL_PROCESS, MDL_FLAGS = 0x10, 0xA
 BUILDS = (9600, 17763, 26100)
-
-
-def patched(name: str, build: int, seed: int, changes: dict[int, bytes]) -> dict[str, Any]:
-    """The case of a scenario with bytes at kernel addresses replaced."""
-    machine = forged(name, build, seed)
-    pages: dict[int, bytearray] = {}
-    for address, data in changes.items():
-        for at, byte in enumerate(data, address):
-            physical = machine.translate(at)
-            assert physical is not None
-            page = pages.setdefault(physical >> 12, bytearray(machine.pages[physical >> 12]))
-            page[physical & 0xFFF] = byte
-    with lh.open(dump_bytes(name, build, seed, 6)) as dump, dump.with_pages({p: bytes(d) for p, d in pages.items()}) as changed:
-        return changed.investigate(progress=False).to_dict()
-
-
-def with_parameters(name: str, build: int, seed: int, parameters: dict[int, int]) -> dict[str, Any]:
-    data = bytearray(dump_bytes(name, build, seed, 6))
-    for index, value in parameters.items():
-        struct.pack_into("<Q", data, PARAMETERS + 8 * index, value)
-    return case_of(bytes(data))
 
 
 def places(machine: Forged, label: str) -> list[int]:

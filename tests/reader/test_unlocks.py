@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import Any
 
 import pytest
 
-import lockhound as lh
 from lockhound_synth import scenarios
 from lockhound_synth.forge import Forged
 
-from .machines import case_of, dump_bytes, forged
+from .machines import case_of, dump_bytes, forged, patched
 from .triage_writer import memory, small_of
 
 BUILD, SEED = 19041, 0
@@ -29,19 +27,6 @@ def plain() -> tuple[Forged, str, int, int]:
     assert module.image is not None
     slot = module.base + next(rva for (_, routine), rva in module.image.slots.items() if routine == "MmUnlockPages")
     return machine, name, frame, slot
-
-
-def case_with(writes: dict[int, bytes], *, name: str = "unlock_unknown") -> dict[str, Any]:
-    """The case of a story with other bytes at kernel addresses."""
-    machine = forged(name, BUILD, SEED)
-    pages: dict[int, bytearray] = {}
-    for va, data in writes.items():
-        for offset, byte in enumerate(data):
-            physical = machine.translate(va + offset)
-            assert physical is not None
-            pages.setdefault(physical >> 12, bytearray(machine.pages[physical >> 12]))[physical & 0xFFF] = byte
-    with lh.open(dump_bytes(name, BUILD, SEED, 6)) as dump, dump.with_pages({pfn: bytes(page) for pfn, page in pages.items()}) as changed:
-        return changed.investigate(progress=False).to_dict()
 
 
 def relative(to: int, behind: int) -> bytes:
@@ -99,7 +84,7 @@ def forms() -> dict[str, tuple[dict[int, bytes], str | None]]:
 @pytest.mark.parametrize("form", sorted(forms()))
 def test_forms_of_a_call(form: str) -> None:
     writes, reason = forms()[form]
-    verdict = case_with(writes)["verdict"]
+    verdict = patched("unlock_unknown", BUILD, SEED, writes)["verdict"]
     if reason is None:
         assert verdict["driver"] == plain()[1], verdict["reason"]
     else:
@@ -109,7 +94,7 @@ def test_forms_of_a_call(form: str) -> None:
 
 def test_told_by_the_stack_alone_counts_for_less() -> None:
     full = case_of(dump_bytes("unlock_unknown", BUILD, SEED, 6))["verdict"]["confidence"]["score"]
-    by_stack = case_with(forms()["register"][0])["verdict"]["confidence"]["score"]
+    by_stack = patched("unlock_unknown", BUILD, SEED, forms()["register"][0])["verdict"]["confidence"]["score"]
     assert by_stack == pytest.approx(full * 0.9, abs=0.002)
 
 
@@ -163,7 +148,8 @@ def test_a_small_dump_shows_words_and_names_nobody() -> None:
     assert case["verdict"]["kind"] == "insufficient"
     assert case["verdict"]["drivers"] == []
     assert "unwind data" in case["verdict"]["reason"]
-    words = {row["driver"]: [e["kind"] for e in row["evidence"]] for row in case["suspects"]}
-    assert "stack_word" in words[name]
-    assert memory(machine, rsp, 8)
-    assert frame
+    words = {row["driver"]: row["evidence"] for row in case["suspects"]}
+    assert {e["kind"] for evidence in words.values() for e in evidence} == {"stack_word"}
+    returns = [int(e["address"], 16) for e in words[name]]
+    assert [struct.unpack("<Q", memory(machine, at, 8))[0] for at in returns] == [frame]
+    assert all(rsp <= at < rsp + 0x400 for at in returns)

@@ -191,8 +191,8 @@ def _modrm(mod: int, reg: int, rm: int) -> int:
     return mod << 6 | (reg & 7) << 3 | (rm & 7)
 
 
-def _rex(reg: int = 0, rm: int = 0, wide: bool = True) -> int:
-    return 0x40 | wide << 3 | (reg >> 3) << 2 | rm >> 3
+def _rex(reg: int = 0, rm: int = 0) -> int:
+    return 0x48 | (reg >> 3) << 2 | rm >> 3
 
 
 class _Assembler:

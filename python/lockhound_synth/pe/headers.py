@@ -71,6 +71,9 @@ def align(value: int, unit: int) -> int:
     return (value + unit - 1) // unit * unit
 
 
+IMAGE_CHARACTERISTICS = 0x22  # EXECUTABLE_IMAGE | LARGE_ADDRESS_AWARE
+
+
 def pack_headers(
     *,
     sections: list[Section],
@@ -80,7 +83,6 @@ def pack_headers(
     size_of_image: int,
     image_base: int = PREFERRED_BASE,
     os_version: tuple[int, int] = (10, 0),
-    characteristics: int = 0x22,  # EXECUTABLE_IMAGE | LARGE_ADDRESS_AWARE
 ) -> bytes:
     """DOS header to section table, padded to the file alignment; the checksum is left 0."""
     size_of_headers = align(SECTION_TABLE + 40 * len(sections), FILE_ALIGNMENT)
@@ -91,7 +93,7 @@ def pack_headers(
     struct.pack_into("<H", dos, 8, 4)  # header paragraphs: the program starts at 0x40
     struct.pack_into("<I", dos, 0x3C, PE_OFFSET)
     dos[0x40 : 0x40 + len(_DOS_PROGRAM)] = _DOS_PROGRAM
-    file_header = struct.pack("<2H3I2H", MACHINE_AMD64, len(sections), timestamp, 0, 0, OPTIONAL_SIZE, characteristics)
+    file_header = struct.pack("<2H3I2H", MACHINE_AMD64, len(sections), timestamp, 0, 0, OPTIONAL_SIZE, IMAGE_CHARACTERISTICS)
     code = sum(s.raw_size for s in sections if s.characteristics & CODE)
     data = sum(s.raw_size for s in sections if s.characteristics & INITIALIZED)
     base_of_code = next((s.rva for s in sections if s.characteristics & CODE), 0)

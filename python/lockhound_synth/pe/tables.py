@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .headers import PAGE, align
+from .headers import PAGE
 
 Pdb = tuple[str | uuid.UUID, int, str]  # GUID, age, path
 
@@ -111,7 +111,3 @@ def load_config(cookie_va: int) -> bytes:
 def runtime_functions(rows: Sequence[tuple[int, int, int]]) -> bytes:
     """RUNTIME_FUNCTION entries (begin, end, unwind info) in address order."""
     return b"".join(struct.pack("<3I", *row) for row in sorted(rows))
-
-
-def padded(data: bytes, unit: int = 4) -> bytes:
-    return data.ljust(align(len(data), unit), b"\0")

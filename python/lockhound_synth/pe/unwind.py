@@ -91,7 +91,7 @@ def _code(step: Step, at: int) -> bytes:
 
 
 def encode(
-    steps: Sequence[tuple[int, Step]], *, prologue: int | None = None, epilogues: tuple[int, Sequence[int]] | None = None,
+    steps: Sequence[tuple[int, Step]], *, epilogues: tuple[int, Sequence[int]] | None = None,
     parent: Row | None = None, far: bool = False, framed: SetFrame | None = None,
 ) -> bytes:  # fmt: skip
     """UNWIND_INFO of a prologue: (offset behind the instruction, what it did) in the order of execution.
@@ -119,7 +119,7 @@ def encode(
     if slots > 255:
         raise ValueError("a prologue has at most 255 slots of unwind codes")
     version = 1 if epilogues is None else 2
-    size = max((at for at, _ in steps), default=0) if prologue is None else prologue
+    size = max((at for at, _ in steps), default=0)
     where = 0 if frame is None else frame.reg | frame.offset // 16 << 4
     out = bytes((version | (CHAINED if parent else 0) << 3, size, slots, where)) + codes + bytes(2 * (slots % 2))
     return out + (struct.pack("<3I", *parent) if parent else b"")

@@ -39,14 +39,14 @@ def populate(stage: Stage) -> None:
         stage.old.append((process, old))
 
 
-def reading(stage: Stage, process: Process, device: Device, *, pages: int | None = None, slots: int = 1) -> packets.Mdl:
+def reading(stage: Stage, process: Process, device: Device, *, pages: int | None = None) -> packets.Mdl:
     """A read of a living process in flight: locked, charged to it, pending in a device."""
     machine, rng = stage.machine, stage.rng
     mdl = packets.make_mdl(machine, process, pages or rng.randrange(1, 5))
     file = io.make_file(machine, device, name="\\data\\store.bin" if rng.random() < 0.5 else "")
     slot = Slot(device, READ, file=file, control=packets.PENDING_RETURNED, arguments=(mdl.length, 0, rng.randrange(1 << 20) << 9, 0))
     packets.make_irp(
-        machine, [slot, *[None] * (slots - 1)], 1, mdl=mdl, thread=process.threads[0], file=file, flags=packets.IRP_READ_FLAGS,
+        machine, [slot], 1, mdl=mdl, thread=process.threads[0], file=file, flags=packets.IRP_READ_FLAGS,
         user_buffer=mdl.va + mdl.offset,
     )  # fmt: skip
     stage.hold(mdl, device.driver)

@@ -11,7 +11,7 @@ from lockhound_synth.physical import PAGE, Use
 from lockhound_synth.processes import Process
 
 from . import background
-from .origins import ALLOCATING, own_slot
+from .origins import own_slot
 from .pending import guilty_device
 from .stage import Stage
 
@@ -69,10 +69,10 @@ def _leftovers(stage: Stage, mdl: Mdl) -> None:
     machine.nonpaged.free(freed)
 
 
-def _ring(stage: Stage, mdl: Mdl, *, own: Driver | None = None) -> Device:
+def _ring(stage: Stage, mdl: Mdl) -> None:
     """A monitor's ring of the last MDLs that it saw, most of other processes; its device leads to it."""
     machine, rng = stage.machine, stage.rng
-    monitor, device = (own, io.make_device(machine, own)) if own else guilty_device(stage)
+    _, device = guilty_device(stage)
     count = rng.randrange(24, 40)
     ring = machine.nonpaged.alloc(count * 0x18 + 0x20, b"Mtrc")
     seen: list[Mdl] = []
@@ -88,8 +88,6 @@ def _ring(stage: Stage, mdl: Mdl, *, own: Driver | None = None) -> Device:
         pid = entry.process.pid if entry.process else 0
         machine.space.write(ring + 0x20 + index * 0x18, struct.pack("<3Q", machine.time + index, entry.address, pid))
     _put(stage, device.extension + 0x20, ring)
-    del monitor
-    return device
 
 
 def held_in_extension(stage: Stage) -> None:
@@ -270,9 +268,7 @@ def held_in_urb(stage: Stage) -> None:
     stage.description = "the driver's URB, which is not sent, has the MDL; its extension leads to the URB"
     _, mdl = _lock(stage)
     guilty, device = guilty_device(stage)
-    urb = stage.machine.nonpaged.alloc(0x80, b"Urb ")
-    head = struct.pack("<HHi5Q", 0x80, 9, 0, 0, 0, 0, mdl.length << 32, 0)
-    stage.machine.space.write(urb, head + struct.pack("<Q", mdl.address))
+    urb = packets.make_urb(stage.machine, mdl)
     _put(stage, device.extension + 0x28, urb)
     stage.machine.label("keeper", urb)
     _label_device(stage, device)
@@ -395,10 +391,7 @@ def holder_unloaded(stage: Stage) -> None:
     driver, device = guilty_device(stage)
     _put(stage, device.extension + 0x20, mdl.address)
     module = driver.module
-    machine.modules.remove(module)
-    for page in range(0, module.size, PAGE):
-        if machine.space.translate(module.base + page) is not None:
-            machine.space.unmap(module.base + page)
+    machine.drop(module)
     machine.unloaded.append((module.name, module.base, module.base + module.size))
     _label_device(stage, device)
     stage.charge(mdl, driver)
@@ -423,7 +416,7 @@ def _made(stage: Stage) -> tuple[Mdl, Driver, Device]:
     """A driver's own packet with the MDL waits in a bus driver."""
     machine = stage.machine
     _, mdl = _lock(stage)
-    maker = stage.invent(imports=ALLOCATING)
+    maker = stage.invent(imports=io.MAKING)
     lower = io.make_device(machine, stage.windows["usbxhci"], name="USBFDO-0")
     device = io.make_device(machine, maker, above=lower, extension=0x200)
     slot = own_slot(stage, lower, mdl, maker, device.extension)

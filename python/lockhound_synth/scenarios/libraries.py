@@ -7,7 +7,9 @@ import struct
 from lockhound_synth import io, packets
 from lockhound_synth.driver_image import NT, bound_image
 from lockhound_synth.io import Device, Driver
+from lockhound_synth.machine import Machine
 from lockhound_synth.packets import Mdl
+from lockhound_synth.pe.load import LoadedImage
 
 from .origins import own_slot
 from .pending import guilty_device
@@ -84,19 +86,27 @@ def framework_object(stage: Stage, framework: Driver, clients: tuple[Driver, ...
     return fx_object
 
 
+def load_loader(machine: Machine) -> None:
+    """KMDF's loader, with the routine that clients bind by."""
+    loader = io.make_driver(machine, LOADER.removesuffix(".sys"), imports=io.COMMON)
+    loader.module.symbols[BIND] = loader.module.symbols["Worker"]
+
+
+def client_image(machine: Machine, name: str) -> LoadedImage:
+    """The image of a client, which imports nothing of nt that locks or makes packets."""
+    return bound_image(name, machine.rng, {NT: sorted(io.COMMON), LOADER: [BIND]})
+
+
 def framework(stage: Stage) -> Driver:
     """KMDF and its loader."""
     machine = stage.machine
-    loader = io.make_driver(machine, LOADER.removesuffix(".sys"), imports=io.COMMON)
-    loader.module.symbols[BIND] = loader.module.symbols["Worker"]
-    return io.make_driver(machine, "wdf01000", imports=(*io.LOCKING, "IoAllocateIrp", "IoFreeIrp"))
+    load_loader(machine)
+    return io.make_driver(machine, "wdf01000", imports=io.MAKING)
 
 
 def bound(stage: Stage) -> Driver:
-    """A client of the framework, which calls nothing of nt that locks."""
-    machine = stage.machine
-    image = bound_image(f"{stage.names.pop()}.sys", machine.rng, {NT: sorted(io.COMMON), LOADER: [BIND]})
-    client = io.adopt_driver(machine, image)
+    """A client of the framework."""
+    client = io.adopt_driver(stage.machine, client_image(stage.machine, f"{stage.names.pop()}.sys"))
     stage.cast.append(client)
     return client
 

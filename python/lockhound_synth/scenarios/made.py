@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import struct
-
 from lockhound_synth import io, packets
 from lockhound_synth.packets import Slot
 
 from .stage import Stage
 
 INTERNAL_CONTROL = 15  # IRP_MJ_INTERNAL_DEVICE_CONTROL
-URB_BULK = 9  # URB_FUNCTION_BULK_OR_INTERRUPT_TRANSFER, WDK usb.h; TransferBufferMDL at 0x30 on x64
-SUBMIT_URB = 0x220003  # IOCTL_INTERNAL_USB_SUBMIT_URB, WDK usbioctl.h
 
 
 def driver_irp_in_bus(stage: Stage) -> None:
@@ -19,15 +15,13 @@ def driver_irp_in_bus(stage: Stage) -> None:
     stage.description = "a driver's own packet with an MDL it locked itself waits in the bus driver, which owes nothing"
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    maker = stage.invent(imports=(*io.LOCKING, "IoAllocateIrp", "IoFreeIrp"))
+    maker = stage.invent(imports=io.MAKING)
     host, hub = stage.windows["usbxhci"], stage.windows["usbhub3"]
     host_device = io.make_device(machine, host, name="USBFDO-0")
     hub_device = io.make_device(machine, hub, above=host_device)
     device = io.make_device(machine, maker, above=hub_device, extension=0x200)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 34), mapped=False)
-    request = machine.nonpaged.alloc(0x80, b"Urb ")
-    urb = struct.pack("<HHi5Q", 0x80, URB_BULK, 0, 0, 0, 0, mdl.length << 32, 0) + struct.pack("<Q", mdl.address)
-    machine.space.write(request, urb)
+    request = packets.make_urb(machine, mdl)
     completion, context = maker.module.symbols["Complete"], device.extension
     top = Slot(
         hub_device,
@@ -35,14 +29,14 @@ def driver_irp_in_bus(stage: Stage) -> None:
         completion=completion,
         context=context,
         control=packets.ON_ALL | packets.PENDING_RETURNED,
-        arguments=(request, 0, SUBMIT_URB, 0),
+        arguments=(request, 0, packets.SUBMIT_URB, 0),
     )
     slots: list[Slot | None]
     if rng.random() < 0.5:
         # The hub passed it on to the host controller's driver, with a completion routine of its own.
         below = Slot(
             host_device, INTERNAL_CONTROL, completion=hub.module.symbols["Complete"], context=hub_device.extension,
-            control=packets.ON_ALL | packets.PENDING_RETURNED, arguments=(request, 0, SUBMIT_URB, 0),
+            control=packets.ON_ALL | packets.PENDING_RETURNED, arguments=(request, 0, packets.SUBMIT_URB, 0),
         )  # fmt: skip
         slots, current, waits = [below, top], 1, host_device
     else:

@@ -10,7 +10,7 @@ from lockhound_synth.packets import Mdl
 from lockhound_synth.physical import PAGE
 from lockhound_synth.processes import Process
 
-from .origins import ALLOCATING, maker_above, own_slot
+from .origins import maker_above, own_slot
 from .pending import guilty_device, send
 from .stage import Stage
 
@@ -52,7 +52,7 @@ def mdl_embedded(stage: Stage) -> None:
     stage.description = "the MDL lies inside a driver's own structure, at eight bytes' alignment"
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    maker, device, _, lower_device = maker_above(stage, ALLOCATING)
+    maker, device, _, lower_device = maker_above(stage, io.MAKING)
     pages = rng.randrange(1, 40)
     block = machine.nonpaged.alloc(0x60 + 0x30 + 8 * pages + 0x40, b"Kctx")
     machine.space.write(block, machine.places.randbytes(0x60 // 2))
@@ -67,7 +67,7 @@ def mdl_cut(stage: Stage) -> None:
     stage.description = "the MDL's header and array cross page boundaries over scattered frames"
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    maker, device, _, lower_device = maker_above(stage, ALLOCATING)
+    maker, device, _, lower_device = maker_above(stage, io.MAKING)
     pages = rng.randrange(520, 900)
     block = machine.nonpaged.alloc(4 * PAGE, b"Kctx")
     mdl = packets.make_mdl(machine, victim, pages, at=block + PAGE - 8 * rng.randrange(1, 6), tag=b"Kctx", mapped=False)
@@ -112,7 +112,7 @@ def mdl_transition(stage: Stage) -> None:
     stage.description = "the MDL lies behind a transition PTE"
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    maker, device, _, lower_device = maker_above(stage, ALLOCATING)
+    maker, device, _, lower_device = maker_above(stage, io.MAKING)
     pages = rng.randrange(1, 40)
     before, machine.paged.transition = machine.paged.transition, 1.0
     block = machine.paged.alloc(0x30 + 8 * pages, b"Kpgd", alone=True)

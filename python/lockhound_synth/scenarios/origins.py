@@ -11,13 +11,12 @@ from lockhound_synth.packets import CONTROL, IRP_READ_FLAGS, ON_ALL, PENDING_RET
 from .pending import guilty_device, send
 from .stage import Stage
 
-ALLOCATING = (*io.LOCKING, "IoAllocateIrp", "IoFreeIrp")
 IRP_SYNCHRONOUS = 0x4  # IRP_SYNCHRONOUS_API, WDK wdm.h
 
 
-def maker_above(stage: Stage, imports: tuple[str, ...]) -> tuple[Driver, Device, Driver, Device]:
+def maker_above(stage: Stage, imports: tuple[str, ...], below: tuple[str, ...] = ()) -> tuple[Driver, Device, Driver, Device]:
     """A driver on top of an innocent one: (maker, its device, lower driver, its device)."""
-    lower, lower_device = guilty_device(stage, imports=())
+    lower, lower_device = guilty_device(stage, imports=below)
     maker = stage.invent(imports=imports)
     return maker, io.make_device(stage.machine, maker, above=lower_device, extension=0x200), lower, lower_device
 
@@ -36,7 +35,7 @@ def returned_intact(stage: Stage) -> None:
     stage.description = "a driver's own packet is back with it at StackCount + 1, its MDL still locked"
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    maker, device, lower, lower_device = maker_above(stage, ALLOCATING)
+    maker, device, lower, lower_device = maker_above(stage, io.MAKING)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 30))
     irp = packets.make_irp(machine, [own_slot(stage, lower_device, mdl, maker, device.extension)], 2, mdl=mdl, manager=False, flags=0)
     machine.space.write(device.extension + 0x30, struct.pack("<2Q", irp.address, mdl.address))
@@ -140,7 +139,7 @@ def _kept(stage: Stage) -> tuple[Driver, Device, int]:
     """A driver's own packet without a completion routine, pending below: (maker, its device, the packet's address)."""
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    maker, device, _, lower_device = maker_above(stage, ALLOCATING)
+    maker, device, _, lower_device = maker_above(stage, io.MAKING)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 30))
     irp = packets.make_irp(machine, [own_slot(stage, lower_device, mdl, None)], 1, mdl=mdl, manager=False, flags=0)
     stage.charge(mdl, maker)

@@ -164,7 +164,7 @@ def other_current(stage: Stage) -> None:
     machine = stage.machine
     victim = stage.make_victim()
     guilty, device = guilty_device(stage)
-    _innocent, other_device = guilty_device(stage)
+    _, other_device = guilty_device(stage)
     twin = processes.make_process(machine, victim.name, next(stage.pids), parent=victim.parent)
     stage.current = twin
     for _ in range(3):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import struct
 
-from lockhound_synth import packets
+from lockhound_synth import io, packets
 from lockhound_synth.io import Driver
 from lockhound_synth.packets import Mdl
 from lockhound_synth.trackers import Lock, track
 from lockhound_synth.truth import FREED_LOCKED, LOCKED, NOT_APPLICABLE, hexadecimal
 
-from .origins import ALLOCATING, maker_above, own_slot
+from .origins import maker_above, own_slot
 from .pending import guilty_device, send
 from .stage import Stage
 from .tracking import call_of, stack
@@ -100,7 +100,7 @@ def mdl_with_unlocked_page(stage: Stage) -> None:
     """0x1A, 1236: a driver's own packet waits below; its maker has the MDL."""
     stage.description = "an MDL in a driver's own packet has a page that is not locked: the maker has it, not the driver below"
     machine, rng = stage.machine, stage.rng
-    maker, device, _, lower_device = maker_above(stage, ALLOCATING)
+    maker, device, _, lower_device = maker_above(stage, io.MAKING)
     mdl = packets.make_mdl(machine, stage.others[0], rng.randrange(2, 20))
     irp = packets.make_irp(machine, [own_slot(stage, lower_device, mdl, maker, device.extension)], 1, mdl=mdl, manager=False, flags=0)
     stage.note_irp(irp, "pending", lower_device)

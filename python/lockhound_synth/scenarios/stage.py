@@ -88,7 +88,6 @@ class Stage:
         self.without_mdl = 0  # pages charged to the victim that no MDL describes any more
         self.description = ""
         self.subject: dict[str, Any] | None = None  # of a bug check about no leak
-        self.later: dict[str, Any] | None = None
         self.cast: list[Driver] = []  # drivers whose objects are evidence
         self.guilty: list[Driver] = []
         self.explained_range: tuple[int, int] | None = None  # where copies can't be told from locks
@@ -121,7 +120,7 @@ class Stage:
         self.machine.label("eprocess", self.victim.address, self.machine.layouts["EPROCESS"].size)
         return self.victim
 
-    def charge(self, mdl: Mdl, holder: Driver | None, *, state: str = LOCKED, label: str = "", pages: int = 0) -> None:
+    def charge(self, mdl: Mdl, holder: Driver | None, *, state: str = LOCKED, pages: int = 0) -> None:
         """Enters a standing lock in the ledger; pages where the structure tells of fewer than were locked."""
         number = len(self.ledger)
         self.ledger.append(
@@ -132,7 +131,7 @@ class Stage:
                 "holder": holder.module.name if holder else None,
             }
         )
-        self.machine.label(label or f"mdl:{number}", mdl.address, 0x30 + 8 * mdl.pages)
+        self.machine.label(f"mdl:{number}", mdl.address, 0x30 + 8 * mdl.pages)
         for page in self._count_pages(mdl)[:4]:
             self._label_counts(page)
 
@@ -360,7 +359,6 @@ class Stage:
             unloaded=[name for name, _, _ in machine.unloaded],
             exit_status=EXIT[self.kind],
             subject=self.subject,
-            later=self.later,
         )
 
 

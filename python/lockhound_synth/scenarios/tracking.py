@@ -28,10 +28,10 @@ def call_of(driver: Driver) -> int:
     return driver.module.return_from("MmProbeAndLockPages", "DispatchIo")
 
 
-def left_locked(stage: Stage, victim: Process, locks: list[Lock], *, count: int | None = None) -> list[int]:
+def left_locked(stage: Stage, victim: Process, locks: list[Lock]) -> list[int]:
     """Bug check 0xCB over these locks: the leftmost is in the parameters."""
     machine = stage.machine
-    places = track(machine, victim, locks, count=count)
+    places = track(machine, victim, locks)
     at, lock = min((pair for pair in zip(places, locks, strict=True) if not pair[1].switched), key=lambda pair: pair[1].mdl.address)
     stage.code = 0xCB
     stage.parameters = (at, 0, lock.mdl.address, victim.locked)
@@ -48,7 +48,7 @@ def keep_pointer(stage: Stage, mdl: Mdl) -> None:
     stage.machine.space.write_u64(device.extension + 0x28, mdl.address)
 
 
-def pending_below(stage: Stage, victim: Process, mdl: Mdl, devices: list[Device], *, label: bool = True) -> None:
+def pending_below(stage: Stage, victim: Process, mdl: Mdl, devices: list[Device]) -> None:
     """The I/O manager's packet for a stack of devices, lowest first, pending in the lowest."""
     machine = stage.machine
     file = io.make_file(machine, devices[0])
@@ -60,7 +60,7 @@ def pending_below(stage: Stage, victim: Process, mdl: Mdl, devices: list[Device]
         slots.append(Slot(device, CONTROL, file=file, completion=completion, control=control, arguments=arguments))
     slots[0].control |= packets.PENDING_RETURNED
     irp = packets.make_irp(machine, slots, 1, mdl=mdl, thread=victim.threads[0], file=file)
-    stage.note_irp(irp, "pending", devices[0], label=label)
+    stage.note_irp(irp, "pending", devices[0])
 
 
 def tracked_manager(stage: Stage) -> None:
@@ -178,7 +178,7 @@ def tracked_borrowed(stage: Stage) -> None:
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
     guilty, _device = guilty_device(stage)
-    maker = stage.invent(imports=(*io.LOCKING, "IoAllocateIrp", "IoFreeIrp"))
+    maker = stage.invent(imports=io.MAKING)
     made = io.make_device(machine, maker, extension=0x200)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 20), mapped=False)
     slot = Slot(stage.port, 15, completion=maker.module.symbols["Complete"], context=made.extension, control=packets.ON_ALL)

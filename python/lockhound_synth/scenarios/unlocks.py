@@ -10,20 +10,15 @@ import struct
 from lockhound_synth import io, packets
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.machine import Machine
-from lockhound_synth.packets import CONTROL, ON_ALL, PENDING_RETURNED, READ, Mdl, Slot
-from lockhound_synth.processes import Process
+from lockhound_synth.packets import CONTROL, ON_ALL, Mdl, Slot
+from lockhound_synth.stacks import in_nt
 from lockhound_synth.trackers import Lock, track
 
+from .origins import maker_above, own_slot
 from .pending import guilty_device, send
 from .stage import Stage
 
 CALL = b"\xff\xd0"  # call rax
-
-
-def in_nt(machine: Machine, *names: str) -> list[int]:
-    """Return addresses in routines of nt, one each."""
-    kernel = machine.kernel
-    return [machine.nt_base + (kernel.private.get(n) or kernel.exports[n]) + machine.places.randrange(0x20, 0x3C) for n in names]
 
 
 def from_program(machine: Machine) -> list[int]:
@@ -48,11 +43,14 @@ def unlocking(driver: Driver) -> int:
     return driver.module.return_from("MmUnlockPages", "Complete")
 
 
-def begin(stage: Stage, mdl: Mdl, callers: list[int], *, kind: int = 1, third: int | None = None, fourth: int | None = None) -> None:
-    """The bug check of a process that lives on, with the frames between KeBugCheckEx and the thread's begin."""
+def begin(
+    stage: Stage, mdl: Mdl, callers: list[int], *, kind: int = 1, third: int | None = None, fourth: int | None = None, named: bool = True
+) -> None:
+    """The bug check of a process that lives on, which the MDL names, with the frames between KeBugCheckEx and the thread's begin."""
     machine = stage.machine
-    process = stage.others[0]
-    stage.current = stage.charged = process
+    stage.current = process = stage.others[0]
+    stage.charged = process if named else None
+    stage.no_ledger = stage.no_ledger or not named
     if not process.lock_header:
         track(machine, process, [])
     stage.callers = callers
@@ -75,10 +73,9 @@ def inner(machine: Machine) -> list[int]:
     return in_nt(machine, "MiFreeMdlTracker", "MmUnlockPages")
 
 
-def stale(stage: Stage, process: Process | None = None) -> Mdl:
+def stale(stage: Stage) -> Mdl:
     """An MDL that was locked and is not any more."""
-    process = process or stage.others[0]
-    mdl = packets.make_mdl(stage.machine, process, stage.rng.randrange(1, 10), locked=False)
+    mdl = packets.make_mdl(stage.machine, stage.others[0], stage.rng.randrange(1, 10), locked=False)
     stage.consider(mdl, "unlocked")
     return mdl
 
@@ -88,6 +85,14 @@ def culprit_with(stage: Stage, mdl: Mdl) -> tuple[Driver, Device]:
     culprit, device = guilty_device(stage)
     stage.machine.space.write_u64(device.extension + 0x20, mdl.address)
     return culprit, device
+
+
+def culprit_above(stage: Stage, mdl: Mdl, below: tuple[str, ...], current: int) -> Driver:
+    """A driver with a packet of its own over the MDL, which is pending in the driver below, or back."""
+    culprit, device, _, lower_device = maker_above(stage, io.MAKING, below=below)
+    slot = own_slot(stage, lower_device, mdl, culprit, device.extension)
+    packets.make_irp(stage.machine, [slot], current, mdl=mdl, manager=False, flags=0)
+    return culprit
 
 
 def unlock_unknown(stage: Stage) -> None:
@@ -104,18 +109,10 @@ def unlock_twice(stage: Stage) -> None:
     stage.description = "a worker of the driver unlocks what its completion routine has unlocked before"
     machine = stage.machine
     mdl = stale(stage)
-    lower, lower_device = guilty_device(stage, imports=())
-    culprit = stage.invent(imports=(*io.LOCKING, "IoAllocateIrp", "IoFreeIrp"))
-    device = io.make_device(machine, culprit, above=lower_device, extension=0x200)
-    slot = Slot(
-        lower_device, READ, completion=culprit.module.symbols["Complete"], context=device.extension, control=ON_ALL | PENDING_RETURNED,
-        arguments=(mdl.length, 0, 0, 0),
-    )  # fmt: skip
-    packets.make_irp(machine, [slot], 2, mdl=mdl, manager=False, flags=0)
+    culprit = culprit_above(stage, mdl, (), 2)
     worker = local_call(culprit, "Complete", "Worker")
     begin(stage, mdl, [*inner(machine), unlocking(culprit), worker, *from_thread(machine)])
     blame(stage, culprit)
-    del lower
 
 
 def unlock_never(stage: Stage) -> None:
@@ -126,9 +123,7 @@ def unlock_never(stage: Stage) -> None:
     mdl = packets.make_mdl(machine, process, stage.rng.randrange(1, 10), locked=False)
     machine.space.write_u64(mdl.address + machine.layouts["MDL"].offset("Process"), 0)
     culprit, _ = culprit_with(stage, mdl)
-    begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)])
-    stage.charged = None
-    stage.no_ledger = True
+    begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)], named=False)
     blame(stage, culprit)
 
 
@@ -142,9 +137,7 @@ def unlock_nonpaged(stage: Stage) -> None:
         machine, None, 1, frames=frames, va=block & ~0xFFF, flags=packets.NONPAGED_SOURCE | packets.FIXED_SIZE, locked=False
     )
     culprit, _ = culprit_with(stage, mdl)
-    begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)])
-    stage.charged = None
-    stage.no_ledger = True
+    begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)], named=False)
     blame(stage, culprit)
 
 
@@ -154,11 +147,8 @@ def unlock_partial(stage: Stage) -> None:
     machine = stage.machine
     process = stage.others[0]
     whole = packets.make_mdl(machine, process, stage.rng.randrange(2, 9))
-    holder, device = guilty_device(stage)
-    stage.hold(whole, holder)
-    file = io.make_file(machine, device)
-    slot = Slot(device, CONTROL, file=file, control=PENDING_RETURNED, arguments=packets.control_arguments(machine, device, whole.length))
-    packets.make_irp(machine, [slot], 1, mdl=whole, thread=process.threads[0], file=file, linked="thread")
+    _, device = guilty_device(stage)
+    send(stage, process, device, whole, linked="thread")
     mdl = packets.make_mdl(
         machine, process, 1, frames=whole.frames[:1], va=whole.va, flags=packets.PARTIAL | packets.FIXED_SIZE, charge=False, locked=False
     )
@@ -237,8 +227,7 @@ def unlock_library_alone(stage: Stage) -> None:
     mdl = stale(stage)
     library = stage.windows["storport"]
     begin(stage, mdl, [*inner(machine), unlocking(library), *in_nt(machine, "IofCallDriver"), *from_thread(machine)])
-    _, device = culprit_with(stage, mdl)
-    del device
+    culprit_with(stage, mdl)
 
 
 def unlock_unloaded(stage: Stage) -> None:
@@ -246,9 +235,7 @@ def unlock_unloaded(stage: Stage) -> None:
     stage.description = "the stack leads into the range of an unloaded driver"
     machine = stage.machine
     mdl = stale(stage)
-    start = machine.next_image + 0x400000
-    name = stage.names.pop() + ".sys"
-    machine.unloaded.append((name, start, start + 0x9000))
+    name, start = stage.unload(0x9000)
     begin(stage, mdl, [*inner(machine), start + 0x1234, *from_thread(machine)])
     stage.kind = "driver"
     stage.named.append({"name": name, "pages": 0})
@@ -272,16 +259,8 @@ def unlock_shared(stage: Stage) -> None:
     stage.description = "two drivers have the MDL and can unlock it"
     machine = stage.machine
     mdl = stale(stage)
-    lower, lower_device = guilty_device(stage)
-    culprit = stage.invent(imports=(*io.LOCKING, "IoAllocateIrp", "IoFreeIrp"))
-    device = io.make_device(machine, culprit, above=lower_device, extension=0x200)
-    slot = Slot(
-        lower_device, READ, completion=culprit.module.symbols["Complete"], context=device.extension, control=ON_ALL | PENDING_RETURNED,
-        arguments=(mdl.length, 0, 0, 0),
-    )  # fmt: skip
-    packets.make_irp(machine, [slot], 1, mdl=mdl, manager=False, flags=0)
+    culprit = culprit_above(stage, mdl, io.LOCKING, 1)
     begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)])
-    del lower
 
 
 def unlock_stack_absent(stage: Stage) -> None:
