@@ -71,17 +71,19 @@ void *lhi_realloc_array(void *pointer, size_t count, size_t size)
     return realloc(pointer, bytes ? bytes : 1);
 }
 
-bool lhi_grow(void **rows, size_t count, size_t *room, size_t size)
+bool lhi_grow(void *rows, size_t count, size_t *room, size_t size)
 {
     if (count < *room)
         return true;
     if (*room > SIZE_MAX / 2)
         return false;
     size_t wanted = *room ? *room * 2 : FIRST_ROOM;
-    void *larger = lhi_realloc_array(*rows, wanted, size);
-    if (!larger)
+    void *array = NULL; /* copied: the caller's pointer has a type of its own */
+    memcpy(&array, rows, sizeof array);
+    array = lhi_realloc_array(array, wanted, size);
+    if (!array)
         return false;
-    *rows = larger;
+    memcpy(rows, &array, sizeof array);
     *room = wanted;
     return true;
 }

@@ -9,8 +9,9 @@
 void *lhi_malloc(size_t size);               /* NULL on failure; size 0 gives a unique pointer */
 void *lhi_calloc(size_t count, size_t size); /* zeroed; checks the product */
 void *lhi_realloc_array(void *pointer, size_t count, size_t size); /* checks the product */
-/* Room for one more row behind `count`; *room is kept with the array. false: no memory, nothing lost. */
-bool lhi_grow(void **rows, size_t count, size_t *room, size_t size);
+/* Room for one more row behind `count`. `rows` is the address of the array's pointer, *room is kept beside
+ * it. false: no memory, nothing lost. */
+bool lhi_grow(void *rows, size_t count, size_t *room, size_t size);
 void lhi_free(void *pointer);
 char *lhi_strdup(const char *text);
 

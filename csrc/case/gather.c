@@ -178,7 +178,7 @@ static int by_value(const void *a, const void *b)
 
 bool lhi_gather_needle(lhi_gather *g, lhi_needle needle)
 {
-    if (!lhi_grow((void **)&g->needles, g->needle_count, &g->needle_room, sizeof *g->needles))
+    if (!lhi_grow(&g->needles, g->needle_count, &g->needle_room, sizeof *g->needles))
         return false;
     g->needles[g->needle_count++] = needle;
     return true;

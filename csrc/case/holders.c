@@ -42,7 +42,7 @@ size_t lhi_holder_thing(lhi_holders *h, const lhi_site *site, lh_error *err)
         h->truncated = true;
         return LHI_NONE;
     }
-    if (!lhi_grow((void **)&h->things, h->thing_count, &h->thing_room, sizeof *h->things) ||
+    if (!lhi_grow(&h->things, h->thing_count, &h->thing_room, sizeof *h->things) ||
         !lhi_map_put(&h->places, site->base, h->thing_count)) {
         lhi_fail_memory(err);
         return LHI_NONE;
@@ -60,7 +60,7 @@ lh_status lhi_holder_grip(lhi_holders *h, size_t holder, size_t held, uint64_t a
         h->truncated = true;
         return LH_OK;
     }
-    if (!lhi_grow((void **)&h->grips, h->grip_count, &h->grip_room, sizeof *h->grips))
+    if (!lhi_grow(&h->grips, h->grip_count, &h->grip_room, sizeof *h->grips))
         return lhi_fail_memory(err);
     h->grips[h->grip_count] =
         (lhi_grip){.holder = holder, .held = held, .next = h->things[held].grips, .at = at, .how = how};
@@ -112,7 +112,7 @@ static bool add_range(lhi_level *level, uint64_t begin, uint64_t size, size_t th
 {
     if (size == 0 || size > UINT64_MAX - begin)
         return true;
-    if (!lhi_grow((void **)&level->ranges, level->range_count, &level->range_room, sizeof *level->ranges))
+    if (!lhi_grow(&level->ranges, level->range_count, &level->range_room, sizeof *level->ranges))
         return false;
     level->ranges[level->range_count++] = (lh_range){begin, begin + size};
     return lhi_vec_push(&level->range_things, thing);
@@ -291,7 +291,7 @@ static bool take_entry(lhi_level *level, uint64_t va, uint64_t value)
         level->h->truncated = true;
         return true;
     }
-    if (!lhi_grow((void **)&level->blocks, level->block_count, &level->block_room, sizeof *level->blocks))
+    if (!lhi_grow(&level->blocks, level->block_count, &level->block_room, sizeof *level->blocks))
         return false;
     level->blocks[level->block_count++] = big;
     return true;

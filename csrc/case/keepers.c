@@ -53,7 +53,7 @@ static bool own(lhi_keepers *k, uint64_t begin, uint64_t size, size_t party, boo
     lhi_case *c = k->c;
     if (size > UINT64_MAX - begin)
         return true;
-    if (!lhi_grow((void **)&c->owned, c->owned_count, &c->owned_room, sizeof *c->owned))
+    if (!lhi_grow(&c->owned, c->owned_count, &c->owned_room, sizeof *c->owned))
         return false;
     c->owned[c->owned_count++] = (lhi_owned){begin, begin + size, party, device};
     return true;

@@ -230,8 +230,8 @@ static void note_missing(const lhi_code_image *code, lhi_body *body, uint32_t at
 static bool add_code(lhi_body *body, const lhi_code *code)
 {
     size_t codes = body->room, leaders = body->room;
-    if (!lhi_grow((void **)&body->codes, body->count, &codes, sizeof *body->codes) ||
-        !lhi_grow((void **)&body->leaders, body->count, &leaders, sizeof *body->leaders))
+    if (!lhi_grow(&body->codes, body->count, &codes, sizeof *body->codes) ||
+        !lhi_grow(&body->leaders, body->count, &leaders, sizeof *body->leaders))
         return false;
     body->room = leaders;
     body->leaders[body->count] = 0;

@@ -22,7 +22,7 @@ static bool add_site(lhi_profile *out, const lhi_site *site)
         out->sites_left_out++;
         return true;
     }
-    if (!lhi_grow((void **)&out->sites, out->site_count, &out->site_room, sizeof *out->sites))
+    if (!lhi_grow(&out->sites, out->site_count, &out->site_room, sizeof *out->sites))
         return false;
     out->sites[out->site_count++] = *site;
     return true;
@@ -35,7 +35,7 @@ static bool add_findings(lhi_profile *out, const lhi_paths *paths)
             out->findings_left_out++;
             continue;
         }
-        if (!lhi_grow((void **)&out->findings, out->finding_count, &out->finding_room, sizeof *out->findings))
+        if (!lhi_grow(&out->findings, out->finding_count, &out->finding_room, sizeof *out->findings))
             return false;
         out->findings[out->finding_count++] = paths->findings[i];
     }

@@ -128,7 +128,7 @@ lh_status lhi_big_blocks_read(const lh_kernel *kernel, lhi_big_blocks *out, lh_e
     uint64_t reach = 0;
     *out = (lhi_big_blocks){.kernel = kernel};
     while (next_block(&walk, &block)) {
-        if (!lhi_grow((void **)&out->rows, out->count, &out->room, sizeof *out->rows)) {
+        if (!lhi_grow(&out->rows, out->count, &out->room, sizeof *out->rows)) {
             lhi_big_blocks_free(out);
             return lhi_fail_memory(err);
         }

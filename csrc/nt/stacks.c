@@ -71,7 +71,7 @@ static bool enter(lhi_roll *roll, uint64_t thread, uint64_t process, bool runs, 
         pointer = kept;
     if (pointer >= stack.limit && pointer <= stack.base)
         stack.pointer = pointer;
-    if (!lhi_grow((void **)&out->items, out->count, &out->room, sizeof *out->items))
+    if (!lhi_grow(&out->items, out->count, &out->room, sizeof *out->items))
         return false;
     out->items[out->count++] = stack;
     return true;

@@ -57,7 +57,7 @@ static void missing(lhi_trackers *out, lh_absence absence, uint64_t at)
 
 static bool keep(lhi_trackers *out, const lhi_tracker *tracker)
 {
-    if (!lhi_grow((void **)&out->items, out->count, &out->room, sizeof *out->items))
+    if (!lhi_grow(&out->items, out->count, &out->room, sizeof *out->items))
         return false;
     out->items[out->count++] = *tracker;
     out->sum += tracker->pages;

@@ -63,7 +63,7 @@ static bool push_frame(lhi_walker *w, lh_error *err, lh_status *status)
     lhi_call_stack *stack = w->stack;
     if (stack->count >= LHI_STACK_MOST)
         return stop(w, LHI_STACK_LIMIT, "the stack has more frames than any real one");
-    if (!lhi_grow((void **)&stack->frames, stack->count, &w->room, sizeof *stack->frames)) {
+    if (!lhi_grow(&stack->frames, stack->count, &w->room, sizeof *stack->frames)) {
         *status = lhi_fail_memory(err);
         return false;
     }
