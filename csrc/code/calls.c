@@ -81,19 +81,6 @@ typedef struct registers {
         always[16]; /* of the whole function: each write loads this slot, or restores the caller's value */
 } registers;
 
-#define EPILOGUE 24u /* instructions: restores of eight registers, pops, and the stack pointer */
-
-static bool leads_to_return(const lhi_body *body, size_t index)
-{
-    for (size_t i = index; i < body->count && i - index < EPILOGUE; i++) {
-        if (body->codes[i].kind == LHI_CODE_RETURN || body->codes[i].kind == LHI_CODE_JUMP)
-            return true;
-        if (body->codes[i].kind != LHI_CODE_OTHER)
-            return false;
-    }
-    return false;
-}
-
 /* Compilers keep a pointer that is called often in a register of which the caller's value was saved. */
 static void find_always(const lhi_body *body, registers *known)
 {
@@ -101,9 +88,7 @@ static void find_always(const lhi_body *body, registers *known)
 
     for (size_t i = 0; i < body->count; i++) {
         const lhi_code *code = &body->codes[i];
-        bool restores = code->does == LHI_DOES_POP ||
-                        (code->does == LHI_DOES_LOAD && !code->has_place && leads_to_return(body, i));
-        if (restores)
+        if (lhi_body_restores(body, i))
             continue;
         if (code->does == LHI_DOES_LOAD && code->has_place &&
             (known->always[code->destination] == 0 || known->always[code->destination] == code->place)) {

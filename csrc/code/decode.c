@@ -76,6 +76,7 @@ static void take_memory(const decoded *d, const ZydisDecodedOperand *operand, ui
     out->has_memory = true;
     out->base = number(mem->base);
     out->index = number(mem->index);
+    out->scale = mem->scale;
     out->displacement = mem->disp.value;
     out->width = (uint8_t)(operand->size / 8);
     if (plain && mem->index == ZYDIS_REGISTER_NONE &&
@@ -141,21 +142,20 @@ static lhi_code_kind kind_of(const decoded *d)
     }
 }
 
-/* By the lowest four bits of the opcode (Intel SDM, appendix B). */
-static uint8_t condition_of(ZydisMnemonic mnemonic)
+/* By the lowest four bits of the opcode (Intel SDM, appendix B): of a jump, of SETcc and of CMOVcc. */
+static uint8_t condition_of(const decoded *d)
 {
-    static const ZydisMnemonic names[16] = {
-        ZYDIS_MNEMONIC_JO, ZYDIS_MNEMONIC_JNO, ZYDIS_MNEMONIC_JB,  ZYDIS_MNEMONIC_JNB,
-        ZYDIS_MNEMONIC_JZ, ZYDIS_MNEMONIC_JNZ, ZYDIS_MNEMONIC_JBE, ZYDIS_MNEMONIC_JNBE,
-        ZYDIS_MNEMONIC_JS, ZYDIS_MNEMONIC_JNS, ZYDIS_MNEMONIC_JP,  ZYDIS_MNEMONIC_JNP,
-        ZYDIS_MNEMONIC_JL, ZYDIS_MNEMONIC_JNL, ZYDIS_MNEMONIC_JLE, ZYDIS_MNEMONIC_JNLE,
-    };
-
-    for (uint8_t i = 0; i < 16; i++) {
-        if (names[i] == mnemonic)
-            return i;
+    switch (d->code.meta.category) {
+    case ZYDIS_CATEGORY_COND_BR:
+    case ZYDIS_CATEGORY_SETCC:
+    case ZYDIS_CATEGORY_CMOV:
+        break;
+    default:
+        return LHI_NO_CONDITION;
     }
-    return LHI_NO_CONDITION;
+    if (d->code.cpu_flags == NULL || d->code.cpu_flags->tested == 0)
+        return LHI_NO_CONDITION; /* of a register: jrcxz, loop */
+    return d->code.opcode & 0xf;
 }
 
 static void take_target(const decoded *d, uint64_t address, lhi_code *out)
@@ -173,12 +173,28 @@ static void take_target(const decoded *d, uint64_t address, lhi_code *out)
         out->targets = LHI_TARGET_SLOT;
         out->target = out->place;
     }
-    out->condition = condition_of(d->code.mnemonic);
 }
 
 static bool is_high_byte(ZydisRegister name)
 {
     return name >= ZYDIS_REGISTER_AH && name <= ZYDIS_REGISTER_BH;
+}
+
+/* MOVZX, MOVSX, MOVSXD; also CDQE, whose operands are hidden. */
+static lhi_code_does extension_of(const decoded *d, const ZydisDecodedOperand *to,
+                                  const ZydisDecodedOperand *from, lhi_code *out)
+{
+    if (to->size < 32)
+        return LHI_DOES_OTHER;
+    out->extends_sign = d->code.mnemonic != ZYDIS_MNEMONIC_MOVZX;
+    out->destination = number(to->reg.value);
+    out->width = (uint8_t)(from->size / 8);
+    if (is_memory(from))
+        return LHI_DOES_LOAD_PART;
+    if (!is_register(from) || is_high_byte(from->reg.value))
+        return LHI_DOES_OTHER;
+    out->source = number(from->reg.value);
+    return LHI_DOES_COPY_PART;
 }
 
 static lhi_code_does to_register(const ZydisDecodedOperand *to, const ZydisDecodedOperand *from,
@@ -196,7 +212,8 @@ static lhi_code_does to_register(const ZydisDecodedOperand *to, const ZydisDecod
     }
     if (to->size == WIDE / 2 && is_register(from)) {
         out->source = number(from->reg.value);
-        return LHI_DOES_COPY_HALF;
+        out->width = 4;
+        return LHI_DOES_COPY_PART;
     }
     if (is_memory(from) && to->size >= 32)
         return to->size == WIDE && from->size == WIDE ? LHI_DOES_LOAD : LHI_DOES_LOAD_PART;
@@ -250,15 +267,16 @@ static lhi_code_does sum_of(const decoded *d, lhi_code *out)
         out->value = 0;
         return LHI_DOES_CONSTANT;
     }
+    if (to->size >= 32 && is_immediate(by)) {
+        out->width = (uint8_t)(to->size / 8);
+        out->value = cut(by->imm.value.u, out->width);
+        return minus ? LHI_DOES_TAKE : LHI_DOES_ADD;
+    }
     if (to->size != WIDE)
         return LHI_DOES_OTHER;
-    if (is_immediate(by)) {
-        out->value = minus ? 0 - by->imm.value.u : by->imm.value.u;
-        return LHI_DOES_ADD;
-    }
-    if (minus && is_wide_register(by)) {
+    if (is_wide_register(by)) {
         out->source = number(by->reg.value);
-        return LHI_DOES_SUBTRACT;
+        return minus ? LHI_DOES_SUBTRACT : LHI_DOES_SUM;
     }
     return LHI_DOES_OTHER;
 }
@@ -284,10 +302,52 @@ static bool same_register(const ZydisDecodedOperand *a, const ZydisDecodedOperan
     return is_register(a) && is_register(b) && a->reg.value == b->reg.value;
 }
 
+static lhi_code_does step_of(const decoded *d, lhi_code *out)
+{
+    const ZydisDecodedOperand *to = &d->operands[0];
+
+    if (!is_register(to) || to->size < 32)
+        return LHI_DOES_OTHER;
+    out->destination = number(to->reg.value);
+    out->width = (uint8_t)(to->size / 8);
+    out->value = 1;
+    return d->code.mnemonic == ZYDIS_MNEMONIC_DEC ? LHI_DOES_TAKE : LHI_DOES_ADD;
+}
+
+static lhi_code_does mask_of(const ZydisDecodedOperand *to, const ZydisDecodedOperand *by, lhi_code *out)
+{
+    if (!is_immediate(by))
+        return LHI_DOES_OTHER;
+    if (is_memory(to) && by->imm.value.u == 0) /* how a compiler that saves bytes stores zero */
+        return LHI_DOES_STORE_VALUE;
+    if (!is_register(to) || to->size == 16 || is_high_byte(to->reg.value))
+        return LHI_DOES_OTHER;
+    out->destination = number(to->reg.value);
+    out->width = (uint8_t)(to->size / 8);
+    out->value = cut(by->imm.value.u, out->width);
+    return LHI_DOES_MASK;
+}
+
+/* SETcc and CMOVcc. */
+static lhi_code_does by_condition(const decoded *d, lhi_code *out)
+{
+    const ZydisDecodedOperand *to = &d->operands[0], *from = &d->operands[1];
+    bool sets = d->code.meta.category == ZYDIS_CATEGORY_SETCC;
+
+    if (!is_register(to) || (sets ? is_high_byte(to->reg.value) : to->size < 32))
+        return LHI_DOES_OTHER;
+    out->destination = number(to->reg.value);
+    out->source = !sets && is_register(from) ? number(from->reg.value) : LHI_NO_REGISTER;
+    out->width = (uint8_t)(to->size / 8);
+    return sets ? LHI_DOES_SET : LHI_DOES_CHOOSE;
+}
+
 static lhi_code_does does_of(const decoded *d, lhi_code *out)
 {
     const ZydisDecodedOperand *first = &d->operands[0], *second = &d->operands[1];
 
+    if (out->condition != LHI_NO_CONDITION)
+        return by_condition(d, out);
     switch (d->code.mnemonic) {
     case ZYDIS_MNEMONIC_NOP:
         return LHI_DOES_NOTHING;
@@ -296,10 +356,12 @@ static lhi_code_does does_of(const decoded *d, lhi_code *out)
     case ZYDIS_MNEMONIC_MOVZX:
     case ZYDIS_MNEMONIC_MOVSX:
     case ZYDIS_MNEMONIC_MOVSXD:
-        return is_memory(second) ? to_register(first, second, out) : LHI_DOES_OTHER;
+    case ZYDIS_MNEMONIC_CDQE:
+        return extension_of(d, first, second, out);
     case ZYDIS_MNEMONIC_LEA:
-        if (!is_wide_register(first) || second->mem.index != ZYDIS_REGISTER_NONE)
+        if (!is_register(first) || first->size < 32 || second->mem.index != ZYDIS_REGISTER_NONE)
             return LHI_DOES_OTHER;
+        out->width = (uint8_t)(first->size / 8);
         out->destination = number(first->reg.value);
         out->base = number(second->mem.base);
         out->displacement = second->mem.disp.value;
@@ -313,14 +375,14 @@ static lhi_code_does does_of(const decoded *d, lhi_code *out)
         out->width = 8;
         out->value = 0;
         return LHI_DOES_CONSTANT;
-    case ZYDIS_MNEMONIC_AND: /* how a compiler that saves bytes stores zero */
-        if (!is_memory(first) || !is_immediate(second) || second->imm.value.u != 0)
-            return LHI_DOES_OTHER;
-        out->value = 0;
-        return LHI_DOES_STORE_VALUE;
+    case ZYDIS_MNEMONIC_AND:
+        return mask_of(first, second, out);
     case ZYDIS_MNEMONIC_ADD:
     case ZYDIS_MNEMONIC_SUB:
         return sum_of(d, out);
+    case ZYDIS_MNEMONIC_INC:
+    case ZYDIS_MNEMONIC_DEC:
+        return step_of(d, out);
     case ZYDIS_MNEMONIC_PUSH:
         out->source = is_wide_register(first) ? number(first->reg.value) : LHI_NO_REGISTER;
         return LHI_DOES_PUSH;
@@ -349,6 +411,7 @@ bool lhi_code_decode(const uint8_t *bytes, size_t size, uint64_t address, lhi_co
                      .destination = LHI_NO_REGISTER,
                      .source = LHI_NO_REGISTER,
                      .other = LHI_NO_REGISTER,
+                     .selects = LHI_NO_REGISTER,
                      .condition = LHI_NO_CONDITION};
 
     if (!decode(bytes, size, &d))
@@ -359,11 +422,13 @@ bool lhi_code_decode(const uint8_t *bytes, size_t size, uint64_t address, lhi_co
         code.flags = (d.code.cpu_flags->modified | d.code.cpu_flags->set_0 | d.code.cpu_flags->set_1 |
                       d.code.cpu_flags->undefined) != 0;
     take_operands(&d, address, &code);
+    code.condition = condition_of(&d);
     if (code.kind == LHI_CODE_CALL || code.kind == LHI_CODE_JUMP || code.kind == LHI_CODE_BRANCH)
         take_target(&d, address, &code);
     else
         code.does = does_of(&d, &code);
-    if (code.does == LHI_DOES_OTHER)
+    if (code.does == LHI_DOES_OTHER || code.does == LHI_DOES_MASK || code.does == LHI_DOES_SUM ||
+        code.does == LHI_DOES_COPY_PART)
         code.operation = operation_of(&d, &code);
     *out = code;
     return true;

@@ -34,21 +34,26 @@ typedef enum lhi_code_target {
 } lhi_code_target;
 
 /* What it does with values, as far as following them needs to know; anything else is LHI_DOES_OTHER. */
-/* What it does with values, as far as following them needs to know; anything else is LHI_DOES_OTHER. */
 typedef enum lhi_code_does {
     LHI_DOES_OTHER = 0,
-    LHI_DOES_NOTHING,     /* writes no general register and no memory (flags may change) */
-    LHI_DOES_COPY,        /* destination = source, 64 bits */
-    LHI_DOES_COPY_HALF,   /* destination = source, its lower 32 bits */
-    LHI_DOES_CONSTANT,    /* destination = value; of its lowest byte alone where width is 1 */
-    LHI_DOES_ADDRESS,     /* destination = base + displacement, or the address `place` */
-    LHI_DOES_LOAD,        /* destination = 64 bits of memory */
-    LHI_DOES_LOAD_PART,   /* destination = fewer bits of memory, extended */
-    LHI_DOES_STORE,       /* memory = source, 64 bits */
+    LHI_DOES_NOTHING,   /* writes no general register and no memory (flags may change) */
+    LHI_DOES_COPY,      /* destination = source, 64 bits */
+    LHI_DOES_COPY_PART, /* destination = source, its lowest `width` bytes, extended */
+    LHI_DOES_CONSTANT,  /* destination = value; of its lowest byte alone where width is 1 */
+    LHI_DOES_ADDRESS,   /* destination = base + displacement, or the address `place`; its lowest `width` bytes
+                         */
+    LHI_DOES_LOAD,      /* destination = 64 bits of memory */
+    LHI_DOES_LOAD_PART, /* destination = fewer bits of memory, extended */
+    LHI_DOES_STORE,     /* memory = source, 64 bits */
     LHI_DOES_STORE_PART,  /* memory = source, its lower bits */
     LHI_DOES_STORE_VALUE, /* memory = value */
-    LHI_DOES_ADD,         /* destination += value (also a subtraction) */
+    LHI_DOES_ADD,         /* destination += value, in its lowest `width` bytes */
+    LHI_DOES_TAKE,        /* destination -= value, likewise */
     LHI_DOES_SUBTRACT,    /* destination -= source */
+    LHI_DOES_SUM,         /* destination += source */
+    LHI_DOES_MASK,        /* destination &= value */
+    LHI_DOES_SET,         /* lowest byte of destination = whether the condition holds */
+    LHI_DOES_CHOOSE,      /* destination = source where the condition holds; source may be memory */
     LHI_DOES_PUSH,        /* of `source`; of something else where that is LHI_NO_REGISTER */
     LHI_DOES_POP,         /* to `destination`, likewise */
     LHI_DOES_COMPARE, /* flags of `source` (memory where LHI_NO_REGISTER) minus `other`, else minus value */
@@ -63,17 +68,19 @@ typedef struct lhi_code {
     lhi_code_kind kind;
     lhi_code_target targets;
     lhi_code_does does;
-    uint8_t condition; /* of a branch, by its number in the encoding: 4 zero, 5 not zero, 8 negative ... */
-    uint64_t target;   /* see lhi_code_target */
-    uint32_t written, read;                       /* bit n: general register n, or a part of it */
-    bool flags;                                   /* changes a flag */
+    uint8_t condition;      /* by its number in the encoding: 4 zero, 5 not zero, 8 negative ... */
+    bool extends_sign;      /* of a part that is loaded or copied */
+    uint64_t target;        /* see lhi_code_target */
+    uint32_t written, read; /* bit n: general register n, or a part of it */
+    bool flags;             /* changes a flag */
     bool has_memory, reads_memory, writes_memory; /* by an operand that is not the stack of push, pop, call */
-    uint8_t base, index;                          /* LHI_NO_REGISTER: none */
+    uint8_t base, index, scale;                   /* LHI_NO_REGISTER: none */
     bool has_place;                               /* rip-relative or absolute: the operand lies at `place` */
     int64_t displacement;                         /* of a memory operand that is not at a place */
     uint64_t place;
     uint8_t width; /* bytes of the memory operand, or of what is set or compared */
     uint8_t destination, source, other;
+    uint8_t selects; /* register that selects the entry of a table of jumps which is read here: found later */
     uint64_t value;
     uint32_t
         operation; /* of LHI_DOES_OTHER: equal for what gives equal results for equal registers; 0: unknown */

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "code/tables.h"
 #include "image/functions.h"
 #include "image/read.h"
 
@@ -264,7 +265,7 @@ static lh_status read_stretch(const lhi_code_image *code, const lhi_stretch *str
                 at = next;
                 continue;
             }
-            body->garbled = true;
+            body->garbled++;
             at++;
             continue;
         }
@@ -281,7 +282,8 @@ static lh_status read_stretch(const lhi_code_image *code, const lhi_stretch *str
     return LH_OK;
 }
 
-size_t lhi_body_find(const lhi_body *body, uint64_t address)
+/* The first instruction at an address or behind it. */
+static size_t first_from(const lhi_body *body, uint64_t address)
 {
     size_t low = 0, high = body->count;
 
@@ -292,7 +294,35 @@ size_t lhi_body_find(const lhi_body *body, uint64_t address)
         else
             high = middle;
     }
-    return low < body->count && body->codes[low].address == address ? low : SIZE_MAX;
+    return low;
+}
+
+size_t lhi_body_find(const lhi_body *body, uint64_t address)
+{
+    size_t at = first_from(body, address);
+
+    return at < body->count && body->codes[at].address == address ? at : SIZE_MAX;
+}
+
+void lhi_body_take_data(const lhi_code_image *code, lhi_body *body, uint64_t from, uint64_t to)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = body->first; i < body->next; i++) {
+        uint64_t begin = code->image.base + code->stretches[i].begin;
+        uint64_t end = code->image.base + code->stretches[i].end;
+        begin = begin > from ? begin : from;
+        end = end < to ? end : to;
+        bytes += end > begin ? end - begin : 0;
+    }
+    for (size_t i = first_from(body, from); i < body->count && body->codes[i].address < to; i++) {
+        lhi_code *one = &body->codes[i];
+        bytes -= one->length < bytes ? one->length : bytes;
+        one->kind = LHI_CODE_STOP;
+        one->targets = LHI_TARGET_NONE;
+        one->does = LHI_DOES_NOTHING;
+    }
+    body->garbled -= bytes < body->garbled ? bytes : body->garbled;
 }
 
 /* Blocks begin where something jumps to, and behind what may jump. */
@@ -312,6 +342,46 @@ static void find_leaders(lhi_body *body)
     }
 }
 
+/* Behind the image the loader puts one way to jump through each register (facts F.2). */
+enum { RETPOLINE_JUMPS = 0xa0, RETPOLINE_JUMP = 0x20 };
+
+/* Jumps through a register, of tables, which the loader made jumps to a retpoline. */
+static void undo_retpolines(const lhi_code_image *code, lhi_body *body)
+{
+    uint64_t end = code->image.base + code->image.size_of_image;
+    uint64_t jumps = ((end + LHI_PAGE_SIZE - 1) & ~(uint64_t)(LHI_PAGE_SIZE - 1)) + RETPOLINE_JUMPS;
+
+    for (size_t i = 0; i < body->count; i++) {
+        lhi_code *one = &body->codes[i];
+        if (one->kind != LHI_CODE_JUMP || one->targets != LHI_TARGET_DIRECT || one->target < jumps ||
+            (one->target - jumps) % RETPOLINE_JUMP != 0 || (one->target - jumps) / RETPOLINE_JUMP >= 16)
+            continue;
+        one->source = (uint8_t)((one->target - jumps) / RETPOLINE_JUMP);
+        one->targets = LHI_TARGET_REGISTER;
+    }
+}
+
+#define EPILOGUE 24u /* instructions: restores of eight registers, pops, and the stack pointer */
+
+static bool leads_to_return(const lhi_body *body, size_t index)
+{
+    for (size_t i = index; i < body->count && i - index < EPILOGUE; i++) {
+        if (body->codes[i].kind == LHI_CODE_RETURN || body->codes[i].kind == LHI_CODE_JUMP)
+            return true;
+        if (body->codes[i].kind != LHI_CODE_OTHER)
+            return false;
+    }
+    return false;
+}
+
+bool lhi_body_restores(const lhi_body *body, size_t index)
+{
+    const lhi_code *code = &body->codes[index];
+
+    return code->does == LHI_DOES_POP ||
+           (code->does == LHI_DOES_LOAD && !code->has_place && leads_to_return(body, index));
+}
+
 lh_status lhi_body_read(const lhi_code_image *code, size_t first, lhi_body *body, size_t *next, lh_error *err)
 {
     const lhi_stretch *stretch = &code->stretches[first];
@@ -320,20 +390,29 @@ lh_status lhi_body_read(const lhi_code_image *code, size_t first, lhi_body *body
 
     *body = (lhi_body){.entry = stretch->entry,
                        .leaf = stretch->leaf,
+                       .first = first,
                        .codes = body->codes,
                        .leaders = body->leaders,
-                       .room = body->room};
+                       .room = body->room,
+                       .tables = body->tables,
+                       .table_room = body->table_room,
+                       .cases = body->cases,
+                       .case_room = body->case_room};
     for (; i < code->count && code->stretches[i].entry == stretch->entry && status == LH_OK; i++)
         status = read_stretch(code, &code->stretches[i], body, err);
-    *next = i;
-    if (status == LH_OK)
-        find_leaders(body);
-    return status;
+    *next = body->next = i;
+    if (status != LH_OK)
+        return status;
+    undo_retpolines(code, body);
+    find_leaders(body);
+    return lhi_tables_find(code, body, err);
 }
 
 void lhi_body_free(lhi_body *body)
 {
     lhi_free(body->codes);
     lhi_free(body->leaders);
+    lhi_free(body->tables);
+    lhi_free(body->cases);
     *body = (lhi_body){0};
 }

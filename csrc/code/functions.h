@@ -39,18 +39,34 @@ void lhi_code_image_free(lhi_code_image *code);
 /* The instructions of one function, ascending by address. */
 #define LHI_BODY_MOST 65536u /* instructions; nt's largest function has about 30,000 */
 
+/* One value of a jump's selector, and the instruction that it leads to. */
+typedef struct lhi_table_entry {
+    uint32_t target, value;
+} lhi_table_entry;
+
+/* A jump through a table; what selects the case is read in the same block. */
+typedef struct lhi_table {
+    size_t jump;         /* index */
+    size_t first, count; /* of its cases, by target, then value */
+} lhi_table;
+
 typedef struct lhi_body {
     uint32_t entry;
     bool leaf;
+    size_t first, next; /* its stretches */
     lhi_code *codes;
     uint8_t *leaders; /* 1: begins a block */
     size_t count, room;
+    lhi_table *tables; /* ascending by jump */
+    size_t table_count, table_room;
+    lhi_table_entry *cases;
+    size_t case_count, case_room;
     uint64_t missing;   /* bytes of it that are not there */
     bool discarded;     /* of a section that was given back after the driver had started */
     lh_absence absence; /* of the first byte that is not there */
     uint64_t absent_at;
-    bool garbled; /* has bytes that begin no instruction */
-    bool cut;     /* has more instructions than are looked at */
+    uint64_t garbled; /* bytes that begin no instruction */
+    bool cut;         /* has more instructions than are looked at */
 } lhi_body;
 
 /* Reads the function whose first stretch has this index; *next gets the index behind its last. `body` may be
@@ -59,6 +75,10 @@ lh_status lhi_body_read(const lhi_code_image *code, size_t first, lhi_body *body
                         lh_error *err);
 /* Index of the instruction that begins at an address; SIZE_MAX: none of this function. */
 size_t lhi_body_find(const lhi_body *body, uint64_t address);
+/* What lies in [from, to) is no code: it goes nowhere, and is not garbled. */
+void lhi_body_take_data(const lhi_code_image *code, lhi_body *body, uint64_t from, uint64_t to);
+/* An instruction that gives a register back the caller's value, as a function does before it returns. */
+bool lhi_body_restores(const lhi_body *body, size_t index);
 void lhi_body_free(lhi_body *body);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "code/step.h"
+#include "code/tables.h"
 
 #define STATES_OF_BLOCK 8u    /* that disagree; one more is not followed */
 #define STATES_MOST     4096u /* of a function: 8 MiB */
@@ -204,6 +205,14 @@ static void release(walk *w, lhi_state *state, uint64_t at)
     lhi_state_forget(state, object);
 }
 
+/* The frame pointer is given to the blocks of a __finally, which use everything in the frame. */
+static void share_argument(lhi_state *state, const lhi_value *argument)
+{
+    bool whole = argument->kind == LHI_VALUE_FRAME && lhi_value_same(argument, &state->registers[LHI_RBP]);
+
+    lhi_state_share(state, whole ? &state->registers[LHI_RSP] : argument);
+}
+
 /* Somebody who may keep, unlock and hand on whatever is given to him. */
 static void strange_call(lhi_state *state)
 {
@@ -211,7 +220,7 @@ static void strange_call(lhi_state *state)
     const lhi_value *rsp = &state->registers[LHI_RSP];
 
     for (size_t i = 0; i < sizeof arguments; i++)
-        lhi_state_share(state, &state->registers[arguments[i]]);
+        share_argument(state, &state->registers[arguments[i]]);
     for (size_t i = 0; rsp->kind == LHI_VALUE_FRAME && i < LHI_LOCALS; i++) {
         int64_t place = state->locals[i].offset - (int64_t)rsp->n;
         if (state->locals[i].width != 0 && state->locals[i].fresh && place >= HOME && place < HOME + PASSED)
@@ -354,10 +363,15 @@ static void enqueue(walk *w, uint32_t which)
 static void submit(walk *w, const lhi_state *state, size_t leader)
 {
     uint32_t disagreeing = 0;
+    uint64_t place = w->body->codes[leader].address;
 
+    if (state->lossy) {
+        leave_open(w, "it asks for more than is kept in mind", place);
+        return;
+    }
     for (uint32_t at = w->first[leader]; at != NONE; at = w->nodes[at].next, disagreeing++) {
         if (lhi_state_agrees(&w->nodes[at].state, state)) {
-            if (lhi_state_join(&w->nodes[at].state, state))
+            if (lhi_state_join(&w->nodes[at].state, state, place))
                 enqueue(w, at);
             return;
         }
@@ -374,31 +388,68 @@ static void submit(walk *w, const lhi_state *state, size_t leader)
     enqueue(w, w->count - 1);
 }
 
-/* Out of the function by a jump: a call that returns for it. */
+static bool has_no_frame(const lhi_state *state)
+{
+    return state->registers[LHI_RSP].kind == LHI_VALUE_FRAME && state->registers[LHI_RSP].n == 0;
+}
+
+/* Out of the function by a jump: a call that returns for it. Its frame is taken down, or it is none. */
 static void tail(walk *w, lhi_state *state, size_t index)
 {
+    if (!has_no_frame(state)) {
+        bool direct = w->body->codes[index].targets == LHI_TARGET_DIRECT;
+        leave_open(w, direct ? "a part of it lies elsewhere" : "a table of jumps is not followed",
+                   w->body->codes[index].address);
+        return;
+    }
     if (apply_call(w, state, index)) {
         state->registers[LHI_RAX] = (lhi_value){.kind = LHI_VALUE_UNKNOWN};
         leave(w, state, w->body->codes[index].address);
     }
 }
 
-static void jump(walk *w, lhi_state *state, size_t index)
+/* To each target of a table, with what its cases tell of the selector. */
+static void jump_by(walk *w, const lhi_state *state, const lhi_table *table, const lhi_value *selector)
+{
+    const lhi_table_entry *cases = &w->body->cases[table->first];
+    uint64_t place = w->body->codes[table->jump].address;
+
+    for (size_t i = 0, end = 0; i < table->count; i = end) {
+        lhi_state other = *state;
+        while (end < table->count && cases[end].target == cases[i].target)
+            end++;
+        lhi_way way = lhi_question_select(&other, selector, &cases[i], end - i, place);
+        if (way == LHI_WAY_DOUBTFUL)
+            leave_open(w, "its questions depend on each other", place);
+        if (way == LHI_WAY_OPEN)
+            submit(w, &other, cases[i].target);
+    }
+    w->steps += table->count;
+}
+
+static void jump(walk *w, lhi_state *state, const lhi_value *selector, size_t index)
 {
     const lhi_code *code = &w->body->codes[index];
-    const lhi_value *rsp = &state->registers[LHI_RSP];
+    const lhi_table *table = lhi_table_of(w->body, index);
     size_t target = code->targets == LHI_TARGET_DIRECT ? lhi_body_find(w->body, code->target) : SIZE_MAX;
 
-    if (target != SIZE_MAX) {
+    if (target != SIZE_MAX)
         submit(w, state, target);
-        return;
-    }
-    bool elsewhere = code->targets == LHI_TARGET_DIRECT || code->targets == LHI_TARGET_SLOT;
-    /* through a register: a tail call has its frame taken down, a table of jumps has not */
-    if (elsewhere || (rsp->kind == LHI_VALUE_FRAME && rsp->n == 0))
-        tail(w, state, index);
+    else if (table != NULL)
+        jump_by(w, state, table, selector);
     else
-        leave_open(w, "a table of jumps is not followed", code->address);
+        tail(w, state, index);
+}
+
+/* One outcome of a branch. false: it is not followed. */
+static bool can_be(walk *w, lhi_state *state, const lhi_question *question, const lhi_code *code,
+                   bool outcome)
+{
+    lhi_way way = lhi_question_assume(state, question, code->condition, outcome);
+
+    if (way == LHI_WAY_DOUBTFUL)
+        leave_open(w, "its questions depend on each other", code->address);
+    return way == LHI_WAY_OPEN;
 }
 
 static void branch(walk *w, const lhi_state *state, const lhi_question *question, size_t index)
@@ -407,14 +458,14 @@ static void branch(walk *w, const lhi_state *state, const lhi_question *question
     size_t target = code->targets == LHI_TARGET_DIRECT ? lhi_body_find(w->body, code->target) : SIZE_MAX;
     lhi_state other = *state;
 
-    if (lhi_step_assume(&other, question, code->condition, true)) {
+    if (can_be(w, &other, question, code, true)) {
         if (target != SIZE_MAX)
             submit(w, &other, target);
         else
             tail(w, &other, index);
     }
     other = *state;
-    if (!lhi_step_assume(&other, question, code->condition, false))
+    if (!can_be(w, &other, question, code, false))
         return;
     if (index + 1 < w->body->count && code[1].address == code->address + code->length)
         submit(w, &other, index + 1);
@@ -427,6 +478,13 @@ static void follow(walk *w, uint32_t which)
 {
     lhi_state state = w->nodes[which].state;
     lhi_question question = {.asked = false};
+    lhi_value selector = {.kind = LHI_VALUE_UNKNOWN};
+
+    if (state.lossy) {
+        leave_open(w, "it asks for more than is kept in mind",
+                   w->body->codes[w->nodes[which].leader].address);
+        return;
+    }
 
     for (size_t i = w->nodes[which].leader;; i++) {
         const lhi_code *code = i < w->body->count ? &w->body->codes[i] : NULL;
@@ -447,17 +505,22 @@ static void follow(walk *w, uint32_t which)
                 return;
             break;
         case LHI_CODE_JUMP:
-            jump(w, &state, i);
+            jump(w, &state, &selector, i);
             return;
         case LHI_CODE_BRANCH:
             branch(w, &state, &question, i);
             return;
         case LHI_CODE_RETURN:
-            leave(w, &state, code->address);
+            if (has_no_frame(&state))
+                leave(w, &state, code->address);
+            else
+                leave_open(w, "its frame is not of a kind that is followed", code->address);
             return;
         case LHI_CODE_STOP:
             return;
         case LHI_CODE_OTHER:
+            if (code->selects != LHI_NO_REGISTER)
+                selector = state.registers[code->selects];
             lhi_step(&state, code, i, &question);
             break;
         }

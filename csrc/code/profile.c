@@ -42,6 +42,19 @@ static bool add_findings(lhi_profile *out, const lhi_paths *paths)
     return true;
 }
 
+static bool add_open(lhi_profile *out, const lhi_paths *paths, uint64_t function)
+{
+    if (paths->open == NULL)
+        return true;
+    out->open++;
+    if (out->open_count == LHI_PROFILE_OPEN)
+        return true;
+    if (!grow((void **)&out->open_ways, out->open_count, &out->open_room, sizeof *out->open_ways))
+        return false;
+    out->open_ways[out->open_count++] = (lhi_open_way){function, paths->open_at, paths->open};
+    return true;
+}
+
 /* A gap between functions begins with padding; what has sites in it begins behind the last padding before
  * them. */
 static uint64_t entry_of(const lhi_code_image *code, const lhi_body *body, size_t index)
@@ -91,7 +104,7 @@ static void count_body(const lhi_body *body, lhi_profile *out)
         out->missing_bytes += body->missing;
         note_gap(out, body->absence, body->absent_at);
     }
-    if (body->cut || (body->garbled && !body->leaf))
+    if (body->cut || (body->garbled != 0 && !body->leaf))
         note_gap(out, LH_ABSENT_LAYOUT, body->count > 0 ? body->codes[0].address : 0);
 }
 
@@ -112,11 +125,7 @@ static lh_status look_at(lhi_calls *calls, const lhi_body *body, lhi_callee *cal
     lh_status status = lhi_paths_follow(body, callees, code->image.base + body->entry, paths, err);
     if (status == LH_OK) {
         out->followed++;
-        if (paths->open != NULL && out->open++ == 0) {
-            out->open_why = paths->open;
-            out->open_at = paths->open_at;
-        }
-        if (!add_findings(out, paths))
+        if (!add_open(out, paths, code->image.base + body->entry) || !add_findings(out, paths))
             status = lhi_fail_memory(err);
     }
     lhi_free(paths);
@@ -208,5 +217,6 @@ void lhi_profile_free(lhi_profile *profile)
 {
     lhi_free(profile->sites);
     lhi_free(profile->findings);
+    lhi_free(profile->open_ways);
     *profile = (lhi_profile){0};
 }

@@ -14,6 +14,13 @@ typedef struct lhi_site {
     uint64_t slot;
 } lhi_site;
 
+/* A function of which some way was not followed to its end. */
+typedef struct lhi_open_way {
+    uint64_t function; /* address of its entry */
+    uint64_t at;
+    const char *why;
+} lhi_open_way;
+
 /* Asked now and then in long work: anything but LH_OK ends it. */
 typedef struct lhi_watch {
     lh_status (*ask)(void *user, lh_error *err); /* NULL: nobody watches */
@@ -23,6 +30,7 @@ typedef struct lhi_watch {
 /* Bounds of one image; what is over them is counted, and the profile says so. */
 #define LHI_PROFILE_SITES    4096u
 #define LHI_PROFILE_FINDINGS 256u
+#define LHI_PROFILE_OPEN     256u
 
 typedef struct lhi_profile {
     lh_absence
@@ -39,8 +47,8 @@ typedef struct lhi_profile {
     uint64_t discarded_bytes; /* of sections that are given back after a driver has started */
     uint64_t followed,
         open; /* functions with such sites, and those of them that were not followed to every end */
-    const char *open_why; /* of the first */
-    uint64_t open_at;
+    lhi_open_way *open_ways; /* the first of each, as many as fit */
+    size_t open_count, open_room;
     uint64_t unread_slots; /* calls through pointers that are not in the dump */
     bool table_whole;      /* .pdata is all there and sound */
     lh_absence gap;        /* of the first thing that is missing; LH_PRESENT: nothing is */

@@ -17,7 +17,60 @@ void lhi_state_start(lhi_state *state)
 
 bool lhi_value_same(const lhi_value *a, const lhi_value *b)
 {
-    return a->kind == b->kind && a->n == b->n && a->about == b->about;
+    return a->kind == b->kind && a->n == b->n && a->about == b->about && a->delta == b->delta &&
+           a->part == b->part && a->join == b->join && a->condition == b->condition && a->how == b->how;
+}
+
+lhi_value lhi_value_number(uint64_t n)
+{
+    return (lhi_value){.kind = LHI_VALUE_NUMBER, .n = n};
+}
+
+uint64_t lhi_value_cut(uint64_t value, uint8_t width)
+{
+    return width >= 8 ? value : value & ((1ull << (8 * width)) - 1);
+}
+
+bool lhi_value_is_number(const lhi_value *value, uint8_t width)
+{
+    return value->kind == LHI_VALUE_NUMBER || (value->kind == LHI_VALUE_LOW_BYTE && width == 1);
+}
+
+bool lhi_value_is_result(const lhi_value *value)
+{
+    return value->kind == LHI_VALUE_RESULT || value->kind == LHI_VALUE_INSIDE;
+}
+
+/* Finalizer of MurmurHash3 (public domain). */
+uint64_t lhi_key(uint64_t a, uint64_t b)
+{
+    uint64_t key = a * 0x9e3779b97f4a7c15ull ^ b;
+
+    key ^= key >> 33;
+    key *= 0xff51afd7ed558ccdull;
+    key ^= key >> 33;
+    return key | 1; /* 0: none */
+}
+
+uint64_t lhi_value_key(const lhi_value *value)
+{
+    uint64_t key = lhi_key(LHI_VALUE_RESULT, value->about != 0 ? value->about : value->n);
+
+    switch (value->kind) {
+    case LHI_VALUE_NUMBER:
+    case LHI_VALUE_FRAME:
+        return lhi_key(value->kind, value->n);
+    case LHI_VALUE_RESULT:
+    case LHI_VALUE_INSIDE:
+        key = value->delta != 0 ? lhi_key(key, value->delta) : key;
+        return value->part != 0 ? lhi_key(key, value->part) : key;
+    case LHI_VALUE_RANGE:
+        return lhi_key(LHI_VALUE_RESULT, value->n);
+    case LHI_VALUE_FLAGS:
+        return lhi_key(lhi_key(LHI_VALUE_FLAGS, value->n), value->about);
+    default:
+        return 0;
+    }
 }
 
 /* ------------------------------------------------------------------ MDLs */
@@ -35,6 +88,13 @@ lhi_object *lhi_state_object(lhi_state *state, const lhi_value *value)
         if (is_who(&state->objects[i], value))
             return &state->objects[i];
     return NULL;
+}
+
+lhi_object *lhi_state_object_of_flags(lhi_state *state, const lhi_value *flags)
+{
+    lhi_value who = {.kind = (lhi_value_kind)flags->how, .n = flags->n};
+
+    return flags->kind == LHI_VALUE_FLAGS ? lhi_state_object(state, &who) : NULL;
 }
 
 lhi_object *lhi_state_add(lhi_state *state, const lhi_value *who, lhi_lock lock, bool own, uint64_t since)
@@ -107,6 +167,13 @@ static bool overlaps(const lhi_local *local, int64_t from, int64_t to)
     return local->width != 0 && local->offset < to && from < local->offset + local->width;
 }
 
+/* One that a branch may have been decided by. */
+static bool is_telling(const lhi_value *value)
+{
+    return value->kind == LHI_VALUE_NUMBER || value->kind == LHI_VALUE_LOW_BYTE ||
+           value->kind == LHI_VALUE_ANSWER || value->kind == LHI_VALUE_RANGE;
+}
+
 lhi_value lhi_state_load(const lhi_state *state, int64_t offset, uint8_t width)
 {
     for (size_t i = 0; width != 0 && i < LHI_LOCALS; i++)
@@ -135,8 +202,14 @@ void lhi_state_store(lhi_state *state, int64_t offset, uint8_t width, const lhi_
         if (state->locals[i].width == 0)
             place = &state->locals[i];
     for (size_t i = 0; i < LHI_LOCALS && place == NULL; i++)
-        if (lhi_state_object(state, &state->locals[i].value) == NULL)
+        if (lhi_state_object(state, &state->locals[i].value) == NULL && !is_telling(&state->locals[i].value))
             place = &state->locals[i];
+    for (size_t i = 0; i < LHI_LOCALS && place == NULL; i++) {
+        if (lhi_state_object(state, &state->locals[i].value) == NULL) {
+            place = &state->locals[i];
+            state->lossy = true;
+        }
+    }
     if (place != NULL)
         *place = (lhi_local){.offset = offset, .width = width, .fresh = true, .value = *value};
     else
@@ -154,27 +227,6 @@ void lhi_state_replace(lhi_state *state, const lhi_value *old, const lhi_value *
         if (state->locals[i].width != 0 && state->locals[i].value.kind == was.kind &&
             state->locals[i].value.n == was.n)
             state->locals[i].value = *by;
-}
-
-/* ------------------------------------------------------------------ questions */
-
-bool lhi_state_recall(const lhi_state *state, uint64_t question, bool *answer)
-{
-    for (size_t i = 0; i < state->fact_count; i++) {
-        if (state->facts[i].question == question) {
-            *answer = state->facts[i].answer;
-            return true;
-        }
-    }
-    return false;
-}
-
-void lhi_state_learn(lhi_state *state, uint64_t question, bool answer)
-{
-    if (state->fact_count < LHI_FACTS)
-        state->fact_count++;
-    memmove(&state->facts[1], &state->facts[0], (state->fact_count - 1) * sizeof state->facts[0]);
-    state->facts[0] = (lhi_fact){question, answer};
 }
 
 /* ------------------------------------------------------------------ joining */
@@ -201,19 +253,72 @@ static void lose(lhi_state *state, const lhi_value *value)
         lhi_state_forget(state, object);
 }
 
-static bool join_registers(lhi_state *a, const lhi_state *b)
+/* Where a value lies, as 32 bits. false: anywhere. */
+static bool hull_of(const lhi_state *state, const lhi_value *value, lhi_hull *hull)
+{
+    lhi_value whole = *value;
+
+    switch (value->kind) {
+    case LHI_VALUE_NUMBER:
+        *hull = (lhi_hull){value->n, value->n};
+        return value->n <= UINT32_MAX;
+    case LHI_VALUE_RANGE:
+        *hull = (lhi_hull){value->about, value->delta};
+        return true;
+    case LHI_VALUE_ANSWER:
+        *hull = (lhi_hull){0, 1};
+        return true;
+    case LHI_VALUE_RESULT:
+        whole.part = 0;
+        return value->part == 4 && value->delta == 0 &&
+               lhi_facts_hull(&state->facts, lhi_value_key(&whole), 4, hull);
+    default:
+        return false;
+    }
+}
+
+/* What stands at a place where two ways are joined that have different values there. */
+static lhi_value joined(const lhi_state *a, const lhi_state *b, const lhi_value *mine,
+                        const lhi_value *theirs, uint64_t join, uint64_t place)
+{
+    bool told = is_telling(mine) || is_telling(theirs) || lhi_facts_has(&a->facts, lhi_value_key(mine)) ||
+                lhi_facts_has(&b->facts, lhi_value_key(theirs));
+    lhi_hull x = {0}, y = {0};
+    lhi_value both = {.kind = LHI_VALUE_RESULT, .n = lhi_key(join + 1, place) | 1ull << 63};
+
+    both.join = told ? lhi_facts_join_number(join) : 0;
+    if (!hull_of(a, mine, &x) || !hull_of(b, theirs, &y))
+        return both;
+    both.kind = LHI_VALUE_RANGE;
+    both.about = x.low < y.low ? x.low : y.low;
+    both.delta = x.high > y.high ? x.high : y.high;
+    return both;
+}
+
+/* true: `mine` has become less. */
+static bool join_value(lhi_state *a, const lhi_state *b, lhi_value *mine, const lhi_value *theirs,
+                       uint64_t join, uint64_t place)
+{
+    const lhi_value was = *mine;
+
+    if (lhi_value_same(mine, theirs))
+        return false;
+    *mine = joined(a, b, &was, theirs, join, place);
+    if (was.n == mine->n && was.join != 0)
+        mine->join = was.join;
+    if (lhi_value_same(&was, mine))
+        return false;
+    lose(a, &was);
+    lose(a, theirs);
+    return true;
+}
+
+static bool join_registers(lhi_state *a, const lhi_state *b, uint64_t join)
 {
     bool less = false;
 
-    for (size_t i = 0; i < 16; i++) {
-        lhi_value *mine = &a->registers[i];
-        if (lhi_value_same(mine, &b->registers[i]))
-            continue;
-        lose(a, mine);
-        lose(a, &b->registers[i]);
-        less = less || mine->kind != LHI_VALUE_UNKNOWN;
-        *mine = (lhi_value){.kind = LHI_VALUE_UNKNOWN};
-    }
+    for (size_t i = 0; i < 16; i++)
+        less = join_value(a, b, &a->registers[i], &b->registers[i], join, i) || less;
     return less;
 }
 
@@ -229,7 +334,7 @@ static bool freshen(lhi_state *a, const lhi_local *theirs)
     return false;
 }
 
-static bool join_locals(lhi_state *a, const lhi_state *b)
+static bool join_locals(lhi_state *a, const lhi_state *b, uint64_t join)
 {
     bool less = false;
 
@@ -243,36 +348,22 @@ static bool join_locals(lhi_state *a, const lhi_state *b)
     for (size_t i = 0; i < LHI_LOCALS; i++) {
         lhi_local *mine = &a->locals[i];
         lhi_value theirs = lhi_state_load(b, mine->offset, mine->width);
-        if (mine->width == 0 || lhi_value_same(&mine->value, &theirs))
-            continue;
-        lose(a, &mine->value);
-        mine->width = 0;
-        less = true;
+        if (mine->width != 0)
+            less = join_value(a, b, &mine->value, &theirs, join, lhi_key(16, (uint64_t)mine->offset)) || less;
     }
     return less;
 }
 
-static bool join_facts(lhi_state *a, const lhi_state *b)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < a->fact_count; i++) {
-        bool answer = false;
-        if (lhi_state_recall(b, a->facts[i].question, &answer) && answer == a->facts[i].answer)
-            a->facts[kept++] = a->facts[i];
-    }
-    bool less = kept < a->fact_count;
-    a->fact_count = kept;
-    return less;
-}
-
-bool lhi_state_join(lhi_state *a, const lhi_state *b)
+bool lhi_state_join(lhi_state *a, const lhi_state *b, uint64_t place)
 {
     size_t before = a->object_count;
-    bool less = join_registers(a, b);
+    bool full = false;
+    bool less = join_registers(a, b, place);
 
-    less = join_locals(a, b) || less;
-    less = join_facts(a, b) || less;
+    less = join_locals(a, b, place) || less;
+    less = lhi_facts_join(&a->facts, &b->facts, place, &full) || less;
+    if ((b->lossy || full) && !a->lossy)
+        less = a->lossy = true;
     if (b->exposed < a->exposed) {
         a->exposed = b->exposed;
         less = true;

@@ -4,6 +4,7 @@
 #define LHI_CODE_STATE_H
 
 #include "code/decode.h"
+#include "code/facts.h"
 
 typedef enum lhi_value_kind {
     LHI_VALUE_UNKNOWN = 0,
@@ -11,18 +12,33 @@ typedef enum lhi_value_kind {
     LHI_VALUE_LOW_BYTE, /* only the lowest byte is known, and is n */
     LHI_VALUE_FRAME,    /* the stack pointer at the function's entry + n */
     LHI_VALUE_RESULT,   /* what instruction n gave; LHI_ARGUMENT + k: what the function was given */
-    LHI_VALUE_INSIDE    /* that, and something added to it */
+    LHI_VALUE_INSIDE,   /* that, and `delta` added to it */
+    LHI_VALUE_RANGE,    /* of ways that were joined at n: lies between `about` and `delta`, both included */
+    LHI_VALUE_ANSWER,   /* 1 where n, by its key, has `condition` to `about`, else 0 */
+    LHI_VALUE_FLAGS     /* MdlFlags of the MDL n; of them the bits in `about` */
 } lhi_value_kind;
 
 #define LHI_ARGUMENT 0x100000000ull
 #define LHI_PART     0x200000000ull /* n of a part of some result: never an MDL's */
+#define LHI_SEVERAL  0x400000000ull /* + register << 16: instruction n gave several */
 
 typedef struct lhi_value {
     lhi_value_kind kind;
+    uint8_t part;      /* of a result: its lowest bytes alone, with zeros above; 0: all */
+    uint8_t join;      /* differed where ways were joined: 1 + the number of the join's bit; 0: did not */
+    uint8_t condition; /* of an answer; of flags: lhi_locked_bit */
+    uint8_t how;       /* of an answer: how it was asked for; of flags: the MDL's lhi_value_kind */
     uint64_t n;
     uint64_t about; /* of a result: equal for equal expressions, for what is asked about it more than once; 0:
                        none */
+    uint64_t delta; /* added to that */
 } lhi_value;
+
+/* How an answer was asked for. */
+enum { LHI_HOW_NUMBER = 1, LHI_HOW_MASKS = 2, LHI_HOW_TURNED = 4 };
+/* What MDL_PAGES_LOCKED was when the flags were read. */
+enum { LHI_BIT_CLEAR = 0, LHI_BIT_SET = 1 };
+#define LHI_FLAG_PAGES_LOCKED 0x0002u /* MDL_PAGES_LOCKED (wdm.h) */
 
 typedef struct lhi_local { /* a stored value in the frame */
     int64_t offset;
@@ -45,30 +61,36 @@ typedef struct lhi_object {
     uint64_t since; /* address of the call that made it, locked it or unlocked it */
 } lhi_object;
 
-/* What a question about a value was answered on this way: asked again, it has the same answer. */
-typedef struct lhi_fact {
-    uint64_t question;
-    bool answer;
-} lhi_fact;
-
-#define LHI_LOCALS  24u
+#define LHI_LOCALS  64u
 #define LHI_OBJECTS 8u
-#define LHI_FACTS   8u
 
 typedef struct lhi_state {
     lhi_value registers[16];
     lhi_local locals[LHI_LOCALS];
     lhi_object objects[LHI_OBJECTS]; /* by kind, then n */
     size_t object_count;
-    lhi_fact facts[LHI_FACTS]; /* newest first */
-    size_t fact_count;
+    lhi_facts facts;
+    bool lossy;      /* it could not be kept what is known: answers may contradict each other from here on */
     int64_t exposed; /* the frame at and above this offset may be written by others; INT64_MAX: none */
 } lhi_state;
 
 void lhi_state_start(lhi_state *state);
 bool lhi_value_same(const lhi_value *a, const lhi_value *b);
+/* Equal for values that are equal on every way; 0: none. */
+uint64_t lhi_value_key(const lhi_value *value);
+/* A key made of two. */
+uint64_t lhi_key(uint64_t a, uint64_t b);
+lhi_value lhi_value_number(uint64_t n);
+/* Its lowest `width` bytes are known. */
+bool lhi_value_is_number(const lhi_value *value, uint8_t width);
+/* A result, or something added to one. */
+bool lhi_value_is_result(const lhi_value *value);
+/* The lowest `width` bytes. */
+uint64_t lhi_value_cut(uint64_t value, uint8_t width);
 /* The MDL that a value is, or points into; NULL: none that is known. */
 lhi_object *lhi_state_object(lhi_state *state, const lhi_value *value);
+/* The MDL that flags were read of; NULL: they are none, or it is none that is known. */
+lhi_object *lhi_state_object_of_flags(lhi_state *state, const lhi_value *flags);
 /* Begins to follow one. NULL: no room, it stays unknown. */
 lhi_object *lhi_state_add(lhi_state *state, const lhi_value *who, lhi_lock lock, bool own, uint64_t since);
 void lhi_state_forget(lhi_state *state, lhi_object *object);
@@ -87,13 +109,9 @@ void lhi_state_spoil(lhi_state *state, int64_t from, int64_t to);
 /* Everything that holds this value holds another one. */
 void lhi_state_replace(lhi_state *state, const lhi_value *old, const lhi_value *by);
 
-/* false: asked for the first time. */
-bool lhi_state_recall(const lhi_state *state, uint64_t question, bool *answer);
-void lhi_state_learn(lhi_state *state, uint64_t question, bool answer);
-
 /* Two ways that agree on every MDL can be followed as one. */
 bool lhi_state_agrees(const lhi_state *a, const lhi_state *b);
-/* Keeps in `a` what both say; true: less than before. */
-bool lhi_state_join(lhi_state *a, const lhi_state *b);
+/* Keeps in `a` what both say; true: less than before. `place`: where they are joined. */
+bool lhi_state_join(lhi_state *a, const lhi_state *b, uint64_t place);
 
 #endif

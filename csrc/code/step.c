@@ -4,52 +4,7 @@
 /* Offsets in a frame beyond this are no frame's: kernel stacks have 24 KiB, or some more for graphics. */
 #define MOST_FRAME (1 << 20)
 
-/* ------------------------------------------------------------------ keys of questions */
-
-enum { ZERO = 2, SIGN = 4, LESS = 6 }; /* conditions 4, 8 and 12, without the bit that turns them round */
-
-/* Finalizer of MurmurHash3 (public domain). */
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    uint64_t key = a * 0x9e3779b97f4a7c15ull ^ b;
-
-    key ^= key >> 33;
-    key *= 0xff51afd7ed558ccdull;
-    key ^= key >> 33;
-    return key | 1; /* 0: none */
-}
-
-/* Equal for values that are equal on every way; 0: none. */
-static uint64_t key_of(const lhi_value *value)
-{
-    switch (value->kind) {
-    case LHI_VALUE_NUMBER:
-        return mix(LHI_VALUE_NUMBER, value->n);
-    case LHI_VALUE_FRAME:
-        return mix(LHI_VALUE_FRAME, value->n);
-    case LHI_VALUE_RESULT:
-        return mix(LHI_VALUE_RESULT, value->about != 0 ? value->about : value->n);
-    default:
-        return 0;
-    }
-}
-
 /* ------------------------------------------------------------------ values */
-
-static lhi_value number(uint64_t n)
-{
-    return (lhi_value){.kind = LHI_VALUE_NUMBER, .n = n};
-}
-
-static uint64_t cut(uint64_t value, uint8_t width)
-{
-    return width >= 8 ? value : value & ((1ull << (8 * width)) - 1);
-}
-
-static bool is_number(const lhi_value *value, uint8_t width)
-{
-    return value->kind == LHI_VALUE_NUMBER || (value->kind == LHI_VALUE_LOW_BYTE && width == 1);
-}
 
 static lhi_value unknown(void)
 {
@@ -60,14 +15,18 @@ lhi_value lhi_step_result(lhi_state *state, uint64_t index, uint64_t about)
 {
     lhi_value result = {.kind = LHI_VALUE_RESULT, .n = index, .about = about};
     lhi_value inside = {.kind = LHI_VALUE_INSIDE, .n = index};
+    lhi_value flags = {.kind = LHI_VALUE_FLAGS, .n = index};
     lhi_value nothing = unknown();
     lhi_object *old = lhi_state_object(state, &result);
 
     /* in a loop: what it gave the last time round is not the same */
     if (old != NULL)
         lhi_state_forget(state, old);
+    if (about == 0)
+        lhi_facts_forget(&state->facts, lhi_value_key(&result));
     lhi_state_replace(state, &result, &nothing);
     lhi_state_replace(state, &inside, &nothing);
+    lhi_state_replace(state, &flags, &nothing);
     return result;
 }
 
@@ -75,7 +34,7 @@ static lhi_value moved(const lhi_value *value, uint64_t by)
 {
     switch (value->kind) {
     case LHI_VALUE_NUMBER:
-        return number(value->n + by);
+        return lhi_value_number(value->n + by);
     case LHI_VALUE_FRAME: {
         int64_t offset = (int64_t)(value->n + by);
         if (offset > MOST_FRAME || offset < -MOST_FRAME)
@@ -86,7 +45,12 @@ static lhi_value moved(const lhi_value *value, uint64_t by)
     case LHI_VALUE_INSIDE:
         if (by == 0)
             return *value;
-        return (lhi_value){.kind = LHI_VALUE_INSIDE, .n = value->n};
+        return (lhi_value){.kind = LHI_VALUE_INSIDE,
+                           .n = value->n,
+                           .about = value->about,
+                           .delta = value->delta + by,
+                           .join = value->join,
+                           .part = value->part};
     default:
         return unknown();
     }
@@ -115,18 +79,61 @@ static bool about_frame(const lhi_state *state, const lhi_code *code)
             (code->index != LHI_NO_REGISTER && state->registers[code->index].kind == LHI_VALUE_FRAME));
 }
 
-/* Key of what a memory operand outside the frame holds, as long as nobody writes it; 0: none. */
+/* Key of what a memory operand holds, as long as nobody writes it; 0: none. */
 static uint64_t key_of_memory(const lhi_state *state, const lhi_code *code)
 {
-    uint64_t where = 0;
+    lhi_value at = unknown();
 
     if (code->has_place)
-        where = mix(1, code->place);
+        at = lhi_value_number(code->place);
     else if (code->base != LHI_NO_REGISTER && code->index == LHI_NO_REGISTER)
-        where = key_of(&state->registers[code->base]);
-    if (where == 0)
-        return 0;
-    return mix(mix(where, code->has_place ? 0 : (uint64_t)code->displacement), code->width);
+        at = moved(&state->registers[code->base], (uint64_t)code->displacement);
+    uint64_t where = lhi_value_key(&at);
+    return where != 0 ? lhi_key(where, code->width) : 0;
+}
+
+/* Flags of an MDL that is followed: offset of MdlFlags in it, and their size (_MDL, public). */
+#define FLAGS_OFFSET 0x0a
+#define FLAGS_SIZE   2
+
+/* How far into an MDL an address lies. false: it does not point to that MDL. */
+static bool inside_of(const lhi_object *object, const lhi_value *at, uint64_t *offset)
+{
+    if (object->who.kind == LHI_VALUE_FRAME && at->kind == LHI_VALUE_FRAME)
+        *offset = at->n - object->who.n;
+    else if (object->who.kind == LHI_VALUE_RESULT && lhi_value_is_result(at) && at->n == object->who.n)
+        *offset = at->delta;
+    else
+        return false;
+    return true;
+}
+
+/* A memory operand that is the flags of an MDL whose history is known. Other reads of them are not followed,
+ * and neither is that MDL from there on. */
+static bool read_flags(lhi_state *state, const lhi_code *code, lhi_value *flags)
+{
+    if (!code->has_memory || code->has_place || code->base == LHI_NO_REGISTER ||
+        code->index != LHI_NO_REGISTER)
+        return false;
+    lhi_value at = moved(&state->registers[code->base], (uint64_t)code->displacement);
+    for (size_t i = 0; i < state->object_count; i++) {
+        lhi_object *object = &state->objects[i];
+        uint64_t offset = 0;
+        if (!inside_of(object, &at, &offset) || offset >= FLAGS_OFFSET + FLAGS_SIZE ||
+            offset + code->width <= FLAGS_OFFSET)
+            continue;
+        if (offset == FLAGS_OFFSET && !code->extends_sign) {
+            *flags = (lhi_value){.kind = LHI_VALUE_FLAGS,
+                                 .n = object->who.n,
+                                 .how = (uint8_t)object->who.kind,
+                                 .about = code->width == 1 ? 0xff : 0xffff,
+                                 .condition = object->lock == LHI_LOCK_HELD ? LHI_BIT_SET : LHI_BIT_CLEAR};
+            return true;
+        }
+        lhi_state_forget(state, object);
+        return false;
+    }
+    return false;
 }
 
 /* MDLs whose pointers are read in a way that is not followed. */
@@ -178,6 +185,8 @@ static void lose_read(lhi_state *state, const lhi_code *code)
         read &= ~(1u << code->index);
     for (unsigned i = 0; i < 16; i++) {
         lhi_object *object = (read >> i & 1) != 0 ? lhi_state_object(state, &state->registers[i]) : NULL;
+        if (object == NULL && (read >> i & 1) != 0)
+            object = lhi_state_object_of_flags(state, &state->registers[i]);
         if (object != NULL)
             lhi_state_forget(state, object);
     }
@@ -191,10 +200,10 @@ static uint64_t key_of_operation(const lhi_state *state, const lhi_code *code)
     for (unsigned i = 0; i < 16; i++) {
         if ((code->read >> i & 1) == 0)
             continue;
-        uint64_t read = key_of(&state->registers[i]);
+        uint64_t read = lhi_value_key(&state->registers[i]);
         if (read == 0)
             return 0;
-        key = mix(key, read);
+        key = lhi_key(key, read);
     }
     return key;
 }
@@ -206,54 +215,111 @@ static void other(lhi_state *state, const lhi_code *code, uint64_t index)
 
     lose_read(state, code);
     other_memory(state, code);
-    for (unsigned i = 0; i < 16; i++)
+    for (uint64_t i = 0; i < 16; i++)
         if ((code->written >> i & 1) != 0)
-            state->registers[i] = one ? lhi_step_result(state, index, about) : unknown();
+            state->registers[i] = lhi_step_result(state, one ? index : LHI_SEVERAL | i << 16 | index, about);
+}
+
+/* A part of memory in the frame, of which the whole value is known. */
+static lhi_value extended(const lhi_code *code, lhi_value value)
+{
+    uint8_t width = code->width;
+
+    switch (value.kind) {
+    case LHI_VALUE_NUMBER: {
+        uint64_t top = 1ull << (8 * width - 1), low = lhi_value_cut(value.n, width);
+        return lhi_value_number(code->extends_sign && (low & top) != 0 ? low | ~(top | (top - 1)) : low);
+    }
+    case LHI_VALUE_LOW_BYTE:
+        return width == 1 && (!code->extends_sign || value.n < 0x80) ? lhi_value_number(value.n) : unknown();
+    case LHI_VALUE_ANSWER:
+        return value; /* 0 or 1 */
+    case LHI_VALUE_RANGE:
+        return value.delta <= lhi_value_cut(UINT64_MAX, width) >> (code->extends_sign ? 1 : 0) ? value
+                                                                                               : unknown();
+    case LHI_VALUE_FLAGS:
+        value.about = lhi_value_cut(value.about, width);
+        return value;
+    case LHI_VALUE_RESULT:
+        if (code->extends_sign)
+            return unknown();
+        if (value.part == 0 || value.part > width)
+            value.part = width;
+        if (value.about == 0)
+            value.about = value.n;
+        return value;
+    default:
+        return unknown();
+    }
+}
+
+/* A register with what is known of one of its parts, or of a part of something else. */
+static lhi_value part_of(lhi_state *state, const lhi_code *code, uint64_t index, const lhi_value *from)
+{
+    lhi_code plain = *code;
+    lhi_hull hull = {0};
+    lhi_value whole = *from;
+
+    whole.part = 0;
+    if (from->kind == LHI_VALUE_RESULT && code->extends_sign && from->delta == 0 &&
+        lhi_facts_hull(&state->facts, lhi_value_key(&whole), code->width, &hull) &&
+        hull.high <= lhi_value_cut(UINT64_MAX, code->width) >> 1)
+        plain.extends_sign = false; /* what has no sign is not changed by extending it */
+    lhi_value part = extended(&plain, *from);
+
+    if (part.kind != LHI_VALUE_RESULT)
+        return part;
+    lhi_value result = lhi_step_result(state, index, part.about);
+    part.n = result.n;
+    return part;
 }
 
 static void load(lhi_state *state, const lhi_code *code, uint64_t index)
 {
     int64_t offset = 0;
-    uint64_t about = 0;
+    bool part = code->does == LHI_DOES_LOAD_PART;
     lhi_value value = unknown();
 
+    if (read_flags(state, code, &value)) {
+        state->registers[code->destination] = value;
+        return;
+    }
     if (in_frame(state, code, &offset)) {
         value = lhi_state_load(state, offset, code->width);
         if (value.kind == LHI_VALUE_UNKNOWN)
             lose_locals(state, offset, offset + code->width);
-        if (value.kind == LHI_VALUE_RESULT && code->does == LHI_DOES_LOAD_PART) {
-            about = value.about;
+        if (part && lhi_state_object(state, &value) == NULL)
+            value = part_of(state, code, index, &value);
+        else if (part)
             value = unknown();
-        }
-        if (code->does == LHI_DOES_LOAD_PART && (value.kind != LHI_VALUE_NUMBER || value.n >= 0x80))
-            value = unknown(); /* with or without a sign: the same below this */
-    } else {
-        if (about_frame(state, code))
-            lose_locals(state, INT64_MIN, INT64_MAX);
-        about = key_of_memory(state, code);
+    } else if (about_frame(state, code)) {
+        lose_locals(state, INT64_MIN, INT64_MAX);
     }
-    if (value.kind == LHI_VALUE_UNKNOWN)
-        value = lhi_step_result(state, index, about);
+    if (value.kind == LHI_VALUE_UNKNOWN) {
+        value = lhi_step_result(state, index, key_of_memory(state, code));
+        if (part && !code->extends_sign)
+            value.part = code->width;
+        else if (part && value.about != 0)
+            value.about = lhi_key(LHI_DOES_LOAD_PART, value.about);
+    }
     state->registers[code->destination] = value;
 }
 
-/* The key of a question; 0: none that could be asked again. */
-static uint64_t key_of_question(const lhi_value *left, const lhi_value *right, uint8_t width, bool masks,
-                                unsigned condition)
-{
-    uint64_t a = key_of(left), b = key_of(right);
-
-    return a == 0 || b == 0 ? 0 : mix(mix(a, b), (uint64_t)width << 8 | (masks ? 0x10u : 0u) | condition);
-}
+/* ------------------------------------------------------------------ questions */
 
 /* A number outside the frame: a flag that is asked for later. */
 static void learn_stored(lhi_state *state, const lhi_code *code, const lhi_value *value)
 {
-    lhi_value cell = {.kind = LHI_VALUE_RESULT, .about = key_of_memory(state, code)};
-    lhi_value zero = number(0);
+    lhi_question asked = {.asked = true, .width = code->width, .right = *value};
+    lhi_fact fact = {0};
 
-    if (cell.about != 0 && value->kind == LHI_VALUE_NUMBER)
-        lhi_state_learn(state, key_of_question(&cell, &zero, code->width, false, ZERO), value->n == 0);
+    asked.left = (lhi_value){.kind = LHI_VALUE_RESULT, .about = key_of_memory(state, code)};
+    if (asked.left.about == 0 || value->kind != LHI_VALUE_NUMBER ||
+        !lhi_question_fact(&asked, LHI_IF_EQUAL, &fact))
+        return;
+    lhi_facts_forget(&state->facts, fact.left);
+    fact.answer = true;
+    state->lossy = !lhi_facts_learn(&state->facts, &fact) || state->lossy;
 }
 
 static void store(lhi_state *state, const lhi_code *code, const lhi_value *value)
@@ -282,12 +348,18 @@ static void store_part(lhi_state *state, const lhi_code *code, uint64_t index)
         other(state, code, index);
         return;
     }
-    if (is_number(&value, code->width))
-        value = number(cut(value.n, code->width));
-    else if (value.kind == LHI_VALUE_RESULT)
-        value = (lhi_value){LHI_VALUE_RESULT, LHI_PART, value.about != 0 ? value.about : value.n};
-    else
+    if (lhi_value_is_number(&value, code->width)) {
+        value = lhi_value_number(lhi_value_cut(value.n, code->width));
+    } else if (value.kind == LHI_VALUE_RESULT) {
+        if (value.about == 0)
+            value.about = value.n;
+        if (value.part == 0 || value.part > code->width)
+            value.part = code->width;
+        value.n = LHI_PART;
+    } else if (value.kind != LHI_VALUE_ANSWER && value.kind != LHI_VALUE_FLAGS &&
+               value.kind != LHI_VALUE_RANGE) {
         value = unknown();
+    }
     lhi_state_store(state, offset, code->width, &value);
 }
 
@@ -317,17 +389,41 @@ static void pop(lhi_state *state, const lhi_code *code, uint64_t index)
 }
 
 /* What is asked about the copy is asked about the original. */
-static void copy_half(lhi_state *state, const lhi_code *code, uint64_t index)
+static void copy_part(lhi_state *state, const lhi_code *code, uint64_t index)
 {
     lhi_value from = state->registers[code->source];
+    lhi_value part = unknown();
 
-    if (from.kind == LHI_VALUE_NUMBER)
-        state->registers[code->destination] = number(from.n & 0xffffffffu);
-    else if (from.kind == LHI_VALUE_RESULT && lhi_state_object(state, &from) == NULL)
-        state->registers[code->destination] =
-            lhi_step_result(state, index, from.about != 0 ? from.about : from.n);
+    if (lhi_state_object(state, &from) == NULL)
+        part = part_of(state, code, index, &from);
+    if (part.kind != LHI_VALUE_UNKNOWN)
+        state->registers[code->destination] = part;
     else
         other(state, code, index);
+}
+
+/* destination = `from` + by, in its lowest `width` bytes. */
+static void add(lhi_state *state, const lhi_code *code, uint64_t index, const lhi_value *from, uint64_t by)
+{
+    lhi_value value = unknown();
+
+    if (code->width >= 8) {
+        value = moved(from, by);
+    } else if (from->kind == LHI_VALUE_NUMBER) {
+        value = lhi_value_number(lhi_value_cut(from->n + by, code->width));
+    } else if (from->kind == LHI_VALUE_RESULT && lhi_state_object(state, from) == NULL &&
+               (from->part == 0 || from->part == code->width)) {
+        value = *from;
+        value.part = code->width;
+        value.about = from->about != 0 ? from->about : from->n;
+        value.delta = lhi_value_cut(from->delta + by, code->width);
+        value.n = lhi_step_result(state, index, value.about).n;
+    }
+    if (value.kind == LHI_VALUE_UNKNOWN) {
+        lose_read(state, code);
+        value = lhi_step_result(state, index, 0);
+    }
+    state->registers[code->destination] = value;
 }
 
 static void constant(lhi_state *state, const lhi_code *code)
@@ -335,9 +431,9 @@ static void constant(lhi_state *state, const lhi_code *code)
     lhi_value *to = &state->registers[code->destination];
 
     if (code->width != 1)
-        *to = number(code->value);
+        *to = lhi_value_number(code->value);
     else if (to->kind == LHI_VALUE_NUMBER)
-        *to = number((to->n & ~0xffull) | code->value);
+        *to = lhi_value_number((to->n & ~0xffull) | code->value);
     else
         *to = (lhi_value){.kind = LHI_VALUE_LOW_BYTE, .n = code->value};
 }
@@ -349,23 +445,126 @@ static void ask(lhi_state *state, const lhi_code *code, lhi_question *question)
 
     if (code->source != LHI_NO_REGISTER) {
         asked.left = state->registers[code->source];
-    } else if (in_frame(state, code, &offset)) {
-        asked.left = lhi_state_load(state, offset, code->width);
-    } else {
+    } else if (!read_flags(state, code, &asked.left)) {
         uint64_t key = key_of_memory(state, code);
-        if (key != 0)
-            asked.left = (lhi_value){.kind = LHI_VALUE_RESULT, .n = UINT64_MAX, .about = key};
+        if (in_frame(state, code, &offset))
+            asked.left = lhi_state_load(state, offset, code->width);
+        if (asked.left.kind == LHI_VALUE_UNKNOWN && key != 0)
+            asked.left = (lhi_value){.kind = LHI_VALUE_RESULT,
+                                     .n = UINT64_MAX,
+                                     .about = key,
+                                     .part = code->width < 8 ? code->width : 0};
     }
-    asked.right = code->other != LHI_NO_REGISTER ? state->registers[code->other] : number(code->value);
+    asked.right =
+        code->other != LHI_NO_REGISTER ? state->registers[code->other] : lhi_value_number(code->value);
     if (asked.masks && code->source != LHI_NO_REGISTER && code->source == code->other) {
         asked.masks = false; /* the same flags as a comparison with zero */
-        asked.right = number(0);
+        asked.right = lhi_value_number(0);
     }
     *question = asked;
 }
 
+/* What the flags say of a sum, a difference or a mask. */
+static void ask_of_result(lhi_state *state, const lhi_code *code, const lhi_value *before,
+                          lhi_question *question)
+{
+    lhi_question asked = {
+        .asked = true, .width = code->width, .left = *before, .right = lhi_value_number(code->value)};
+
+    if (code->does == LHI_DOES_MASK) {
+        asked.masks = true;
+    } else if (code->does == LHI_DOES_ADD) {
+        asked.left = state->registers[code->destination];
+        asked.right = lhi_value_number(0);
+        asked.partly = true;
+    }
+    *question = asked;
+}
+
+static void mask(lhi_state *state, const lhi_code *code, uint64_t index)
+{
+    lhi_value *to = &state->registers[code->destination];
+
+    uint64_t kept = code->width == 1 ? code->value | ~0xffull : code->value;
+
+    if (to->kind == LHI_VALUE_FLAGS)
+        to->about &= kept;
+    else if (to->kind == LHI_VALUE_NUMBER || to->kind == LHI_VALUE_LOW_BYTE)
+        to->n &= kept;
+    else if (to->kind != LHI_VALUE_ANSWER || (code->value & 1) == 0)
+        other(state, code, index);
+}
+
+/* MDLs that are asked about in a way that is not followed. */
+static void lose_question(lhi_state *state, const lhi_question *question)
+{
+    const lhi_value *sides[] = {&question->left, &question->right};
+
+    for (size_t i = 0; question->asked && i < 2; i++) {
+        lhi_object *object = lhi_state_object(state, sides[i]);
+        if (object == NULL)
+            object = lhi_state_object_of_flags(state, sides[i]);
+        if (object != NULL)
+            lhi_state_forget(state, object);
+    }
+}
+
+/* The condition itself becomes a value. */
+static void set(lhi_state *state, const lhi_code *code, uint64_t index, const lhi_question *question)
+{
+    lhi_value *to = &state->registers[code->destination];
+    lhi_fact fact = {0};
+    unsigned condition = code->condition >> 1;
+    bool known = false;
+
+    if (lhi_question_of_numbers(question, condition, &known)) {
+        *to = (lhi_value){.kind = LHI_VALUE_LOW_BYTE, .n = known != (code->condition & 1)};
+        return;
+    }
+    lose_question(state, question);
+    if (!question->asked || !lhi_question_fact(question, condition, &fact)) {
+        other(state, code, index);
+        return;
+    }
+    *to = (lhi_value){.kind = LHI_VALUE_ANSWER,
+                      .n = fact.left,
+                      .about = fact.right,
+                      .delta = fact.shift,
+                      .part = fact.width,
+                      .join = question->left.join,
+                      .condition = fact.condition,
+                      .how = (uint8_t)((fact.number ? LHI_HOW_NUMBER : 0) | (fact.masks ? LHI_HOW_MASKS : 0) |
+                                       ((code->condition & 1) != 0 ? LHI_HOW_TURNED : 0))};
+}
+
+/* One of two, by an answer. */
+static void choose(lhi_state *state, const lhi_code *code, uint64_t index, const lhi_question *question)
+{
+    lhi_value *to = &state->registers[code->destination];
+    lhi_fact fact = {0};
+    bool answer = false, known = false;
+    unsigned condition = code->condition >> 1;
+
+    if (lhi_question_of_numbers(question, condition, &answer))
+        known = true;
+    else if (question->asked && lhi_question_fact(question, condition, &fact))
+        known = lhi_facts_recall(&state->facts, &fact, NULL, &answer) == LHI_ANSWERED;
+    if (known && code->source != LHI_NO_REGISTER && code->width == 8) {
+        if (answer != (code->condition & 1))
+            *to = state->registers[code->source];
+        return;
+    }
+    lose_question(state, question);
+    other(state, code, index);
+    if (fact.left == 0)
+        return;
+    state->lossy = !lhi_facts_open(&state->facts, &fact, code->address) || state->lossy;
+    to->join = lhi_facts_join_number(code->address);
+}
+
 void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_question *question)
 {
+    const lhi_question asked = *question;
     lhi_value value = unknown();
 
     if (code->flags)
@@ -378,17 +577,17 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
     case LHI_DOES_COPY:
         state->registers[code->destination] = state->registers[code->source];
         break;
-    case LHI_DOES_COPY_HALF:
-        copy_half(state, code, index);
+    case LHI_DOES_COPY_PART:
+        copy_part(state, code, index);
         break;
     case LHI_DOES_CONSTANT:
         constant(state, code);
         break;
     case LHI_DOES_ADDRESS:
-        value = code->has_place ? number(code->place)
-                                : moved(&state->registers[code->base], (uint64_t)code->displacement);
-        state->registers[code->destination] =
-            value.kind != LHI_VALUE_UNKNOWN ? value : lhi_step_result(state, index, 0);
+        if (code->has_place)
+            state->registers[code->destination] = lhi_value_number(code->place);
+        else
+            add(state, code, index, &state->registers[code->base], (uint64_t)code->displacement);
         break;
     case LHI_DOES_LOAD:
     case LHI_DOES_LOAD_PART:
@@ -401,13 +600,19 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
         store_part(state, code, index);
         break;
     case LHI_DOES_STORE_VALUE:
-        value = number(code->value);
+        value = lhi_value_number(code->value);
         store(state, code, &value);
         break;
     case LHI_DOES_ADD:
-        value = moved(&state->registers[code->destination], code->value);
-        state->registers[code->destination] =
-            value.kind != LHI_VALUE_UNKNOWN ? value : lhi_step_result(state, index, 0);
+    case LHI_DOES_TAKE:
+        value = state->registers[code->destination];
+        add(state, code, index, &value, code->does == LHI_DOES_ADD ? code->value : 0 - code->value);
+        ask_of_result(state, code, &value, question);
+        break;
+    case LHI_DOES_MASK:
+        value = state->registers[code->destination];
+        mask(state, code, index);
+        ask_of_result(state, code, &value, question);
         break;
     case LHI_DOES_SUBTRACT:
         value = state->registers[code->source];
@@ -415,6 +620,12 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
             state->registers[code->destination] = moved(&state->registers[code->destination], 0 - value.n);
         else
             other(state, code, index);
+        break;
+    case LHI_DOES_SET:
+        set(state, code, index, &asked);
+        break;
+    case LHI_DOES_CHOOSE:
+        choose(state, code, index, &asked);
         break;
     case LHI_DOES_PUSH:
         push(state, code);
@@ -426,103 +637,9 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
     case LHI_DOES_TEST:
         ask(state, code, question);
         break;
+    case LHI_DOES_SUM:
     case LHI_DOES_OTHER:
         other(state, code, index);
         break;
     }
-}
-
-/* ------------------------------------------------------------------ branches */
-
-/* The condition for two numbers (Intel SDM, Jcc). false: one that is not computed. */
-static bool compute(const lhi_question *question, unsigned condition, bool *holds)
-{
-    uint64_t top = 1ull << (8 * question->width - 1);
-    uint64_t left = cut(question->left.n, question->width), right = cut(question->right.n, question->width);
-    uint64_t result = cut(question->masks ? left & right : left - right, question->width);
-    bool zero = result == 0, sign = (result & top) != 0;
-    bool carry = !question->masks && left < right;
-    bool overflow = !question->masks && ((left ^ right) & (left ^ result) & top) != 0;
-
-    switch (condition) {
-    case 0:
-        *holds = overflow;
-        return true;
-    case 1:
-        *holds = carry;
-        return true;
-    case ZERO:
-        *holds = zero;
-        return true;
-    case 3:
-        *holds = carry || zero;
-        return true;
-    case SIGN:
-        *holds = sign;
-        return true;
-    case LESS:
-        *holds = sign != overflow;
-        return true;
-    case 7:
-        *holds = zero || sign != overflow;
-        return true;
-    default:
-        return false; /* parity */
-    }
-}
-
-static bool is_zero(const lhi_value *value)
-{
-    return value->kind == LHI_VALUE_NUMBER && value->n == 0;
-}
-
-/* A pointer against NULL: one that was locked is none. false: nothing is known. */
-static bool assume_pointer(lhi_state *state, const lhi_question *question, bool null, bool *possible)
-{
-    lhi_object *object = lhi_state_object(state, &question->left);
-    lhi_value zero = number(0);
-
-    if (question->left.kind == LHI_VALUE_FRAME || question->left.kind == LHI_VALUE_INSIDE) {
-        *possible = !null;
-        return true;
-    }
-    if (object == NULL)
-        return false;
-    *possible = !null || object->lock == LHI_LOCK_NEVER;
-    if (null && *possible) {
-        lhi_value was = question->left;
-        lhi_state_forget(state, object);
-        lhi_state_replace(state, &was, &zero);
-    }
-    return true;
-}
-
-bool lhi_step_assume(lhi_state *state, const lhi_question *question, uint8_t condition, bool outcome)
-{
-    bool known = false, possible = true;
-    unsigned which = condition >> 1;
-    bool holds = outcome != ((condition & 1) != 0); /* of the condition that is not turned round */
-
-    if (!question->asked || condition == LHI_NO_CONDITION || question->width == 0 || question->width > 8)
-        return true;
-    if (is_number(&question->left, question->width) && is_number(&question->right, question->width))
-        return !compute(question, which, &known) || known == holds;
-    if (!question->masks && is_zero(&question->right)) {
-        if (which == LESS)
-            which = SIGN; /* nothing is lost in subtracting zero */
-        if (which == ZERO && question->width == 8 && assume_pointer(state, question, holds, &possible))
-            return possible;
-    }
-    uint64_t key =
-        key_of_question(&question->left, &question->right, question->width, question->masks, which);
-    if (key == 0)
-        return true;
-    if (lhi_state_recall(state, key, &known))
-        return known == holds;
-    lhi_state_learn(state, key, holds);
-    if (which == ZERO && holds && !question->masks && question->width >= 4 &&
-        question->left.kind == LHI_VALUE_RESULT && question->right.kind == LHI_VALUE_NUMBER &&
-        lhi_state_object(state, &question->left) == NULL)
-        lhi_state_replace(state, &question->left, &question->right);
-    return true;
 }

@@ -133,6 +133,12 @@ static void finding(lhi_arena *arena, lhi_node *list, lhi_names *names, const lh
 
 /* ------------------------------------------------------------------ a module */
 
+static void why(lhi_arena *arena, lhi_node *row, const lhi_open_way *from)
+{
+    lhi_tree_address(arena, row, "address", from->at);
+    lhi_tree_text(arena, row, "reason", from->why);
+}
+
 lhi_node *lhi_report_profile(lhi_arena *arena, lhi_node *list, lhi_names *names, const lhi_module *module,
                              const lhi_profile *profile)
 {
@@ -163,12 +169,15 @@ lhi_node *lhi_report_profile(lhi_arena *arena, lhi_node *list, lhi_names *names,
     lhi_tree_count(arena, object, "findings_left_out", profile->findings_left_out);
     lhi_tree_count(arena, object, "followed", profile->followed);
     lhi_tree_count(arena, object, "not_followed", profile->open);
-    if (profile->open_why == NULL) {
+    if (profile->open_count == 0)
         lhi_tree_null(arena, object, "not_followed_why");
-    } else {
-        lhi_node *row = lhi_tree_object(arena, object, "not_followed_why");
-        lhi_tree_address(arena, row, "address", profile->open_at);
-        lhi_tree_text(arena, row, "reason", profile->open_why);
+    else
+        why(arena, lhi_tree_object(arena, object, "not_followed_why"), &profile->open_ways[0]);
+    lhi_node *open = lhi_tree_list(arena, object, "not_followed_functions");
+    for (size_t i = 0; i < profile->open_count; i++) {
+        lhi_node *row = lhi_tree_object(arena, open, NULL);
+        lhi_tree_text(arena, row, "function", name_of(arena, names, profile->open_ways[i].function));
+        why(arena, row, &profile->open_ways[i]);
     }
     return object;
 }

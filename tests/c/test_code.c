@@ -66,7 +66,9 @@ static void test_values(void)
     CHECK_EQ(code.written, 1u << LHI_RCX);
     CHECK_EQ(code.read, 1u << LHI_RBX);
     CHECK(!code.flags);
-    CHECK_EQ(decode("8bcb").does, LHI_DOES_COPY_HALF);
+    CHECK_EQ(decode("8bcb").does, LHI_DOES_COPY_PART);
+    CHECK_EQ(decode("8bcb").width, 4);
+    CHECK(!decode("8bcb").extends_sign);
     CHECK_EQ(decode("668bcb").does, LHI_DOES_OTHER);
     code = decode("b8ffffffff");
     CHECK_EQ(code.does, LHI_DOES_CONSTANT);
@@ -92,8 +94,41 @@ static void test_values(void)
     CHECK_EQ(decode("8b4308").does, LHI_DOES_LOAD_PART);
     CHECK_EQ(decode("0fb64308").does, LHI_DOES_LOAD_PART);
     CHECK_EQ(decode("0fb64308").width, 1);
-    CHECK_EQ(decode("0fb6c3").does, LHI_DOES_OTHER); /* movzx eax, bl */
-    code = decode("4c8b1510000000");                 /* mov r10, [rip+10h] */
+    code = decode("0fb6c3"); /* movzx eax, bl */
+    CHECK_EQ(code.does, LHI_DOES_COPY_PART);
+    CHECK_EQ(code.source, LHI_RBX);
+    CHECK_EQ(code.width, 1);
+    CHECK_EQ(decode("0fb6c7").does, LHI_DOES_OTHER); /* movzx eax, bh */
+    code = decode("4863c1");                         /* movsxd rax, ecx */
+    CHECK_EQ(code.does, LHI_DOES_COPY_PART);
+    CHECK(code.extends_sign);
+    CHECK_EQ(code.width, 4);
+    code = decode("4898"); /* cdqe */
+    CHECK_EQ(code.does, LHI_DOES_COPY_PART);
+    CHECK_EQ(code.source, LHI_RAX);
+    CHECK(code.extends_sign);
+    code = decode("48630c81"); /* movsxd rcx, dword ptr [rcx+rax*4] */
+    CHECK_EQ(code.does, LHI_DOES_LOAD_PART);
+    CHECK(code.extends_sign);
+    CHECK_EQ(code.scale, 4);
+    CHECK_EQ(code.index, LHI_RAX);
+    CHECK_EQ(code.base, LHI_RCX);
+    code = decode("4803c8"); /* add rcx, rax */
+    CHECK_EQ(code.does, LHI_DOES_SUM);
+    CHECK_EQ(code.source, LHI_RAX);
+    code = decode("0f97c0"); /* seta al */
+    CHECK_EQ(code.does, LHI_DOES_SET);
+    CHECK_EQ(code.condition, 7);
+    CHECK_EQ(code.destination, LHI_RAX);
+    CHECK_EQ(decode("0f97c4").does, LHI_DOES_OTHER); /* seta ah */
+    code = decode("480f44c1");                       /* cmovz rax, rcx */
+    CHECK_EQ(code.does, LHI_DOES_CHOOSE);
+    CHECK_EQ(code.condition, 4);
+    CHECK_EQ(code.source, LHI_RCX);
+    CHECK_EQ(code.width, 8);
+    CHECK_EQ(decode("480f4401").source, LHI_NO_REGISTER); /* cmovz rax, [rcx] */
+    CHECK_EQ(decode("e3fe").condition, LHI_NO_CONDITION); /* jrcxz */
+    code = decode("4c8b1510000000");                      /* mov r10, [rip+10h] */
     CHECK_EQ(code.does, LHI_DOES_LOAD);
     CHECK(code.has_place);
     CHECK_EQ(code.place, AT + 0x17);
@@ -111,13 +146,23 @@ static void test_values(void)
     CHECK_EQ(decode("887b08").width, 1); /* mov [rbx+8], bh */
     CHECK_EQ(decode("887b08").does, LHI_DOES_OTHER);
     CHECK(decode("83e008").operation != 0); /* and eax, 8 */
+    CHECK_EQ(decode("83e008").does, LHI_DOES_MASK);
+    CHECK_EQ(decode("83e008").value, 8);
+    CHECK_EQ(decode("2401").width, 1);               /* and al, 1 */
+    CHECK_EQ(decode("80e401").does, LHI_DOES_OTHER); /* and ah, 1 */
     CHECK(decode("83e008").operation != decode("83e004").operation);
     CHECK_EQ(decode("0f44c1").operation, 0); /* cmovz */
     CHECK_EQ(decode("2303").operation, 0);   /* and eax, [rbx] */
     code = decode("4883ec28");               /* sub rsp, 28h */
-    CHECK_EQ(code.does, LHI_DOES_ADD);
-    CHECK_EQ(code.value, 0 - 0x28ull);
-    code = decode("482be0"); /* sub rsp, rax */
+    CHECK_EQ(code.does, LHI_DOES_TAKE);
+    CHECK_EQ(code.value, 0x28);
+    CHECK_EQ(decode("83e805").does, LHI_DOES_TAKE); /* sub eax, 5 */
+    CHECK_EQ(decode("83e805").width, 4);
+    CHECK_EQ(decode("83c0ff").value, 0xffffffffu); /* add eax, -1 */
+    CHECK_EQ(decode("ffc8").does, LHI_DOES_TAKE);  /* dec eax */
+    CHECK_EQ(decode("8d41fb").does, LHI_DOES_ADDRESS);
+    CHECK_EQ(decode("8d41fb").width, 4); /* lea eax, [rcx-5] */
+    code = decode("482be0");             /* sub rsp, rax */
     CHECK_EQ(code.does, LHI_DOES_SUBTRACT);
     CHECK_EQ(code.source, LHI_RAX);
     code = decode("53");

@@ -13,6 +13,7 @@ from lockhound_synth.pe.load import LoadedImage, load
 HERE = Path(__file__).parent
 TOOLS = ("clang", "lld-link", "llvm-dlltool", "llvm-rc")
 DRIVERS = ("holder", "grabber", "sender", "splitter")
+PATHS = ("code_paths", "code_shapes", "code_forms")
 VERSION = (3, 1, 4, 15)
 TIMESTAMP = 0x5F00_0000
 IMAGE_BASE = 0x1_4000_0000
@@ -82,13 +83,13 @@ def compile_drivers(out: Path) -> dict[str, Path]:
 
 
 def compile_paths(out: Path, level: str) -> LoadedImage:
-    """code_paths.c at a level of optimisation, and code_forms.c, as one driver with the RVAs of all its routines."""
+    """code_paths.c and code_shapes.c at a level of optimisation, and code_forms.c, as one driver with the RVAs of all its routines."""
     _run("llvm-dlltool", "-m", "i386:x86-64", "-d", HERE / "nt.def", "-l", "nt.lib", at=out)
-    for name in ("code_paths", "code_forms"):
+    for name in PATHS:
         _run(*CLANG, level, "-fms-extensions", HERE / f"{name}.c", "-o", f"{name}.obj", at=out)
     _run(
         "lld-link", "/nologo", "/driver", "/subsystem:native", "/nodefaultlib", "/entry:DriverEntry", "/opt:noref", "/map:code_paths.map",
-        f"/timestamp:{TIMESTAMP}", f"/base:{IMAGE_BASE:#x}", "/out:code_paths.sys", "code_paths.obj", "code_forms.obj", "nt.lib", at=out,
+        f"/timestamp:{TIMESTAMP}", f"/base:{IMAGE_BASE:#x}", "/out:code_paths.sys", *(f"{name}.obj" for name in PATHS), "nt.lib", at=out,
     )  # fmt: skip
     rows = re.findall(r"^ [0-9a-f]{4}:[0-9a-f]{8} +(\S+) +([0-9a-f]{16}) ", (out / "code_paths.map").read_text(), re.MULTILINE)
     found = {name: int(address, 16) - IMAGE_BASE for name, address in rows}
