@@ -69,6 +69,19 @@ void *lhi_realloc_array(void *pointer, size_t count, size_t size)
     return realloc(pointer, bytes ? bytes : 1);
 }
 
+void *lhi_grow(void *array, size_t *capacity, size_t count, size_t size)
+{
+    if (array && count < *capacity)
+        return array;
+    if (*capacity > SIZE_MAX / 2)
+        return NULL;
+    size_t wanted = *capacity ? *capacity * 2 : 16;
+    void *larger = lhi_realloc_array(array, wanted, size);
+    if (larger)
+        *capacity = wanted;
+    return larger;
+}
+
 void lhi_free(void *pointer)
 {
     free(pointer);

@@ -8,6 +8,9 @@
 void *lhi_malloc(size_t size);               /* NULL on failure; size 0 gives a unique pointer */
 void *lhi_calloc(size_t count, size_t size); /* zeroed; checks the product */
 void *lhi_realloc_array(void *pointer, size_t count, size_t size); /* checks the product */
+/* Room for one more in a growing array of `count` elements: the array itself, or a larger one in its place,
+ * with *capacity changed. NULL: no memory, nothing lost. */
+void *lhi_grow(void *array, size_t *capacity, size_t count, size_t size);
 void lhi_free(void *pointer);
 char *lhi_strdup(const char *text);
 

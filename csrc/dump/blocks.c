@@ -10,14 +10,10 @@
 
 static bool push(lhi_block **items, size_t *count, size_t *capacity, lhi_block block)
 {
-    if (*count == *capacity) {
-        size_t wanted = *capacity ? *capacity * 2 : 64;
-        lhi_block *larger = lhi_realloc_array(*items, wanted, sizeof *larger);
-        if (!larger)
-            return false;
-        *items = larger;
-        *capacity = wanted;
-    }
+    lhi_block *grown = lhi_grow(*items, capacity, *count, sizeof *grown);
+    if (!grown)
+        return false;
+    *items = grown;
     (*items)[(*count)++] = block;
     return true;
 }

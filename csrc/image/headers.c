@@ -136,11 +136,3 @@ lhi_answer lhi_image_is_code(const lhi_image *image, uint64_t va)
     lhi_answer found = find_section(image, va, &section);
     return found == LHI_YES && !(section.flags & LHI_SECTION_EXECUTE) ? LHI_NO : found;
 }
-
-bool lhi_image_section(const lhi_image *image, uint64_t va, char out[16])
-{
-    lhi_section section = {0};
-    bool found = lhi_image_section_of(image, va, &section);
-    memcpy(out, section.name, sizeof section.name);
-    return found;
-}

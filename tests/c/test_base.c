@@ -100,6 +100,11 @@ static void clean_messages(void)
     text[sizeof text - 1] = '\0';
     lhi_fail(&err, LH_ERR_IO, "%s", text);
     CHECK_EQ(strlen(err.message), sizeof err.message - 1);
+    memcpy(text + sizeof err.message - 2, "\xe2\x82\xac", 3); /* what does not fit is left off whole */
+    lhi_fail(&err, LH_ERR_IO, "%s", text);
+    CHECK_EQ(strlen(err.message), sizeof err.message - 2);
+    CHECK_EQ(err.message[sizeof err.message - 3], 'x');
+    memset(text, 'x', sizeof text - 1);
     lhi_fail_field(&err, LH_ERR_FORMAT, text, 0, "reason");
     CHECK_EQ(strlen(err.field), sizeof err.field - 1);
     lhi_fail(&err, LH_ERR_IO, "the reason");
@@ -149,6 +154,32 @@ static void allocation(void)
     first = lhi_malloc(1);
     CHECK(first != NULL);
     lhi_free(first);
+}
+
+static void growth(void)
+{
+    uint32_t *array = NULL;
+    size_t capacity = 0;
+    for (uint32_t i = 0; i < 1000; i++) {
+        uint32_t *grown = lhi_grow(array, &capacity, i, sizeof *array);
+        CHECK(grown != NULL && capacity > i && capacity <= 2 * (size_t)i + 16);
+        if (!grown)
+            break;
+        array = grown;
+        array[i] = i;
+    }
+    for (uint32_t i = 0; i < 1000; i++)
+        CHECK_EQ(array[i], i);
+    const size_t room = capacity;
+    lhi_alloc_fail_at(1, 1);
+    CHECK(lhi_grow(array, &capacity, room - 1, sizeof *array) == array); /* there is room */
+    CHECK(lhi_grow(array, &capacity, room, sizeof *array) == NULL);
+    lhi_alloc_fail_at(0, 0);
+    CHECK_EQ(capacity, room);
+    CHECK_EQ(array[999], 999);
+    size_t huge = SIZE_MAX / 2 + 1;
+    CHECK(lhi_grow(array, &huge, huge, sizeof *array) == NULL);
+    lhi_free(array);
 }
 
 static void arithmetic(void)
@@ -202,6 +233,9 @@ static void vectors(void)
     CHECK_EQ(vec.data[0], 0);
     CHECK_EQ(lhi_vec_find(&vec, UINT64_MAX), vec.count - 1);
     CHECK_EQ(lhi_vec_find(&vec, UINT64_MAX - 1), SIZE_MAX);
+    CHECK_EQ(lhi_lower_bound(vec.data, vec.count, UINT64_MAX - 1), vec.count - 1);
+    CHECK_EQ(lhi_lower_bound(vec.data, vec.count - 1, UINT64_MAX), vec.count - 1);
+    CHECK_EQ(lhi_lower_bound(NULL, 0, 7), 0);
     for (size_t i = 0; i < vec.count; i++)
         CHECK_EQ(lhi_vec_find(&vec, vec.data[i]), i);
     size_t count = vec.count;
@@ -245,6 +279,7 @@ int main(void)
     messages();
     clean_messages();
     allocation();
+    growth();
     arithmetic();
     vectors();
     cancelling();

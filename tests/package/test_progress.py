@@ -120,40 +120,6 @@ def test_the_bar_of_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
         assert progress._bar_class() is wanted
 
 
-def test_a_call_that_reports_nothing_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Any] = []
-
-    class Bar:
-        n = 0
-
-        def __init__(self, **options: Any) -> None:
-            self.options, self.closed = options, False
-            made.append(self)
-
-        def update(self, more: int) -> None:
-            self.n += more
-
-        def close(self) -> None:
-            self.closed = True
-
-    monkeypatch.setattr(progress, "_bar_class", lambda: Bar)
-    with progress.watched(None, "searching"):
-        pass
-    assert not made
-
-    def stopped() -> None:
-        with progress.watched(None, "searching") as report:
-            assert report is not None
-            for done in (10, 40, 0, 25):  # a case goes over memory several times
-                report(done, 40)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stopped()
-    (bar,) = made
-    assert (bar.n, bar.closed, bar.options["total"]) == (25, True, 40)
-
-
 def test_without_tqdm(monkeypatch: pytest.MonkeyPatch, full_path: Path) -> None:
     monkeypatch.setattr(progress, "in_notebook", lambda: True)
     monkeypatch.setitem(sys.modules, "tqdm", None)
