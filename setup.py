@@ -80,7 +80,7 @@ extension = Extension(
 )
 
 tables = ["numpy", "pandas"]
-notebook = ["nbclient", "ipykernel", "tqdm"]
+notebook = ["nbclient", "ipykernel", "ipywidgets", "tqdm"]
 options: dict[str, Any] = {
     "name": "lockhound",
     "version": version(),

@@ -94,7 +94,7 @@ static void clean(const char *text, char *out, size_t size)
 
 LHI_PRINTF(2, 0) static void set_message(lh_error *err, const char *format, va_list arguments)
 {
-    char text[MESSAGE_SIZE] = {0};
+    char text[2 * MESSAGE_SIZE] = {0}; /* so that clean cuts it, between characters, and not vsnprintf */
     if (vsnprintf(text, sizeof text, format, arguments) < 0)
         text[0] = '\0';
     clean(text, err->message, sizeof err->message);

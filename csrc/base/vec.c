@@ -65,18 +65,24 @@ void lhi_vec_sort_unique(lhi_vec *vec)
     vec->count = kept;
 }
 
-size_t lhi_vec_find(const lhi_vec *vec, uint64_t value)
+size_t lhi_lower_bound(const uint64_t *values, size_t count, uint64_t value)
 {
     size_t low = 0;
-    size_t high = vec->count;
+    size_t high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (vec->data[middle] < value)
+        if (values[middle] < value)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < vec->count && vec->data[low] == value ? low : SIZE_MAX;
+    return low;
+}
+
+size_t lhi_vec_find(const lhi_vec *vec, uint64_t value)
+{
+    size_t at = lhi_lower_bound(vec->data, vec->count, value);
+    return at < vec->count && vec->data[at] == value ? at : SIZE_MAX;
 }
 
 void lhi_vec_free(lhi_vec *vec)

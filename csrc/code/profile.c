@@ -49,7 +49,7 @@ static bool add_open(lhi_profile *out, const lhi_paths *paths, uint64_t function
     out->open++;
     if (out->open_count == LHI_PROFILE_OPEN)
         return true;
-    if (!grow((void **)&out->open_ways, out->open_count, &out->open_room, sizeof *out->open_ways))
+    if (!lhi_grow(&out->open_ways, out->open_count, &out->open_room, sizeof *out->open_ways))
         return false;
     out->open_ways[out->open_count++] = (lhi_open_way){function, paths->open_at, paths->open};
     return true;

@@ -131,7 +131,6 @@ uint64_t lhi_bitmap_next_clear(const lhi_bitmap *map, uint64_t bit)
 {
     /* Up to the block's end word by word; then whole blocks: from a block's start on, set bits grow as fast
      * as the bits themselves just as long as there is no clear one, so the directory can be bisected. */
-
     uint64_t blocks = block_count(map);
     uint64_t i = bit / 64;
     uint64_t below = ((uint64_t)1 << (bit % 64)) - 1; /* bits before the start count as set */

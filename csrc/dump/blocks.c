@@ -10,14 +10,8 @@
 
 static bool push(lhi_block **items, size_t *count, size_t *capacity, lhi_block block)
 {
-    if (*count == *capacity) {
-        size_t wanted = *capacity ? *capacity * 2 : 64;
-        lhi_block *larger = lhi_realloc_array(*items, wanted, sizeof *larger);
-        if (!larger)
-            return false;
-        *items = larger;
-        *capacity = wanted;
-    }
+    if (!lhi_grow(items, *count, capacity, sizeof **items))
+        return false;
     (*items)[(*count)++] = block;
     return true;
 }

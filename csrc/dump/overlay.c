@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/vec.h"
 #include "dump/lookup.h"
 
 #include <stdlib.h>
@@ -15,21 +16,6 @@ typedef struct lhi_overlay {
     uint8_t *bytes; /* a page for each PFN, in that order; NULL when they are removed */
 } lhi_overlay;
 
-/* Index of the first overlaid PFN at or above pfn. */
-static size_t lower_bound(const lhi_overlay *overlay, uint64_t pfn)
-{
-    size_t low = 0;
-    size_t high = overlay->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (overlay->pfns[middle] < pfn)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* How many PFNs follow one another without a gap from index on. */
 static size_t consecutive(const lhi_overlay *overlay, size_t index)
 {
@@ -42,7 +28,7 @@ static size_t consecutive(const lhi_overlay *overlay, size_t index)
 static lh_absence find(const lhi_pages *pages, uint64_t pfn, lhi_run *out)
 {
     const lhi_overlay *overlay = (const lhi_overlay *)pages;
-    size_t index = lower_bound(overlay, pfn);
+    size_t index = lhi_lower_bound(overlay->pfns, overlay->count, pfn);
     if (index == overlay->count || overlay->pfns[index] != pfn)
         return lhi_pages_find(overlay->below, pfn, out);
     if (overlay->bytes) {
@@ -72,7 +58,7 @@ static void next_without(const lhi_overlay *overlay, uint64_t pfn, lhi_run *out)
 {
     lhi_run run = {0};
     for (lhi_pages_next(overlay->below, pfn, &run); run.count; lhi_pages_next(overlay->below, pfn, &run)) {
-        size_t index = lower_bound(overlay, run.pfn);
+        size_t index = lhi_lower_bound(overlay->pfns, overlay->count, run.pfn);
         if (index < overlay->count && overlay->pfns[index] == run.pfn) {
             size_t gone = consecutive(overlay, index);
             pfn = run.pfn + gone;
@@ -92,7 +78,7 @@ static void next_with(const lhi_overlay *overlay, uint64_t pfn, lhi_run *out)
 {
     lhi_run run = {0};
     lhi_pages_next(overlay->below, pfn, &run);
-    size_t index = lower_bound(overlay, pfn);
+    size_t index = lhi_lower_bound(overlay->pfns, overlay->count, pfn);
     if (index < overlay->count && (!run.count || overlay->pfns[index] <= run.pfn)) {
         *out = (lhi_run){.pfn = overlay->pfns[index],
                          .count = consecutive(overlay, index),
@@ -196,7 +182,7 @@ static void count_pages(lhi_overlay *overlay)
             pages->end_pfn = end;
         return;
     }
-    size_t last = lower_bound(overlay, pages->end_pfn);
+    size_t last = lhi_lower_bound(overlay->pfns, overlay->count, pages->end_pfn);
     if (!last || overlay->pfns[last - 1] != pages->end_pfn - 1)
         return;
     /* The highest page is gone. Lookups go upward only, so the new highest one is found by going through. */

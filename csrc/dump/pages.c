@@ -47,11 +47,3 @@ lh_status lhi_pages_read(const lhi_pages *pages, uint64_t physical, void *buffer
     }
     return status;
 }
-
-const uint8_t *lhi_pages_view(const lhi_pages *pages, uint64_t pfn)
-{
-    lhi_run place = {0};
-    if (lhi_pages_find(pages, pfn, &place) != LH_PRESENT)
-        return NULL;
-    return place.memory ? place.memory : lhi_source_view(pages->source, place.offset, LHI_PAGE_SIZE);
-}

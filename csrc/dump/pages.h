@@ -35,8 +35,6 @@ lh_absence lhi_pages_find(const lhi_pages *pages, uint64_t pfn, lhi_run *out);
 void lhi_pages_next(const lhi_pages *pages, uint64_t pfn, lhi_run *out);
 /* Reads inside one page. Fails with LH_ERR_ABSENT (address = physical address) or LH_ERR_IO. */
 lh_status lhi_pages_read(const lhi_pages *pages, uint64_t physical, void *buffer, size_t size, lh_error *err);
-/* The page's bytes in place (random access view), or NULL when absent or the source has no view. */
-const uint8_t *lhi_pages_view(const lhi_pages *pages, uint64_t pfn);
 
 /* The dump's lookup, its header facts, for the upper directories. */
 const lhi_pages *lhi_dump_pages(const lh_dump *dump);

@@ -69,8 +69,16 @@ typedef struct lhi_py_field {
     size_t offset;
     size_t known; /* offset of the bool that tells whether the value is known, or LHI_PY_ALWAYS */
 } lhi_py_field;
-#define LHI_PY_ALWAYS ((size_t)-1)
+#define LHI_PY_ALWAYS          ((size_t)-1)
+#define LHI_PY_COUNT_OF(array) (sizeof(array) / sizeof *(array))
+/* A row of such a table: a field that is always known, or one with a flag `..._known` beside it. */
+/* clang-format off */
+#define LHI_PY_FIELD(type, name, kind)       {#name, kind, offsetof(type, name), LHI_PY_ALWAYS}
+#define LHI_PY_FIELD_KNOWN(type, name, kind) {#name, kind, offsetof(type, name), offsetof(type, name##_known)}
+/* clang-format on */
 PyObject *lhi_py_record(const lhi_py_field *fields, size_t count, const void *from);
+/* record[name] = value; steals value, and fails when it is NULL. */
+int lhi_py_put(PyObject *record, const char *name, PyObject *value);
 PyObject *lhi_py_text(const char *utf8); /* NULL gives None; bad UTF-8 becomes U+FFFD */
 
 /* ---- cancel.c */
@@ -84,6 +92,8 @@ extern PyType_Spec lhi_py_column_spec;
 PyObject *lhi_py_column(lhi_py_state *state, PyObject *owner, const void *data, size_t count, char format);
 /* A column over a bytes object; steals the reference, also on failure. */
 PyObject *lhi_py_column_of_bytes(lhi_py_state *state, PyObject *bytes, char format);
+/* A column of a copy of 64-bit numbers. */
+PyObject *lhi_py_column_of_copy(lhi_py_state *state, const uint64_t *values, size_t count);
 
 /* ---- dump.c and kernel.c: the handles. */
 typedef struct lhi_py_kernel lhi_py_kernel;
@@ -115,6 +125,9 @@ PyObject *lhi_py_dump_raise(lhi_py_state *state, const lhi_py_dump *dump, lh_sta
 /* Takes the handle, also on failure. */
 PyObject *lhi_py_dump_wrap(lhi_py_state *state, lh_dump *handle, PyObject *keeper, PyObject *filename);
 PyObject *lhi_py_kernel_open(lhi_py_dump *self, PyObject *ignored);
+/* read(address, size) of a dump's physical memory, or of the virtual memory of its kernel where one is given.
+ * `name` is what the address is called. */
+PyObject *lhi_py_read(lhi_py_dump *dump, lhi_py_kernel *kernel, const char *name, PyObject *arguments);
 
 /* ---- stack.c: (frames, complete, reason, absence, absent address). */
 PyObject *lhi_py_kernel_stack(lhi_py_kernel *self, PyObject *thread_object);

@@ -21,7 +21,7 @@ static const struct {
     {AS_HTML, LH_RENDER_REDACT},
     {AS_HTML, LH_RENDER_REDACT | LH_RENDER_FRAGMENT},
 };
-#define RENDERING_COUNT (sizeof renderings / sizeof *renderings)
+#define RENDERING_COUNT LHI_PY_COUNT_OF(renderings)
 
 typedef struct rendering {
     char *text;

@@ -6,24 +6,20 @@
 
 #define PORTION 64u
 
-#define INSTRUCTION(name_, kind_)                                                                            \
-    {                                                                                                        \
-#name_, kind_, offsetof(lh_instruction, name_), LHI_PY_ALWAYS                                        \
-    }
-
 static const lhi_py_field fields[] = {
-    INSTRUCTION(address, LHI_PY_U64), INSTRUCTION(flow, LHI_PY_FLOW), INSTRUCTION(text, LHI_PY_TEXT),
-    INSTRUCTION(target, LHI_PY_U64),  INSTRUCTION(slot, LHI_PY_U64),  INSTRUCTION(name, LHI_PY_TEXT),
+    LHI_PY_FIELD(lh_instruction, address, LHI_PY_U64), LHI_PY_FIELD(lh_instruction, flow, LHI_PY_FLOW),
+    LHI_PY_FIELD(lh_instruction, text, LHI_PY_TEXT),   LHI_PY_FIELD(lh_instruction, target, LHI_PY_U64),
+    LHI_PY_FIELD(lh_instruction, slot, LHI_PY_U64),    LHI_PY_FIELD(lh_instruction, name, LHI_PY_TEXT),
 };
 
 static int append(PyObject *list, const lh_instruction *row)
 {
-    PyObject *record = lhi_py_record(fields, sizeof fields / sizeof *fields, row);
-    PyObject *bytes = record ? PyBytes_FromStringAndSize((const char *)row->bytes, row->size) : NULL;
-    int result =
-        bytes && PyDict_SetItemString(record, "bytes", bytes) == 0 ? PyList_Append(list, record) : -1;
+    PyObject *record = lhi_py_record(fields, LHI_PY_COUNT_OF(fields), row);
+    int result = -1;
 
-    Py_XDECREF(bytes);
+    if (record &&
+        lhi_py_put(record, "bytes", PyBytes_FromStringAndSize((const char *)row->bytes, row->size)) == 0)
+        result = PyList_Append(list, record);
     Py_XDECREF(record);
     return result;
 }

@@ -70,6 +70,15 @@ PyObject *lhi_py_column_of_bytes(lhi_py_state *state, PyObject *bytes, char form
     return column;
 }
 
+PyObject *lhi_py_column_of_copy(lhi_py_state *state, const uint64_t *values, size_t count)
+{
+    PyObject *bytes = lhi_py_new_bytes(count, sizeof *values);
+
+    if (bytes && count)
+        memcpy(PyBytes_AsString(bytes), values, count * sizeof *values);
+    return lhi_py_column_of_bytes(state, bytes, 'Q');
+}
+
 static PyObject *column_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"format", "data", NULL};

@@ -62,7 +62,7 @@
 #define LHI_PY_DOC_Kernel_audit \
     "audit($self, path, process, threads, hits, mdls, chain_length, levels, timeout, cancel, progress, /)\n--\n\nThe audit, rendered in every way."
 #define LHI_PY_DOC_Kernel_disassemble \
-    "disassemble($self, address, size, /)\n--\n\ndisassemble(address, size) -> the fields of lh_instruction, one dict each."
+    "disassemble($self, address, size, /)\n--\n\nThe fields of lh_instruction, one dict each."
 #define LHI_PY_DOC_Kernel_locks \
     "locks($self, module, path, json, redact, timeout, cancel, progress, /)\n--\n\nlockhound.locks/1, or the same for people."
 #define LHI_PY_DOC_Kernel_stack \

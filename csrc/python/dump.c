@@ -2,34 +2,29 @@
 #include "python/binding.h"
 #include "python/docs.h"
 
-#define FIELD(name_, kind_)                                                                                  \
-    {                                                                                                        \
-#name_, kind_, offsetof(lh_dump_info, name_), LHI_PY_ALWAYS                                          \
-    }
-
 static const lhi_py_field info_fields[] = {
-    FIELD(format, LHI_PY_FORMAT),
-    FIELD(machine, LHI_PY_U32),
-    FIELD(build, LHI_PY_U32),
-    FIELD(major, LHI_PY_U32),
-    FIELD(processors, LHI_PY_U32),
-    FIELD(bugcheck_code, LHI_PY_U32),
-    FIELD(directory_table_base, LHI_PY_U64),
-    FIELD(pfn_database, LHI_PY_U64),
-    FIELD(loaded_module_list, LHI_PY_U64),
-    FIELD(active_process_head, LHI_PY_U64),
-    FIELD(debugger_data_block, LHI_PY_U64),
-    FIELD(system_time, LHI_PY_U64),
-    FIELD(system_uptime, LHI_PY_U64),
-    FIELD(file_size, LHI_PY_U64),
-    FIELD(pages_present, LHI_PY_U64),
-    FIELD(pages_described, LHI_PY_U64),
-    FIELD(pages_clipped, LHI_PY_U64),
-    FIELD(pages_ram, LHI_PY_U64),
-    FIELD(highest_pfn, LHI_PY_U64),
-    FIELD(blocks, LHI_PY_U64),
-    FIELD(block_bytes, LHI_PY_U64),
-    FIELD(block_bytes_clipped, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, format, LHI_PY_FORMAT),
+    LHI_PY_FIELD(lh_dump_info, machine, LHI_PY_U32),
+    LHI_PY_FIELD(lh_dump_info, build, LHI_PY_U32),
+    LHI_PY_FIELD(lh_dump_info, major, LHI_PY_U32),
+    LHI_PY_FIELD(lh_dump_info, processors, LHI_PY_U32),
+    LHI_PY_FIELD(lh_dump_info, bugcheck_code, LHI_PY_U32),
+    LHI_PY_FIELD(lh_dump_info, directory_table_base, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, pfn_database, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, loaded_module_list, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, active_process_head, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, debugger_data_block, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, system_time, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, system_uptime, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, file_size, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, pages_present, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, pages_described, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, pages_clipped, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, pages_ram, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, highest_pfn, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, blocks, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, block_bytes, LHI_PY_U64),
+    LHI_PY_FIELD(lh_dump_info, block_bytes_clipped, LHI_PY_U64),
 };
 
 /* ---- life */
@@ -130,11 +125,19 @@ static PyObject *dump_closed(lhi_py_dump *self, void *closure)
     return PyBool_FromLong(self->closed || !self->handle);
 }
 
+static PyObject *parameters_of(const lh_dump_info *info)
+{
+    const uint64_t *p = info->parameters;
+
+    return Py_BuildValue("KKKK", (unsigned long long)p[0], (unsigned long long)p[1], (unsigned long long)p[2],
+                         (unsigned long long)p[3]);
+}
+
 static PyObject *dump_info(lhi_py_dump *self, PyObject *ignored)
 {
     lhi_py_state *state = lhi_py_state_of(self);
     lh_dump_info info = {.struct_size = sizeof info};
-    PyObject *record = NULL, *parameters = NULL;
+    PyObject *record = NULL;
     lh_error err = {0};
     lh_status status = LH_OK;
 
@@ -145,19 +148,15 @@ static PyObject *dump_info(lhi_py_dump *self, PyObject *ignored)
     lhi_py_dump_leave(self);
     if (status != LH_OK)
         return lhi_py_dump_raise(state, self, status, &err);
-    record = lhi_py_record(info_fields, sizeof info_fields / sizeof *info_fields, &info);
-    parameters =
-        Py_BuildValue("KKKK", (unsigned long long)info.parameters[0], (unsigned long long)info.parameters[1],
-                      (unsigned long long)info.parameters[2], (unsigned long long)info.parameters[3]);
-    if (record && (!parameters || PyDict_SetItemString(record, "parameters", parameters) < 0))
+    record = lhi_py_record(info_fields, LHI_PY_COUNT_OF(info_fields), &info);
+    if (record && lhi_py_put(record, "parameters", parameters_of(&info)) < 0)
         Py_CLEAR(record);
-    Py_XDECREF(parameters);
     return record;
 }
 
-static PyObject *dump_read(lhi_py_dump *self, PyObject *arguments)
+PyObject *lhi_py_read(lhi_py_dump *dump, lhi_py_kernel *kernel, const char *name, PyObject *arguments)
 {
-    lhi_py_state *state = lhi_py_state_of(self);
+    lhi_py_state *state = lhi_py_state_of(kernel ? (PyObject *)kernel : (PyObject *)dump);
     PyObject *address_object = NULL, *size_object = NULL, *bytes = NULL;
     uint64_t address = 0;
     size_t size = 0, done = 0;
@@ -167,24 +166,32 @@ static PyObject *dump_read(lhi_py_dump *self, PyObject *arguments)
 
     if (!PyArg_ParseTuple(arguments, "OO:read", &address_object, &size_object))
         return NULL;
-    if (lhi_py_u64(address_object, "physical", &address) < 0 || lhi_py_size(size_object, "size", &size) < 0)
+    if (lhi_py_u64(address_object, name, &address) < 0 || lhi_py_size(size_object, "size", &size) < 0)
         return NULL;
     bytes = lhi_py_new_bytes(size, 1);
     buffer = bytes ? PyBytes_AsString(bytes) : NULL;
-    if (!buffer || lhi_py_dump_enter(state, self) < 0) {
+    if (!buffer || (kernel ? lhi_py_kernel_enter(state, kernel) : lhi_py_dump_enter(state, dump)) < 0) {
         Py_XDECREF(bytes);
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    status = lh_dump_read_physical(self->handle, address, buffer, size, &done, &err);
+    if (kernel)
+        status = lh_kernel_read(kernel->handle, address, buffer, size, &done, &err);
+    else
+        status = lh_dump_read_physical(dump->handle, address, buffer, size, &done, &err);
     Py_END_ALLOW_THREADS
     if (status != LH_OK) {
-        if (!lhi_py_reader_raise(self->keeper))
-            lhi_py_raise_partial(state, status, &err, self->filename, buffer, done);
+        if (!lhi_py_reader_raise(dump->keeper))
+            lhi_py_raise_partial(state, status, &err, dump->filename, buffer, done);
         Py_CLEAR(bytes);
     }
-    lhi_py_dump_leave(self);
+    lhi_py_dump_leave(dump);
     return bytes;
+}
+
+static PyObject *dump_read(lhi_py_dump *self, PyObject *arguments)
+{
+    return lhi_py_read(self, NULL, "physical", arguments);
 }
 
 /* Goes through the runs of present pages: counts them, and writes as many as there is room for. */
@@ -206,16 +213,10 @@ static lh_status go_through_runs(const lh_dump *dump, uint64_t *pfns, uint64_t *
     }
 }
 
-static PyObject *column_of(lhi_py_state *state, const uint64_t *values, size_t count)
-{
-    return lhi_py_column_of_bytes(
-        state, PyBytes_FromStringAndSize((const char *)values, (Py_ssize_t)(count * sizeof *values)), 'Q');
-}
-
 static PyObject *dump_runs(lhi_py_dump *self, PyObject *ignored)
 {
     lhi_py_state *state = lhi_py_state_of(self);
-    PyObject *first = NULL, *second = NULL, *result = NULL;
+    PyObject *result = NULL;
     uint64_t *pfns = NULL, *counts = NULL;
     size_t count = 0;
     lh_error err = {0};
@@ -242,14 +243,10 @@ static PyObject *dump_runs(lhi_py_dump *self, PyObject *ignored)
         lhi_py_dump_raise(state, self, status, &err);
         goto done;
     }
-    first = column_of(state, pfns, count);
-    second = column_of(state, counts, count);
-    if (first && second)
-        result = PyTuple_Pack(2, first, second);
+    result = Py_BuildValue("(NN)", lhi_py_column_of_copy(state, pfns, count),
+                           lhi_py_column_of_copy(state, counts, count));
 done:
     lhi_py_dump_leave(self);
-    Py_XDECREF(first);
-    Py_XDECREF(second);
     PyMem_Free(pfns);
     PyMem_Free(counts);
     return result;

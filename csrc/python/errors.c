@@ -24,7 +24,7 @@ int lhi_py_errors_init(lhi_py_state *state)
 
     if (!errors)
         goto done;
-    for (size_t i = 0; i < sizeof exception_table / sizeof *exception_table; i++) {
+    for (size_t i = 0; i < LHI_PY_COUNT_OF(exception_table); i++) {
         PyObject *class = PyObject_GetAttrString(errors, exception_table[i].name);
 
         if (!class)
@@ -41,40 +41,32 @@ done:
     return result;
 }
 
-/* dict[name] = value; steals value, and fails when it is NULL. */
-static int put(PyObject *dict, const char *name, PyObject *value)
-{
-    int result = value ? PyDict_SetItemString(dict, name, value) : -1;
-
-    Py_XDECREF(value);
-    return result;
-}
-
 static PyObject *keywords_of(lh_status status, const lh_error *err, PyObject *filename, PyObject *partial)
 {
     PyObject *keywords = PyDict_New();
 
     if (!keywords)
         return NULL;
-    if (put(keywords, "code", lhi_py_text(lh_status_name(status))) < 0)
+    if (lhi_py_put(keywords, "code", lhi_py_text(lh_status_name(status))) < 0)
         goto fail;
-    if (err->field[0] && put(keywords, "field", lhi_py_text(err->field)) < 0)
+    if (err->field[0] && lhi_py_put(keywords, "field", lhi_py_text(err->field)) < 0)
         goto fail;
     if (err->field[0] && (status == LH_ERR_FORMAT || status == LH_ERR_UNSUPPORTED) &&
-        put(keywords, "offset", PyLong_FromUnsignedLongLong(err->offset)) < 0)
+        lhi_py_put(keywords, "offset", PyLong_FromUnsignedLongLong(err->offset)) < 0)
         goto fail;
     if (status == LH_ERR_ABSENT) {
-        if (put(keywords, "address", PyLong_FromUnsignedLongLong(err->address)) < 0 ||
-            put(keywords, "absence", lhi_py_text(lh_absence_name(err->absence))) < 0)
+        if (lhi_py_put(keywords, "address", PyLong_FromUnsignedLongLong(err->address)) < 0 ||
+            lhi_py_put(keywords, "absence", lhi_py_text(lh_absence_name(err->absence))) < 0)
             goto fail;
-        if (err->level && put(keywords, "level", PyLong_FromLong(err->level)) < 0)
+        if (err->level && lhi_py_put(keywords, "level", PyLong_FromLong(err->level)) < 0)
             goto fail;
     }
-    if (status == LH_ERR_IO && err->os_error && put(keywords, "os_error", PyLong_FromLong(err->os_error)) < 0)
+    if (status == LH_ERR_IO && err->os_error &&
+        lhi_py_put(keywords, "os_error", PyLong_FromLong(err->os_error)) < 0)
         goto fail;
-    if (status == LH_ERR_IO && filename && put(keywords, "filename", Py_NewRef(filename)) < 0)
+    if (status == LH_ERR_IO && filename && lhi_py_put(keywords, "filename", Py_NewRef(filename)) < 0)
         goto fail;
-    if (partial && put(keywords, "partial", Py_NewRef(partial)) < 0)
+    if (partial && lhi_py_put(keywords, "partial", Py_NewRef(partial)) < 0)
         goto fail;
     return keywords;
 fail:

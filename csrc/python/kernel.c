@@ -2,71 +2,39 @@
 #include "python/binding.h"
 #include "python/docs.h"
 
-#include <string.h>
-
-#define WALK(name_, kind_)                                                                                   \
-    {                                                                                                        \
-#name_, kind_, offsetof(lh_walk, name_), LHI_PY_ALWAYS                                               \
-    }
-#define PROCESS(name_, kind_)                                                                                \
-    {                                                                                                        \
-#name_, kind_, offsetof(lh_process, name_), LHI_PY_ALWAYS                                            \
-    }
-#define PROCESS_KNOWN(name_, kind_)                                                                          \
-    {                                                                                                        \
-#name_, kind_, offsetof(lh_process, name_), offsetof(lh_process, name_##_known)                      \
-    }
-#define MODULE(name_, kind_)                                                                                 \
-    {                                                                                                        \
-#name_, kind_, offsetof(lh_module, name_), LHI_PY_ALWAYS                                             \
-    }
-
-#define IDENTITY(name_, kind_)                                                                               \
-    {                                                                                                        \
-#name_, kind_, offsetof(lh_identity, name_), LHI_PY_ALWAYS                                           \
-    }
-
 static const lhi_py_field walk_fields[] = {
-    WALK(address, LHI_PY_U64), WALK(page_size, LHI_PY_U64),   WALK(absence, LHI_PY_ABSENCE),
-    WALK(level, LHI_PY_I32),   WALK(transition, LHI_PY_BOOL),
+    LHI_PY_FIELD(lh_walk, address, LHI_PY_U64),     LHI_PY_FIELD(lh_walk, page_size, LHI_PY_U64),
+    LHI_PY_FIELD(lh_walk, absence, LHI_PY_ABSENCE), LHI_PY_FIELD(lh_walk, level, LHI_PY_I32),
+    LHI_PY_FIELD(lh_walk, transition, LHI_PY_BOOL),
 };
 static const lhi_py_field process_fields[] = {
-    PROCESS(address, LHI_PY_U64),
-    PROCESS_KNOWN(name, LHI_PY_TEXT),
-    PROCESS_KNOWN(pid, LHI_PY_U64),
-    PROCESS_KNOWN(locked_pages, LHI_PY_U64),
-    PROCESS_KNOWN(directory_table_base, LHI_PY_U64),
-    PROCESS_KNOWN(flags, LHI_PY_U64),
-    PROCESS_KNOWN(exit_time, LHI_PY_U64),
-    PROCESS(absence, LHI_PY_ABSENCE),
-    PROCESS(absent_address, LHI_PY_U64),
+    LHI_PY_FIELD(lh_process, address, LHI_PY_U64),
+    LHI_PY_FIELD_KNOWN(lh_process, name, LHI_PY_TEXT),
+    LHI_PY_FIELD_KNOWN(lh_process, pid, LHI_PY_U64),
+    LHI_PY_FIELD_KNOWN(lh_process, locked_pages, LHI_PY_U64),
+    LHI_PY_FIELD_KNOWN(lh_process, directory_table_base, LHI_PY_U64),
+    LHI_PY_FIELD_KNOWN(lh_process, flags, LHI_PY_U64),
+    LHI_PY_FIELD_KNOWN(lh_process, exit_time, LHI_PY_U64),
+    LHI_PY_FIELD(lh_process, absence, LHI_PY_ABSENCE),
+    LHI_PY_FIELD(lh_process, absent_address, LHI_PY_U64),
 };
 static const lhi_py_field module_fields[] = {
-    MODULE(name, LHI_PY_TEXT),    MODULE(base, LHI_PY_U64),      MODULE(size, LHI_PY_U64),
-    MODULE(entry, LHI_PY_U64),    MODULE(timestamp, LHI_PY_U32), MODULE(unloaded, LHI_PY_BOOL),
-    MODULE(version, LHI_PY_TEXT),
+    LHI_PY_FIELD(lh_module, name, LHI_PY_TEXT),     LHI_PY_FIELD(lh_module, base, LHI_PY_U64),
+    LHI_PY_FIELD(lh_module, size, LHI_PY_U64),      LHI_PY_FIELD(lh_module, entry, LHI_PY_U64),
+    LHI_PY_FIELD(lh_module, timestamp, LHI_PY_U32), LHI_PY_FIELD(lh_module, unloaded, LHI_PY_BOOL),
+    LHI_PY_FIELD(lh_module, version, LHI_PY_TEXT),
 };
 static const lhi_py_field identity_fields[] = {
-    IDENTITY(address, LHI_PY_U64),
-    IDENTITY(place, LHI_PY_PLACE),
-    IDENTITY(base, LHI_PY_U64),
-    IDENTITY(size, LHI_PY_U64),
-    IDENTITY(offset, LHI_PY_U64),
-    IDENTITY(owner, LHI_PY_U64),
-    IDENTITY(absence, LHI_PY_ABSENCE),
-    IDENTITY(level, LHI_PY_I32),
-    IDENTITY(state, LHI_PY_U32),
-    IDENTITY(code, LHI_PY_BOOL),
-    IDENTITY(writable, LHI_PY_BOOL),
-    {"live", LHI_PY_BOOL, offsetof(lh_identity, live), offsetof(lh_identity, live_known)},
-    IDENTITY(tag, LHI_PY_TEXT),
-    IDENTITY(section, LHI_PY_TEXT),
-    IDENTITY(name, LHI_PY_TEXT),
-    IDENTITY(owner_name, LHI_PY_TEXT),
-    IDENTITY(text, LHI_PY_TEXT),
+    LHI_PY_FIELD(lh_identity, address, LHI_PY_U64),     LHI_PY_FIELD(lh_identity, place, LHI_PY_PLACE),
+    LHI_PY_FIELD(lh_identity, base, LHI_PY_U64),        LHI_PY_FIELD(lh_identity, size, LHI_PY_U64),
+    LHI_PY_FIELD(lh_identity, offset, LHI_PY_U64),      LHI_PY_FIELD(lh_identity, owner, LHI_PY_U64),
+    LHI_PY_FIELD(lh_identity, absence, LHI_PY_ABSENCE), LHI_PY_FIELD(lh_identity, level, LHI_PY_I32),
+    LHI_PY_FIELD(lh_identity, state, LHI_PY_U32),       LHI_PY_FIELD(lh_identity, code, LHI_PY_BOOL),
+    LHI_PY_FIELD(lh_identity, writable, LHI_PY_BOOL),   LHI_PY_FIELD_KNOWN(lh_identity, live, LHI_PY_BOOL),
+    LHI_PY_FIELD(lh_identity, tag, LHI_PY_TEXT),        LHI_PY_FIELD(lh_identity, section, LHI_PY_TEXT),
+    LHI_PY_FIELD(lh_identity, name, LHI_PY_TEXT),       LHI_PY_FIELD(lh_identity, owner_name, LHI_PY_TEXT),
+    LHI_PY_FIELD(lh_identity, text, LHI_PY_TEXT),
 };
-
-#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
 /* ---- life */
 
@@ -165,34 +133,7 @@ static void kernel_dealloc(lhi_py_kernel *self)
 
 static PyObject *kernel_read(lhi_py_kernel *self, PyObject *arguments)
 {
-    lhi_py_state *state = lhi_py_state_of(self);
-    PyObject *address_object = NULL, *size_object = NULL, *bytes = NULL;
-    uint64_t address = 0;
-    size_t size = 0, done = 0;
-    char *buffer = NULL;
-    lh_error err = {0};
-    lh_status status = LH_OK;
-
-    if (!PyArg_ParseTuple(arguments, "OO:read", &address_object, &size_object))
-        return NULL;
-    if (lhi_py_u64(address_object, "address", &address) < 0 || lhi_py_size(size_object, "size", &size) < 0)
-        return NULL;
-    bytes = lhi_py_new_bytes(size, 1);
-    buffer = bytes ? PyBytes_AsString(bytes) : NULL;
-    if (!buffer || lhi_py_kernel_enter(state, self) < 0) {
-        Py_XDECREF(bytes);
-        return NULL;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    status = lh_kernel_read(self->handle, address, buffer, size, &done, &err);
-    Py_END_ALLOW_THREADS
-    if (status != LH_OK) {
-        if (!lhi_py_reader_raise(self->dump->keeper))
-            lhi_py_raise_partial(state, status, &err, self->dump->filename, buffer, done);
-        Py_CLEAR(bytes);
-    }
-    lhi_py_kernel_leave(self);
-    return bytes;
+    return lhi_py_read(self->dump, self, "address", arguments);
 }
 
 static PyObject *kernel_read_many(lhi_py_kernel *self, PyObject *arguments)
@@ -235,14 +176,6 @@ done:
     return result;
 }
 
-static int put(PyObject *record, const char *name, PyObject *value)
-{
-    int result = value ? PyDict_SetItemString(record, name, value) : -1;
-
-    Py_XDECREF(value);
-    return result;
-}
-
 static PyObject *tuple_of(const uint64_t *values, size_t count)
 {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
@@ -262,14 +195,14 @@ static PyObject *walk_record(const void *answer)
     bool reached = walk->absence == LH_PRESENT || walk->absence == LH_ABSENT_NOT_CAPTURED ||
                    walk->absence == LH_ABSENT_CLIPPED || walk->absence == LH_ABSENT_NOT_RAM;
     size_t entries = walk->entry_count <= 4 ? walk->entry_count : 4;
-    PyObject *record = lhi_py_record(walk_fields, COUNT_OF(walk_fields), walk);
+    PyObject *record = lhi_py_record(walk_fields, LHI_PY_COUNT_OF(walk_fields), walk);
 
     if (!record)
         return NULL;
-    if (put(record, "physical", reached ? PyLong_FromUnsignedLongLong(walk->physical) : Py_NewRef(Py_None)) <
-            0 ||
-        put(record, "entries", tuple_of(walk->entries, entries)) < 0 ||
-        put(record, "entry_addresses", tuple_of(walk->entry_addresses, entries)) < 0)
+    if (lhi_py_put(record, "physical",
+                   reached ? PyLong_FromUnsignedLongLong(walk->physical) : Py_NewRef(Py_None)) < 0 ||
+        lhi_py_put(record, "entries", tuple_of(walk->entries, entries)) < 0 ||
+        lhi_py_put(record, "entry_addresses", tuple_of(walk->entry_addresses, entries)) < 0)
         Py_CLEAR(record);
     return record;
 }
@@ -317,7 +250,7 @@ static lh_status put_process(const lh_kernel *kernel, uint64_t address, void *an
 
 static PyObject *process_record(const void *answer)
 {
-    return lhi_py_record(process_fields, COUNT_OF(process_fields), answer);
+    return lhi_py_record(process_fields, LHI_PY_COUNT_OF(process_fields), answer);
 }
 
 static PyObject *kernel_process(lhi_py_kernel *self, PyObject *address)
@@ -334,7 +267,7 @@ static lh_status put_identify(const lh_kernel *kernel, uint64_t address, void *a
 
 static PyObject *identity_record(const void *answer)
 {
-    return lhi_py_record(identity_fields, COUNT_OF(identity_fields), answer);
+    return lhi_py_record(identity_fields, LHI_PY_COUNT_OF(identity_fields), answer);
 }
 
 static PyObject *kernel_identify(lhi_py_kernel *self, PyObject *address)
@@ -381,7 +314,7 @@ static PyObject *module_at(lhi_py_state *state, lhi_py_kernel *self, size_t inde
     lh_error err = {0};
     lh_status status = lh_kernel_get_module(self->handle, index, &module, &err);
 
-    return status == LH_OK ? lhi_py_record(module_fields, COUNT_OF(module_fields), &module)
+    return status == LH_OK ? lhi_py_record(module_fields, LHI_PY_COUNT_OF(module_fields), &module)
                            : lhi_py_dump_raise(state, self->dump, status, &err);
 }
 
@@ -411,52 +344,32 @@ static PyObject *kernel_modules(lhi_py_kernel *self, PyObject *ignored)
 static PyObject *kernel_map_physical(lhi_py_kernel *self, PyObject *addresses_object)
 {
     lhi_py_state *state = lhi_py_state_of(self);
-    PyObject *virtuals = NULL, *states = NULL, *result = NULL;
-    uint64_t *addresses = NULL, *to = NULL;
-    uint8_t *to_states = NULL;
+    PyObject *states = NULL, *result = NULL;
+    uint64_t *addresses = NULL, *virtuals = NULL;
     size_t count = 0;
+    uint8_t *to_states = NULL;
     lh_error err = {0};
     lh_status status = LH_OK;
 
     if (lhi_py_u64_array(addresses_object, "addresses", &addresses, &count) < 0)
         return NULL;
-    virtuals = lhi_py_new_bytes(count, sizeof *to);
-    states = virtuals ? lhi_py_new_bytes(count, 1) : NULL;
+    virtuals = PyMem_Calloc(count ? count : 1, sizeof *virtuals);
+    states = virtuals ? lhi_py_new_bytes(count, 1) : PyErr_NoMemory();
     if (!states || lhi_py_kernel_enter(state, self) < 0)
         goto done;
-    to = PyMem_Calloc(count ? count : 1, sizeof *to); /* a bytes object's memory need not be aligned */
     to_states = (uint8_t *)PyBytes_AsString(states);
-    if (!to) {
-        PyErr_NoMemory();
-        goto leave;
-    }
     Py_BEGIN_ALLOW_THREADS
-    status = lh_kernel_map_physical(self->handle, addresses, count, to, to_states, &err);
+    status = lh_kernel_map_physical(self->handle, addresses, count, virtuals, to_states, &err);
     Py_END_ALLOW_THREADS
-    if (status != LH_OK) {
+    if (status == LH_OK)
+        result = Py_BuildValue("(NN)", lhi_py_column_of_copy(state, virtuals, count),
+                               lhi_py_column_of_bytes(state, Py_NewRef(states), 'B'));
+    else
         lhi_py_dump_raise(state, self->dump, status, &err);
-        goto leave;
-    }
-    memcpy(PyBytes_AsString(virtuals), to, count * sizeof *to);
-    result = PyTuple_New(2);
-    if (result) {
-        PyObject *first = lhi_py_column_of_bytes(state, Py_NewRef(virtuals), 'Q');
-        PyObject *second = first ? lhi_py_column_of_bytes(state, Py_NewRef(states), 'B') : NULL;
-
-        if (second) {
-            PyTuple_SetItem(result, 0, first);
-            PyTuple_SetItem(result, 1, second);
-        } else {
-            Py_XDECREF(first);
-            Py_CLEAR(result);
-        }
-    }
-leave:
     lhi_py_kernel_leave(self);
 done:
-    PyMem_Free(to);
+    PyMem_Free(virtuals);
     PyMem_Free(addresses);
-    Py_XDECREF(virtuals);
     Py_XDECREF(states);
     return result;
 }

@@ -58,15 +58,21 @@ PyObject *lhi_py_record(const lhi_py_field *fields, size_t count, const void *fr
     PyObject *record = PyDict_New();
 
     for (size_t i = 0; record && i < count; i++) {
-        PyObject *value = NULL;
         bool known = true;
 
         if (fields[i].known != LHI_PY_ALWAYS)
             memcpy(&known, bytes + fields[i].known, sizeof known);
-        value = known ? value_of(fields[i].kind, bytes + fields[i].offset) : Py_NewRef(Py_None);
-        if (!value || PyDict_SetItemString(record, fields[i].name, value) < 0)
+        if (lhi_py_put(record, fields[i].name,
+                       known ? value_of(fields[i].kind, bytes + fields[i].offset) : Py_NewRef(Py_None)) < 0)
             Py_CLEAR(record);
-        Py_XDECREF(value);
     }
     return record;
+}
+
+int lhi_py_put(PyObject *record, const char *name, PyObject *value)
+{
+    int result = value ? PyDict_SetItemString(record, name, value) : -1;
+
+    Py_XDECREF(value);
+    return result;
 }

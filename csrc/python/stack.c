@@ -1,15 +1,11 @@
 /* Call stacks of threads for the Kernel handle. */
 #include "python/binding.h"
 
-#define FRAME(name_, kind_)                                                                                  \
-    {                                                                                                        \
-#name_, kind_, offsetof(lh_frame, name_), LHI_PY_ALWAYS                                              \
-    }
-
 static const lhi_py_field frame_fields[] = {
-    FRAME(stack_pointer, LHI_PY_U64), FRAME(address, LHI_PY_U64),     FRAME(interrupted, LHI_PY_BOOL),
-    FRAME(unloaded, LHI_PY_BOOL),     FRAME(module_base, LHI_PY_U64), FRAME(function, LHI_PY_U64),
-    FRAME(module, LHI_PY_TEXT),       FRAME(symbol, LHI_PY_TEXT),
+    LHI_PY_FIELD(lh_frame, stack_pointer, LHI_PY_U64), LHI_PY_FIELD(lh_frame, address, LHI_PY_U64),
+    LHI_PY_FIELD(lh_frame, interrupted, LHI_PY_BOOL),  LHI_PY_FIELD(lh_frame, unloaded, LHI_PY_BOOL),
+    LHI_PY_FIELD(lh_frame, module_base, LHI_PY_U64),   LHI_PY_FIELD(lh_frame, function, LHI_PY_U64),
+    LHI_PY_FIELD(lh_frame, module, LHI_PY_TEXT),       LHI_PY_FIELD(lh_frame, symbol, LHI_PY_TEXT),
 };
 
 static PyObject *frames_of(lhi_py_state *state, lhi_py_kernel *self, const lh_stack *stack)
@@ -21,9 +17,9 @@ static PyObject *frames_of(lhi_py_state *state, lhi_py_kernel *self, const lh_st
         lh_frame frame = {.struct_size = sizeof frame};
         lh_error err = {0};
         lh_status status = lh_stack_get_frame(stack, i, &frame, &err);
-        PyObject *record =
-            status == LH_OK ? lhi_py_record(frame_fields, sizeof frame_fields / sizeof *frame_fields, &frame)
-                            : lhi_py_dump_raise(state, self->dump, status, &err);
+        PyObject *record = status == LH_OK
+                               ? lhi_py_record(frame_fields, LHI_PY_COUNT_OF(frame_fields), &frame)
+                               : lhi_py_dump_raise(state, self->dump, status, &err);
 
         if (!record || PyList_Append(list, record) < 0)
             Py_CLEAR(list);

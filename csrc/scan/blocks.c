@@ -5,8 +5,7 @@
 #include "scan/kernel.h"
 #include "source/os.h"
 
-#define CHUNK          ((size_t)64 * 1024)
-#define REPORT_SECONDS 0.05
+#define CHUNK ((size_t)64 * 1024)
 
 typedef struct search {
     const lhi_blocks *blocks;
@@ -32,7 +31,7 @@ static lh_status check(search *s, lh_error *err)
         return lhi_fail(err, LH_ERR_TIMEOUT, "scan: the deadline passed");
     if (!o->progress || now < s->next_report)
         return LH_OK;
-    s->next_report = now + REPORT_SECONDS;
+    s->next_report = now + LHI_SCAN_REPORT_SECONDS;
     return o->progress(o->progress_user, s->result.bytes, s->blocks->bytes)
                ? LH_OK
                : lhi_fail(err, LH_ERR_CANCELLED, "scan: cancelled");
@@ -100,19 +99,19 @@ static lh_status scan_run(search *s, uint64_t va, uint64_t end, lh_error *err)
 lh_status lhi_scan_blocks(const lhi_blocks *blocks, const lhi_scan_options *options, lhi_scan_result *out,
                           lh_error *err)
 {
-    uint32_t align = options->align != 0 ? options->align : 8;
-    if (align != 1 && align != 2 && align != 4 && align != 8)
-        return lhi_fail_argument(err, "align", "%u is not 1, 2, 4 or 8", (unsigned)options->align);
+    uint32_t align = 0;
+    lh_status status = lhi_scan_choose_align(options, &align, err);
+    if (status != LH_OK)
+        return status;
     search *s = lhi_calloc(1, sizeof *s);
     if (!s)
         return lhi_fail_memory(err);
     s->blocks = blocks;
     s->options = options;
     s->align = align;
-    s->kernel = options->kernel ? options->kernel : lhi_scan_avx2();
-    s->kernel = s->kernel ? s->kernel : &lhi_scan_serial;
-    s->next_report = lhi_os_now() + REPORT_SECONDS;
-    lh_status status = lhi_plan_init(&s->plan, options, err);
+    s->kernel = lhi_scan_choose_kernel(options);
+    s->next_report = lhi_os_now() + LHI_SCAN_REPORT_SECONDS;
+    status = lhi_plan_init(&s->plan, options, err);
     if (status != LH_OK) {
         lhi_free(s);
         return status;

@@ -10,7 +10,6 @@
 enum {
     LHI_SCAN_TASK_PAGES = 1024 /* of the PFN range of one task: 4 MiB */
 };
-#define LHI_SCAN_REPORT_SECONDS 0.05
 
 typedef struct lhi_scan_row {
     uint64_t physical, value;
@@ -56,8 +55,6 @@ typedef struct lhi_scan_worker {
     uint32_t candidates[LHI_SCAN_BATCH];
 } lhi_scan_worker;
 
-/* The first reason to stop stays. */
-void lhi_scan_stop(lhi_scan_job *j, lh_status status);
 /* On the calling thread only: deadline and progress. */
 void lhi_scan_report(lhi_scan_job *j, bool last);
 /* Looks at the cancel flag, and reports when the caller works alone. */

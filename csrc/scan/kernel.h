@@ -22,4 +22,9 @@ extern const lhi_scan_kernel lhi_scan_serial;
 /* NULL where this processor or this build has none. */
 const lhi_scan_kernel *lhi_scan_avx2(void);
 
+/* The kernel that the options ask for, else the fastest one here. */
+const lhi_scan_kernel *lhi_scan_choose_kernel(const lhi_scan_options *options);
+/* The alignment that they ask for. LH_ERR_INVALID_ARGUMENT: there is no such. */
+lh_status lhi_scan_choose_align(const lhi_scan_options *options, uint32_t *align, lh_error *err);
+
 #endif

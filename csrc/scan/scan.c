@@ -112,10 +112,19 @@ static lh_status merge(lhi_scan_job *j, lhi_scan_worker *workers, uint32_t count
     return LH_OK;
 }
 
-static const lhi_scan_kernel *choose_kernel(const lhi_scan_options *options)
+const lhi_scan_kernel *lhi_scan_choose_kernel(const lhi_scan_options *options)
 {
     const lhi_scan_kernel *best = options->kernel != NULL ? options->kernel : lhi_scan_avx2();
     return best != NULL ? best : &lhi_scan_serial;
+}
+
+lh_status lhi_scan_choose_align(const lhi_scan_options *options, uint32_t *align, lh_error *err)
+{
+    uint32_t wanted = options->align != 0 ? options->align : 8;
+    if (wanted != 1 && wanted != 2 && wanted != 4 && wanted != 8)
+        return lhi_fail_argument(err, "align", "%u is not 1, 2, 4 or 8", (unsigned)wanted);
+    *align = wanted;
+    return LH_OK;
 }
 
 static uint32_t choose_threads(const lhi_pages *pages, uint32_t wanted)
@@ -146,14 +155,13 @@ static lh_status finish(lhi_scan_job *j, lh_error *err)
 lh_status lhi_scan(const lhi_pages *pages, const lhi_scan_options *options, lhi_scan_result *out,
                    lh_error *err)
 {
-    lhi_scan_job j = {.pages = pages, .options = options, .kernel = choose_kernel(options)};
+    lhi_scan_job j = {.pages = pages, .options = options, .kernel = lhi_scan_choose_kernel(options)};
     lhi_scan_worker *workers = NULL;
     uint32_t threads = choose_threads(pages, options->threads);
-    lh_status status = LH_OK;
+    lh_status status = lhi_scan_choose_align(options, &j.align, err);
 
-    j.align = options->align != 0 ? options->align : 8;
-    if (j.align != 1 && j.align != 2 && j.align != 4 && j.align != 8)
-        return lhi_fail_argument(err, "align", "%u is not 1, 2, 4 or 8", options->align);
+    if (status != LH_OK)
+        return status;
     j.cap = options->limit != 0 && options->limit != UINT64_MAX ? options->limit + 1 : UINT64_MAX;
     status = lhi_plan_init(&j.plan, options, err);
     if (status != LH_OK)

@@ -4,6 +4,9 @@
 
 #include "dump/blocks.h"
 
+/* Between two calls of the progress function, and two looks at the deadline. */
+#define LHI_SCAN_REPORT_SECONDS 0.05
+
 typedef struct lhi_scan_options {
     const uint64_t *values;
     size_t value_count;

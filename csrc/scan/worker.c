@@ -12,7 +12,7 @@ enum {
     SLICE_BYTES = 1024 * 1024 /* between two looks at the cancel flag */
 };
 
-void lhi_scan_stop(lhi_scan_job *j, lh_status status)
+static void stop(lhi_scan_job *j, lh_status status)
 {
     int none = LH_OK;
     atomic_compare_exchange_strong(&j->stop, &none, (int)status);
@@ -23,18 +23,18 @@ void lhi_scan_report(lhi_scan_job *j, bool last)
     const lhi_scan_options *o = j->options;
     double now = lhi_os_now();
     if (!last && o->deadline != 0.0 && now >= o->deadline)
-        lhi_scan_stop(j, LH_ERR_TIMEOUT);
+        stop(j, LH_ERR_TIMEOUT);
     if (o->progress == NULL || (!last && now < j->next_report))
         return;
     j->next_report = now + LHI_SCAN_REPORT_SECONDS;
     if (!o->progress(o->progress_user, atomic_load(&j->done), j->pages->present * LHI_PAGE_SIZE))
-        lhi_scan_stop(j, LH_ERR_CANCELLED);
+        stop(j, LH_ERR_CANCELLED);
 }
 
 bool lhi_scan_must_stop(lhi_scan_job *j)
 {
     if (j->options->cancel != NULL && lh_cancel_is_set(j->options->cancel))
-        lhi_scan_stop(j, LH_ERR_CANCELLED);
+        stop(j, LH_ERR_CANCELLED);
     if (j->mutex == NULL && atomic_load_explicit(&j->stop, memory_order_relaxed) == LH_OK)
         lhi_scan_report(j, false);
     return atomic_load_explicit(&j->stop, memory_order_relaxed) != LH_OK;
@@ -48,7 +48,7 @@ static void fail(lhi_scan_job *j, const lh_error *error)
         j->error = *error;
     if (j->mutex != NULL)
         lhi_mutex_unlock(j->mutex);
-    lhi_scan_stop(j, error->code);
+    stop(j, error->code);
 }
 
 static bool fail_memory(lhi_scan_job *j)
@@ -59,21 +59,6 @@ static bool fail_memory(lhi_scan_job *j)
     return false;
 }
 
-/* Grows an array by doubling. */
-static bool reserve(void **data, size_t *capacity, size_t count, size_t size)
-{
-    size_t wanted = *capacity != 0 ? *capacity * 2 : 16;
-    void *grown = NULL;
-    if (count < *capacity)
-        return true;
-    grown = lhi_realloc_array(*data, wanted, size);
-    if (grown == NULL)
-        return false;
-    *data = grown;
-    *capacity = wanted;
-    return true;
-}
-
 /* The exact test of one place. False ends the task: enough rows, or no memory. */
 static bool resolve(lhi_scan_worker *w, uint64_t physical, uint64_t value)
 {
@@ -81,12 +66,10 @@ static bool resolve(lhi_scan_worker *w, uint64_t physical, uint64_t value)
     if (!lhi_plan_resolve(&j->plan, value, &w->needles))
         return fail_memory(j);
     for (size_t i = 0; i < w->needles.count; i++) {
-        void *rows = w->rows;
         if (w->row_count >= j->cap)
             return false;
-        if (!reserve(&rows, &w->row_capacity, w->row_count, sizeof *w->rows))
+        if (!lhi_grow(&w->rows, w->row_count, &w->row_capacity, sizeof *w->rows))
             return fail_memory(j);
-        w->rows = rows;
         w->rows[w->row_count++] = (lhi_scan_row){physical, value, (uint32_t)w->needles.data[i]};
     }
     return true;
@@ -245,13 +228,12 @@ static bool take_task(lhi_scan_job *j, uint64_t *begin, uint64_t *end)
 static bool keep_rows(lhi_scan_worker *w, uint64_t end)
 {
     lhi_scan_job *j = w->job;
-    void *blocks = w->blocks;
+    lhi_scan_block *blocks = NULL;
     lhi_scan_row *fitted = NULL;
     if (w->row_count == 0)
         return true;
-    if (!reserve(&blocks, &w->block_capacity, w->block_count, sizeof *w->blocks))
+    if (!lhi_grow(&w->blocks, w->block_count, &w->block_capacity, sizeof *w->blocks))
         return fail_memory(j);
-    w->blocks = blocks;
     fitted = lhi_realloc_array(w->rows, w->row_count, sizeof *w->rows);
     if (fitted == NULL)
         return fail_memory(j);

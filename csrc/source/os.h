@@ -11,7 +11,7 @@ int lhi_os_open(const char *path, int *fd, uint64_t *size); /* refuses directori
 void lhi_os_close(int fd);
 int lhi_os_pread(int fd, void *buffer, size_t size,
                  uint64_t offset); /* whole size or an error (EIO at end) */
-/* Two mappings of one file: one advised for sequential scans, one for random look-ups. */
+/* A mapping of the file, advised for a sequential scan or for random look-ups. */
 int lhi_os_map(int fd, uint64_t size, bool sequential, const uint8_t **out);
 void lhi_os_unmap(const uint8_t *data, uint64_t size);
 
@@ -27,10 +27,10 @@ lhi_mutex *lhi_mutex_create(void); /* NULL: no memory */
 void lhi_mutex_destroy(lhi_mutex *mutex);
 void lhi_mutex_lock(lhi_mutex *mutex);
 void lhi_mutex_unlock(lhi_mutex *mutex);
-/* Waits until signalled or `seconds` passed; the mutex is held on entry and on return. */
 typedef struct lhi_cond lhi_cond;
-lhi_cond *lhi_cond_create(void);
+lhi_cond *lhi_cond_create(void); /* NULL: no memory */
 void lhi_cond_destroy(lhi_cond *cond);
+/* Waits until signalled or `seconds` passed; the mutex is held on entry and on return. */
 void lhi_cond_wait(lhi_cond *cond, lhi_mutex *mutex, double seconds);
 void lhi_cond_broadcast(lhi_cond *cond);
 

@@ -83,14 +83,8 @@ static bool enter(listing *l, uint64_t frame, int level, bool *again)
     bool added = false;
     if (!lhi_tables_add(&l->tables, lhi_table_key(frame, level), &index, &added))
         return false;
-    if (index >= l->visit_capacity) {
-        size_t capacity = l->visit_capacity != 0 ? l->visit_capacity * 2 : 1024;
-        uint8_t *grown = lhi_realloc_array(l->visits, capacity, 1);
-        if (grown == NULL)
-            return false;
-        l->visits = grown;
-        l->visit_capacity = capacity;
-    }
+    if (!lhi_grow(&l->visits, index, &l->visit_capacity, 1))
+        return false;
     if (added)
         l->visits[index] = 0;
     *again = l->visits[index] < VISITS;

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/vec.h"
 #include "space/tables.h"
 
 /* Rows of a frame that one level's sweep keeps, and again as many through aliases of tables. */
@@ -51,69 +52,33 @@ typedef struct sweep {
     uint64_t missing, dropped;
 } sweep;
 
-static bool reserve(void **data, size_t *capacity, size_t count, size_t size)
-{
-    size_t wanted = *capacity != 0 ? *capacity * 2 : 64;
-    void *grown = NULL;
-    if (count < *capacity && *data != NULL)
-        return true;
-    grown = lhi_realloc_array(*data, wanted, size);
-    if (grown == NULL)
-        return false;
-    *data = grown;
-    *capacity = wanted;
-    return true;
-}
-
 static bool add_table(sweep *s, uint64_t frame, int level, uint64_t va, uint32_t parent, uint32_t slot)
 {
     uint32_t index = 0;
     bool added = false;
-    void *data = s->uses;
     if (!lhi_tables_add(&s->tables, lhi_table_key(frame, level), &index, &added))
         return false;
     if (added) {
-        if (!reserve(&data, &s->use_capacity, index, sizeof *s->uses))
+        if (!lhi_grow(&s->uses, index, &s->use_capacity, sizeof *s->uses))
             return false;
-        first_use *uses = data;
-        uses[index] = (first_use){va, parent};
-        s->uses = uses;
+        s->uses[index] = (first_use){va, parent};
         return true;
     }
     if (s->edge_count >= LHI_REVERSE_ALIASES + 2 * s->tables.count) {
         s->dropped++;
         return true;
     }
-    data = s->edges;
-    if (!reserve(&data, &s->edge_capacity, s->edge_count, sizeof *s->edges))
+    if (!lhi_grow(&s->edges, s->edge_count, &s->edge_capacity, sizeof *s->edges))
         return false;
-    edge *edges = data;
-    edges[s->edge_count++] = (edge){index, parent, slot};
-    s->edges = edges;
+    s->edges[s->edge_count++] = (edge){index, parent, slot};
     return true;
-}
-
-static size_t lower_bound(const uint64_t *values, size_t count, uint64_t value)
-{
-    size_t low = 0;
-    size_t high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (values[middle] < value)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
 }
 
 /* The caller saw to the bound. */
 static bool add_match(sweep *s, size_t frame, uint64_t va, uint32_t table)
 {
-    void *data = s->matches;
-    if (!reserve(&data, &s->match_capacity, s->match_count, sizeof *s->matches))
+    if (!lhi_grow(&s->matches, s->match_count, &s->match_capacity, sizeof *s->matches))
         return false;
-    s->matches = data;
     s->matches[s->match_count++] = (match){va, frame, table};
     s->rows_kept[frame]++;
     return true;
@@ -124,7 +89,7 @@ static bool add_match(sweep *s, size_t frame, uint64_t va, uint32_t table)
  * rows, so have the others, and a base that is repeated for ever costs a look. */
 static bool add_page(sweep *s, uint64_t first, uint64_t count, uint64_t va, uint32_t table)
 {
-    size_t at = lower_bound(s->frames, s->frame_count, first);
+    size_t at = lhi_lower_bound(s->frames, s->frame_count, first);
     if (at == s->frame_count || s->frames[at] - first >= count)
         return true;
     if (s->rows_kept[at] >= ROWS) {
@@ -216,10 +181,8 @@ static int compare_rows(const void *left, const void *right)
 
 static bool add_row(sweep *s, uint64_t frame, uint64_t va)
 {
-    void *data = s->rows;
-    if (!reserve(&data, &s->row_capacity, s->row_count, sizeof *s->rows))
+    if (!lhi_grow(&s->rows, s->row_count, &s->row_capacity, sizeof *s->rows))
         return false;
-    s->rows = data;
     s->rows[s->row_count++] = (found_row){frame, va};
     return true;
 }
@@ -345,7 +308,7 @@ done:
 
 size_t lhi_reverse_find(const lhi_reverse *map, uint64_t frame, size_t *first)
 {
-    size_t at = lower_bound(map->frame, map->count, frame);
+    size_t at = lhi_lower_bound(map->frame, map->count, frame);
     size_t n = 0;
     *first = at;
     while (at + n < map->count && map->frame[at + n] == frame)

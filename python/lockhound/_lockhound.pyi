@@ -113,7 +113,7 @@ class Kernel:
     ) -> tuple[str, str, str, str, str, str]:
         """The audit, rendered in every way."""
     def disassemble(self, address: SupportsIndex, size: SupportsIndex, /) -> list[dict[str, Any]]:
-        """disassemble(address, size) -> the fields of lh_instruction, one dict each."""
+        """The fields of lh_instruction, one dict each."""
     def locks(
         self,
         module: str | None,

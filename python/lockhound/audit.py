@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from . import display
 from .document import Document, row_of
 from .rows import BugCheck, Row
-from .tables import frame
+from .tables import frame_of_rows
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -69,13 +69,10 @@ class Audit(Document):
         object.__setattr__(self, "bugcheck", BugCheck.of_json(self.document["bugcheck"]))
 
     def to_frame(self) -> Any:
-        """The processes as a pandas DataFrame; what is not known is missing there."""
+        """The processes as a pandas DataFrame, a column for each field; mdls is their number, and what is not known is missing there."""
         rows = self.processes
-        names = ("address", "name", "pid", "state", "charged", "explained", "note")
-        columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in names}
-        columns["mdls"] = [len(row.mdls) for row in rows]
-        columns["holders"] = [", ".join(f"{each.driver} {each.pages}" for each in row.holders) for row in rows]
-        return frame(columns)
+        holders = [", ".join(f"{each.driver} {each.pages}" for each in row.holders) for row in rows]
+        return frame_of_rows(AuditProcess, rows, mdls=("int", [len(row.mdls) for row in rows]), holders=("str", holders))
 
     def _repr_html_(self) -> str:
         shown = self.processes[: display.MOST_ROWS]

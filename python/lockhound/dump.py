@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 from . import _lockhound
 from .display import Text, html_table
-from .errors import ClosedError, FormatError, IOFailure, LockhoundError
-from .kernel import Kernel
+from .errors import ClosedError, FormatError
+from .kernel import Kernel, check_counts
 from .progress import Progress, watched
 from .records import Record, frozen
 from .rows import PAGE_SIZE, BugCheck, DumpInfo, Process
@@ -124,27 +124,13 @@ class Dump:
         bounds: list[SupportsIndex] = []
         for begin, end in ranges:
             bounds += begin, end
-        if limit is not None and limit.__index__() == 0:
-            raise ValueError("limit must be 1 or more; None means all hits")
+        check_counts(limit=limit, threads=threads)
         if mask is not None and mask.__index__() == 0:
             raise ValueError("mask must have a bit set; None compares all")
-        if threads is not None and threads.__index__() == 0:
-            raise ValueError("threads must be 1 or more; None means one for each processor")
-        kernel = self._kernel_for_search()
+        kernel = None if self.closed else self._open_kernel()  # gives hits their virtual addresses; of a closed one the search tells
         with watched(progress, "searching") as report:
             columns = self._raw.search(kernel, wanted, bounds, mask, align, threads, limit, timeout, cancel, report)  # type: ignore[arg-type]
         return Hits(*columns)
-
-    def _kernel_for_search(self) -> _lockhound.Kernel | None:
-        """The kernel gives hits their virtual addresses; without one they are unknown, and the search is still worth it."""
-        if self.closed:
-            return None  # let the search say so
-        try:
-            return self._open_kernel()
-        except IOFailure:
-            raise
-        except LockhoundError:
-            return None
 
     def investigate(self, **options: Any) -> Case:
         """Builds the case; the options are those of Kernel.investigate."""
@@ -215,7 +201,8 @@ def _open_file_object(file: Any) -> _lockhound.Dump:
         return b"".join(parts)
 
     with lock:
-        end = file.seek(0, os.SEEK_END)
+        file.seek(0, os.SEEK_END)
+        end = file.tell()  # not what seek returned: of many objects that is None
     return _lockhound.open_reader(read, end)
 
 

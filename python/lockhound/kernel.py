@@ -29,6 +29,13 @@ def _shown(path: str | None) -> str | None:
     return None if path is None else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def check_counts(**counts: SupportsIndex | None) -> None:
+    """0 would be taken for the default, which is None here."""
+    for name, count in counts.items():
+        if count == 0:
+            raise ValueError(f"{name} must be 1 or more; None means the default")
+
+
 def _same_image(name: str, wanted: str) -> bool:
     """EPROCESS.ImageFileName has 14 characters and a NUL at most: a longer name is cut."""
     return name == wanted or (len(name) >= IMAGE_NAME and wanted.startswith(name))
@@ -203,6 +210,7 @@ class Kernel:
         """
         from .case import Case
 
+        check_counts(threads=threads, hits=hits, mdls=mdls, chain_length=chain_length, levels=levels)
         address = None if process is None else self.find_process(process).address
         with watched(progress, "investigating") as report:
             texts = self._raw.investigate(
@@ -228,6 +236,7 @@ class Kernel:
         """
         from .audit import Audit
 
+        check_counts(threads=threads, hits=hits, mdls=mdls, chain_length=chain_length, levels=levels)
         with watched(progress, "auditing") as report:
             texts = self._raw.audit(_shown(self._dump.path), None, threads, hits, mdls, chain_length, levels, timeout, cancel, report)
         return Audit(*texts)

@@ -15,7 +15,8 @@ UNWATCHED = 0.5  # seconds that need no bar
 def in_notebook() -> bool:
     """Whether this is the kernel of a Jupyter notebook."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    return get_ipython is not None and type(get_ipython()).__name__ == "ZMQInteractiveShell"
+    shell = None if get_ipython is None else type(get_ipython())
+    return shell is not None and any(kind.__name__ == "ZMQInteractiveShell" for kind in shell.__mro__)  # Colab's is a subclass
 
 
 def _bar_class() -> Any:
@@ -43,10 +44,16 @@ def watched(progress: Progress | bool | None, what: str) -> Iterator[Progress | 
     if bar_class is None:
         yield None
         return
-    with bar_class(total=None, desc=what, unit="B", unit_scale=True, unit_divisor=1024, leave=False, delay=UNWATCHED) as bar:
+    bar = None
 
-        def report(done: int, total: int) -> None:
-            bar.total = total or None
-            bar.update(done - bar.n)
+    def report(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:  # not before the total is known: the bar of a widget keeps the scale that it began with
+            bar = bar_class(total=total or None, desc=what, unit="B", unit_scale=True, unit_divisor=1024, leave=False, delay=UNWATCHED)
+        bar.update(done - bar.n)
 
+    try:
         yield report
+    finally:
+        if bar is not None:
+            bar.close()

@@ -49,20 +49,22 @@ def cells(values: Any) -> Any:
     return [f"\\x{ord(value[0]):02x}{value[1:]}" if isinstance(value, str) and value[:1] in FORMULA else value for value in values]
 
 
-def frame_of_rows(kind: type, rows: Sequence[Any]) -> Any:
-    """A pandas DataFrame of rows of a dataclass; numbers that may be None become UInt64, whose missing value is pandas.NA."""
+def _series(kind: str, values: Sequence[Any]) -> Any:
+    """A column of numbers or texts, by the name of its type; numbers that may be None become UInt64, whose missing value is pandas.NA."""
     numpy, pandas = _pandas()
-    columns: dict[str, Any] = {}
-    for field in dataclasses.fields(cast("Any", kind)):
-        values = [getattr(row, field.name) for row in rows]
-        if "str" in str(field.type):
-            columns[field.name] = pandas.Series(cells(values), dtype="str")
-        elif "None" in str(field.type):
-            known = numpy.array([value or 0 for value in values], dtype="uint64")
-            columns[field.name] = pandas.arrays.IntegerArray(known, numpy.array([value is None for value in values], dtype="bool"))
-        else:
-            columns[field.name] = numpy.array(values, dtype="uint64")
-    return pandas.DataFrame(columns)
+    if "str" in kind:
+        return pandas.Series(cells(list(values)), dtype="str")
+    if "None" not in kind:
+        return numpy.array(values, dtype="uint64")
+    known = numpy.array([value or 0 for value in values], dtype="uint64")
+    return pandas.arrays.IntegerArray(known, numpy.array([value is None for value in values], dtype="bool"))
+
+
+def frame_of_rows(kind: type, rows: Sequence[Any], **more: tuple[str, Sequence[Any]]) -> Any:
+    """A pandas DataFrame of rows of a dataclass, without the fields that are tuples; `more` columns are given as type and values."""
+    fields = [(field.name, str(field.type)) for field in dataclasses.fields(cast("Any", kind))]
+    columns = {name: (of, [getattr(row, name) for row in rows]) for name, of in fields if not of.startswith("tuple")}
+    return _pandas()[1].DataFrame({name: _series(of, values) for name, (of, values) in (columns | more).items()})
 
 
 class Table(arrow.Exported, Generic[Row]):
@@ -156,7 +158,7 @@ class Hits(Table[Hit]):
     _names = ("physical", "virtual", "virtual_state", "value", "needle")
 
     physical: Column  # NO_PHYSICAL in all rows of a triage dump, whose hits ascend by virtual address
-    virtual: Column | None  # None when the kernel could not be opened: no virtual address is known
+    virtual: Column | None  # None, and virtual_state too: searched without a kernel, so that no virtual address is known
     virtual_state: Column | None  # 0 mapped, 1 unmapped, 2 unknown
     value: Column
     needle: Column

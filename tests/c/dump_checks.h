@@ -42,18 +42,17 @@ static inline void check_frames(const lh_dump *dump, const uint8_t *known, const
         size_t done = 7;
         lh_error err = {0};
         lh_status status = lh_dump_read_physical(dump, pfn * MAKER_PAGE, page, MAKER_PAGE, &done, &err);
-        const uint8_t *view = lhi_pages_view(pages, pfn);
         uint64_t offset = lhi_dump_file_offset(dump, pfn * MAKER_PAGE + 5);
         bool right = absence == known[pfn];
         if (known[pfn] == LH_PRESENT) {
             right = right && place.pfn == pfn && place.count == 1 && status == LH_OK && done == MAKER_PAGE &&
-                    is_page(page, content) && (!view || is_page(view, content)) &&
-                    (place.memory ? place.offset == UINT64_MAX && offset == UINT64_MAX && view == place.memory
+                    is_page(page, content) && (!place.memory || is_page(place.memory, content)) &&
+                    (place.memory ? place.offset == UINT64_MAX && offset == UINT64_MAX
                                   : offset == place.offset + 5);
             present++;
             highest = pfn;
         } else {
-            right = right && status == LH_ERR_ABSENT && err.absence == known[pfn] && done == 0 && !view &&
+            right = right && status == LH_ERR_ABSENT && err.absence == known[pfn] && done == 0 &&
                     err.address == pfn * MAKER_PAGE && offset == UINT64_MAX;
             clipped += known[pfn] == LH_ABSENT_CLIPPED;
         }

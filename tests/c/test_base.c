@@ -100,6 +100,11 @@ static void clean_messages(void)
     text[sizeof text - 1] = '\0';
     lhi_fail(&err, LH_ERR_IO, "%s", text);
     CHECK_EQ(strlen(err.message), sizeof err.message - 1);
+    memcpy(text + sizeof err.message - 2, "\xe2\x82\xac", 3); /* what does not fit is left off whole */
+    lhi_fail(&err, LH_ERR_IO, "%s", text);
+    CHECK_EQ(strlen(err.message), sizeof err.message - 2);
+    CHECK_EQ(err.message[sizeof err.message - 3], 'x');
+    memset(text, 'x', sizeof text - 1);
     lhi_fail_field(&err, LH_ERR_FORMAT, text, 0, "reason");
     CHECK_EQ(strlen(err.field), sizeof err.field - 1);
     lhi_fail(&err, LH_ERR_IO, "the reason");
@@ -158,17 +163,17 @@ static void growth(void)
     for (uint32_t i = 0; i < 100; i++) {
         uint64_t before = lhi_alloc_count();
         bool full = i == room;
-        CHECK(lhi_grow((void **)&rows, i, &room, sizeof *rows));
+        CHECK(lhi_grow(&rows, i, &room, sizeof *rows));
         CHECK(room > i && (lhi_alloc_count() != before) == full);
         rows[i] = i;
     }
     const size_t before = room;
     lhi_alloc_fail_at(1, 0);
-    CHECK(!lhi_grow((void **)&rows, room, &room, sizeof *rows));
+    CHECK(!lhi_grow(&rows, room, &room, sizeof *rows));
     lhi_alloc_fail_at(0, 0);
     CHECK(room == before && rows[0] == 0 && rows[99] == 99); /* nothing is lost */
     room = SIZE_MAX / 2 + 1;
-    CHECK(!lhi_grow((void **)&rows, room, &room, 1));
+    CHECK(!lhi_grow(&rows, room, &room, 1));
     CHECK_EQ(room, SIZE_MAX / 2 + 1);
     lhi_free(rows);
 }
@@ -224,6 +229,9 @@ static void vectors(void)
     CHECK_EQ(vec.data[0], 0);
     CHECK_EQ(lhi_vec_find(&vec, UINT64_MAX), vec.count - 1);
     CHECK_EQ(lhi_vec_find(&vec, UINT64_MAX - 1), SIZE_MAX);
+    CHECK_EQ(lhi_lower_bound(vec.data, vec.count, UINT64_MAX - 1), vec.count - 1);
+    CHECK_EQ(lhi_lower_bound(vec.data, vec.count - 1, UINT64_MAX), vec.count - 1);
+    CHECK_EQ(lhi_lower_bound(NULL, 0, 7), 0);
     for (size_t i = 0; i < vec.count; i++)
         CHECK_EQ(lhi_vec_find(&vec, vec.data[i]), i);
     size_t count = vec.count;

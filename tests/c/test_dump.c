@@ -402,7 +402,6 @@ static void other_sources(void)
         CHECK_EQ(done, 0);
         CHECK_EQ(err.os_error, ENXIO);
         CHECK_EQ(err.address, 0x2ff8);
-        CHECK(!lhi_pages_view(lhi_dump_pages(dump), 1));
         check_frames(dump, known, NULL, 300);
         lh_dump_release(dump);
         CHECK_EQ(state.destroyed, 1);

@@ -104,43 +104,35 @@ static void bad_headers(void)
     free(m);
 }
 
-/* The section's name, "" where there is none. */
-static bool section_at(const lhi_image *image, uint64_t va, char out[16])
-{
-    lhi_section section = {0};
-    bool found = lhi_image_section_of(image, va, &section);
-    memcpy(out, section.name, sizeof section.name);
-    return found;
-}
-
 static void sections(void)
 {
     lhi_image image = {0};
     machine *m = whole(&image);
-    char name[16] = "before";
+    lhi_section found = {.name = "before"};
 
-    CHECK(section_at(&image, BASE + TEXT, name));
-    CHECK_TEXT(name, ".text");
-    CHECK(section_at(&image, BASE + IAT + 0xfff, name));
-    CHECK_TEXT(name, ".rdata");
-    CHECK(section_at(&image, BASE + INIT, name)); /* eight bytes without a NUL, and an escape sequence */
-    CHECK_TEXT(name, "INIT\\x1b[2J");
-    CHECK(!section_at(&image, BASE + 0x10, name)); /* headers */
-    CHECK_TEXT(name, "");
-    CHECK(!section_at(&image, BASE - 1, name));
-    CHECK(!section_at(&image, BASE + SIZE, name));
+    CHECK(lhi_image_section_of(&image, BASE + TEXT, &found));
+    CHECK_TEXT(found.name, ".text");
+    CHECK(lhi_image_section_of(&image, BASE + IAT + 0xfff, &found));
+    CHECK_TEXT(found.name, ".rdata");
+    CHECK(lhi_image_section_of(&image, BASE + INIT,
+                               &found)); /* eight bytes without a NUL, and an escape sequence */
+    CHECK_TEXT(found.name, "INIT\\x1b[2J");
+    CHECK(!lhi_image_section_of(&image, BASE + 0x10, &found)); /* headers */
+    CHECK_TEXT(found.name, "INIT\\x1b[2J");                    /* as it was */
+    CHECK(!lhi_image_section_of(&image, BASE - 1, &found));
+    CHECK(!lhi_image_section_of(&image, BASE + SIZE, &found));
     put32(m, SECTIONS + 40 * 3 + 8, UINT32_MAX); /* a section that claims more than the image */
-    CHECK(section_at(&image, BASE + SIZE - 1, name));
-    CHECK(!section_at(&image, BASE + SIZE, name));
+    CHECK(lhi_image_section_of(&image, BASE + SIZE - 1, &found));
+    CHECK(!lhi_image_section_of(&image, BASE + SIZE, &found));
     put32(m, SECTIONS + 8, 0); /* no virtual size: the raw one counts */
     put32(m, SECTIONS + 16, 0x200);
-    CHECK(section_at(&image, BASE + TEXT + 0x1ff, name));
-    CHECK(!section_at(&image, BASE + TEXT + 0x200, name));
+    CHECK(lhi_image_section_of(&image, BASE + TEXT + 0x1ff, &found));
+    CHECK(!lhi_image_section_of(&image, BASE + TEXT + 0x200, &found));
     memset(rva(m, SECTIONS), 0x07, 8); /* every byte needs four characters: cut between them */
-    CHECK(section_at(&image, BASE + TEXT, name));
-    CHECK_TEXT(name, "\\x07\\x07\\x07");
+    CHECK(lhi_image_section_of(&image, BASE + TEXT, &found));
+    CHECK_TEXT(found.name, "\\x07\\x07\\x07");
     m->missing[TABLE_PAGES] = true;
-    CHECK(!section_at(&image, BASE + IAT, name));
+    CHECK(!lhi_image_section_of(&image, BASE + IAT, &found));
     free(m);
 }
 
@@ -441,14 +433,14 @@ static void any_byte(void)
                 lhi_exports exports = {0};
                 lhi_pdb_identity identity = {0};
                 char text[32] = "";
-                char name[16] = "";
+                lhi_section section = {0};
                 *rva(m, at) = values[v];
                 if (lhi_image_open(&m->space, BASE, SIZE, &image) != LH_PRESENT)
                     continue;
                 opened++;
                 (void)lhi_image_version(&image, text);
                 (void)lhi_image_pdb(&image, &identity);
-                (void)section_at(&image, BASE + INIT, name);
+                (void)lhi_image_section_of(&image, BASE + INIT, &section);
                 CHECK(lhi_exports_read(&image, &exports, NULL) == LH_OK);
                 (void)lhi_image_imports(&image, unlocks, 1, &exports, NULL);
                 lhi_exports_free(&exports);

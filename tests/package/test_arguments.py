@@ -97,6 +97,16 @@ def test_nothing_to_search_for(dump: lh.Dump) -> None:
             dump.search([1], **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["threads", "hits", "mdls", "chain_length", "levels"])
+@pytest.mark.parametrize("question", ["investigate", "audit"])
+def test_a_limit_of_none_is_no_default(dump: lh.Dump, question: str, name: str) -> None:
+    ask = getattr(dump, question)
+    with pytest.raises(ValueError, match=f"{name} must be 1 or more"):
+        ask(**{name: 0})
+    with pytest.raises(TypeError, match=f"{name} must be an integer, not str"):
+        ask(**{name: "1"})
+
+
 @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan")])
 def test_timeouts(dump: lh.Dump, timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout"):

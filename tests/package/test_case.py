@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import lockhound as lh
 from lockhound.records import frozen, thawed
+from lockhound_synth import scenarios
 
 from . import sample
 
@@ -141,6 +142,22 @@ def test_a_ledger_is_a_frame() -> None:
     assert list(empty.columns) == list(frame.columns)
     assert empty.dtypes.tolist() == frame.dtypes.tolist()
     assert [str(kind) for kind in frame.dtypes[:5]] == ["uint64", "uint64", "str", "str", "UInt64"]
+
+
+def test_an_audit_is_a_frame() -> None:
+    """A number that is not known of one process makes no floats of the others."""
+    pandas = pytest.importorskip("pandas")
+    with lh.open(scenarios.build("unlock_shared", build=23456, seed=0).to_bytes(6)) as dump:
+        audit = dump.audit(progress=False)
+    frame = audit.to_frame()
+    assert list(frame.columns) == ["address", "name", "pid", "state", "charged", "explained", "note", "mdls", "holders"]
+    kinds = ["uint64", "str", "UInt64", "str", "UInt64", "uint64", "str", "uint64", "str"]
+    assert [str(kind) for kind in frame.dtypes] == kinds
+    charged = [None if value is pandas.NA else value for value in frame["charged"]]
+    assert charged == [row.charged for row in audit.processes]
+    assert None in charged
+    assert frame["pid"].tolist() == [row.pid for row in audit.processes]
+    assert frame["mdls"].tolist() == [len(row.mdls) for row in audit.processes]
 
 
 def test_another_schema_is_refused() -> None:

@@ -81,7 +81,13 @@ def test_memory_beside_a_bitmap_dump(bitmap: Path) -> None:
 
 
 def test_memory_beside_a_mapped_bitmap_dump(bitmap: Path) -> None:
+    """Its beginning: what is mapped of a file takes a page for each page of a hole that is read."""
     check(bitmap, "mapped", 1 << 28, 32)
+
+
+def test_memory_beside_a_bitmap_dump_in_place(bitmap: Path) -> None:
+    """All of it, read as a mapped file is, where a hole costs nothing."""
+    check(bitmap, "memory", 0, 32)
 
 
 @pytest.fixture

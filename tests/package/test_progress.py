@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
 import pty
 import re
@@ -11,11 +12,13 @@ import struct
 import subprocess
 import sys
 import termios
+import types
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+import lockhound as lh
 from lockhound import progress
 
 SLOW = Path(__file__).parent / "isolated" / "slow.py"
@@ -57,17 +60,64 @@ def test_in_a_pipe(full_path: Path) -> None:
     assert re.fullmatch(r"\d+ hits\n", done.stdout)
 
 
-def test_in_a_notebook(full_path: Path) -> None:
+def in_a_notebook(*lines: str) -> Any:
+    """A notebook of one cell, run."""
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")
-    code = f"import runpy\nrunpy.run_path({str(SLOW)!r})['main']({str(full_path)!r}, 2)"
-    notebook: Any = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    notebook: Any = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("\n".join(lines))])
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    outputs = notebook.cells[0].outputs
+    return notebook
+
+
+def search(path: Path) -> str:
+    return f"import runpy\nrunpy.run_path({str(SLOW)!r})['main']({str(path)!r}, 2)"
+
+
+def test_in_a_notebook_without_widgets(full_path: Path) -> None:
+    outputs = in_a_notebook("import sys\nsys.modules['ipywidgets'] = None", search(full_path)).cells[0].outputs
     streams = [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
-    widgets = [output for output in outputs if "application/vnd.jupyter.widget-view+json" in output.get("data", {})]
-    assert widgets or any(map(BAR.search, streams))
+    assert any(map(BAR.search, streams))
     assert any(output.get("text", "").endswith(" hits\n") for output in outputs)
+
+
+def test_in_a_notebook_with_widgets(full_path: Path) -> None:
+    pytest.importorskip("ipywidgets")
+    notebook = in_a_notebook(search(full_path))
+    outputs = notebook.cells[0].outputs
+    assert [output.output_type for output in outputs if "application/vnd.jupyter.widget-view+json" in output.get("data", {})]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert any(output.get("text", "").endswith(" hits\n") for output in outputs)
+    models = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"].state.values()
+    (bar,) = [model.state for model in models if model.model_name == "FloatProgressModel"]
+    with lh.open(full_path) as dump:
+        assert bar.value == bar.max == dump.info.pages_present * 4096
+    assert bar.bar_style == ""  # it has a scale, and nothing failed
+    assert not [model for model in models if model.model_name == "LayoutModel" and model.state.get("width") == "20px"]
+
+
+@pytest.mark.parametrize(("shell", "notebook"), [(None, False), ("terminal", False), ("kernel", True), ("colab", True)])
+def test_what_a_notebook_is(monkeypatch: pytest.MonkeyPatch, shell: str | None, notebook: bool) -> None:
+    class InteractiveShell: ...
+
+    class TerminalInteractiveShell(InteractiveShell): ...
+
+    class ZMQInteractiveShell(InteractiveShell): ...
+
+    class Shell(ZMQInteractiveShell): ...
+
+    shells = {"terminal": TerminalInteractiveShell(), "kernel": ZMQInteractiveShell(), "colab": Shell()}
+    ipython = types.SimpleNamespace(get_ipython=lambda: shells[shell] if shell else None)
+    monkeypatch.setitem(sys.modules, "IPython", cast("types.ModuleType", ipython))
+    assert progress.in_notebook() == notebook
+
+
+def test_the_bar_of_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A widget in a notebook that has them, else a line of text; tqdm's own choice would not say so where widgets are missing."""
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    for found, module in ((None, "tqdm"), (object(), "tqdm.notebook")):
+        wanted = importlib.import_module(module).tqdm
+        monkeypatch.setattr("importlib.util.find_spec", lambda _name, found=found: found)
+        assert progress._bar_class() is wanted
 
 
 def test_without_tqdm(monkeypatch: pytest.MonkeyPatch, full_path: Path) -> None:

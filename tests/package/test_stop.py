@@ -134,13 +134,9 @@ class Bar:
 
     def __init__(self, **options: Any) -> None:
         self.options, self.n, self.open = options, 0, True
-        self.total: int | None = None
         Bar.made.append(self)
 
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.open = False
 
     def update(self, more: int) -> None:
@@ -154,10 +150,30 @@ def test_a_bar_where_somebody_watches(dump: lh.Dump, monkeypatch: pytest.MonkeyP
     (bar,) = Bar.made
     assert not bar.open
     assert bar.options["delay"] == progress.UNWATCHED > 0  # a short wait needs no bar
-    assert bar.total is not None
-    assert 0 < bar.n <= bar.total
+    assert 0 < bar.n <= bar.options["total"]
     assert dump.search([dump.bugcheck.parameters[1]], progress=False) == hits
     assert len(Bar.made) == 1
+
+
+def test_a_bar_begins_with_the_first_report_and_ends_with_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before: a widget keeps the scale that it began with."""
+    monkeypatch.setattr(progress, "_bar_class", lambda: Bar)
+    monkeypatch.setattr(Bar, "made", [])
+    with progress.watched(None, "searching"):
+        pass
+    assert not Bar.made
+
+    def stopped() -> None:
+        with progress.watched(None, "searching") as report:
+            assert report is not None
+            for done in (10, 40, 0, 25):  # a case goes over memory several times
+                report(done, 40)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    (bar,) = Bar.made
+    assert (bar.n, bar.open, bar.options["total"]) == (25, False, 40)
 
 
 def test_no_bar_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,14 @@ from tests.conftest import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}, "language_info": {"name": "python"}}
 BAR = re.compile(r"\r\w+: .*")  # of progress, where the machine was slow
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def is_bar(output: Any) -> bool:
     """Whether an output is what a progress bar left behind, which depends on the machine."""
-    return bool(output.output_type == "stream" and output.name == "stderr" and BAR.match(output.text))
+    if output.output_type == "stream":
+        return bool(output.name == "stderr" and BAR.match(output.text))
+    return WIDGET in output.get("data", {})
 
 
 def executed(path: Path) -> Any:
