@@ -123,6 +123,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool twin;             /* another structure describes the same pages */
     bool open;             /* no packet decides it alone: who else keeps a pointer is asked */
     bool by_holder;        /* named by who keeps it, not by a packet */
+    uint64_t passed_on;    /* a request that who keeps it sent on, and that waits elsewhere; 0: none */
     const char *trail;     /* what leads to it, to the one that claims most; NULL */
     const lhi_step *steps; /* the same place by place, from the MDL outward */
     size_t step_count;
@@ -292,6 +293,8 @@ lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 /* packet.c: device, driver, maker, thread and file of a packet just found. */
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);
+/* Is the packet's thread of the process that the packet was found by? */
+lhi_answer lhi_case_is_of_process(const lhi_case *c, const lhi_packet *packet);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
 /* Counts holders_missing. After c->stacks is filled. */
