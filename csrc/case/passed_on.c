@@ -131,7 +131,9 @@ static bool add_devices(lhi_passed *p, size_t party)
 lh_status lhi_case_passed_on(lhi_case *c, lh_error *err)
 {
     lhi_passed p = {.c = c, .keepers = lhi_calloc(c->record_count + 1, sizeof *p.keepers)};
-    lh_status status = p.keepers ? LH_OK : lhi_fail_memory(err);
+    lh_status status = LH_OK;
+    if (!p.keepers)
+        return lhi_fail_memory(err);
     for (size_t i = 0; status == LH_OK && i < c->record_count; i++) {
         lhi_claims claims = {.can = LHI_NONE};
         if (c->records[i].open)
