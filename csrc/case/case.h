@@ -120,6 +120,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool twin;             /* another structure describes the same pages */
     bool open;             /* no packet decides it alone: who else keeps a pointer is asked */
     bool by_holder;        /* named by who keeps it, not by a packet */
+    uint64_t passed_on;    /* a request that who keeps it sent on, and that waits elsewhere; 0: none */
     const char *trail;     /* what leads to it, to the one that claims most; NULL */
     const lhi_step *steps; /* the same place by place, from the MDL outward */
     size_t step_count;
@@ -294,6 +295,8 @@ bool lhi_case_in_request(const lhi_packet *packet, uint64_t va);
 /* Does the driver own a device in one of the packet's locations? By its object, or by its image; `loaded`:
  * not by the image of one that was unloaded. */
 bool lhi_case_was_sent(const lhi_case *c, const lhi_packet *packet, size_t party, bool loaded);
+/* Is the packet's thread of the process that the packet was found by? */
+lhi_answer lhi_case_is_of_process(const lhi_case *c, const lhi_packet *packet);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
 /* Counts holders_missing. After c->stacks is filled. */

@@ -156,7 +156,7 @@ static lh_status take_packet_pointer(lhi_gather *g, size_t master, uint64_t va, 
     lhi_irp irp;
     uint64_t start = va - c->kernel->layout->offsets[LHI_F_IRP_AssociatedIrp];
     lhi_irp_read(c->kernel, start, 0, &c->freed, &irp);
-    if (irp.state == LHI_IRP_NOT_ONE || irp.state == LHI_IRP_UNREADABLE)
+    if (irp.state == LHI_IRP_NOT_ONE || lhi_irp_is_lost(&irp))
         return LH_OK; /* an unreadable neighbourhood of any pointer to the packet proves no piece */
     if (!(irp.flags & LHI_IRP_ASSOCIATED) || irp.associated != value)
         return LH_OK;

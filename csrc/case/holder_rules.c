@@ -35,6 +35,11 @@ static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claim
         settle(
             r, LHI_OUTCOME_INSUFFICIENT,
             "one driver's own memory leads to it, and another's may lie in a page that is not in this dump");
+    } else if (r->passed_on) {
+        refuse(c, r,
+               "the driver whose memory leads to it has passed on a request of the process that waits in "
+               "another "
+               "driver, and may have kept the request's MDL");
     } else {
         settle(r, LHI_OUTCOME_NAMED,
                "its own memory leads to the MDL, no packet does, and it can lock pages");
@@ -118,7 +123,7 @@ lh_status lhi_case_judge_holders(lhi_case *c, size_t record, lh_error *err)
         return LH_OK;
     }
     bool anybody = claims.can != LHI_NONE || claims.unknown != LHI_NONE;
-    if (r->state == LH_MDL_UNKNOWN) {
+    if (r->state == LH_MDL_UNKNOWN || r->lists_unknown) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "no packet that still counts names it, and whether it was freed can't be told");
         return LH_OK;

@@ -415,6 +415,8 @@ lh_status lhi_case_find_holders(lhi_case *c, lh_error *err)
         }
         status = search_level(h, err);
     }
+    if (status == LH_OK && !h->truncated)
+        status = lhi_case_passed_on(c, err);
     c->searched = true;
     if (h->truncated)
         lhi_case_limit(c, "levels");

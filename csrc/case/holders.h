@@ -30,6 +30,10 @@ typedef struct lhi_claims {
 lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, lhi_claims *out,
                           lh_error *err);
 
+/* passed_on.c: fills in `passed_on` of the open records, in one pass where a driver that can lock keeps one.
+ * After the levels. */
+lh_status lhi_case_passed_on(lhi_case *c, lh_error *err);
+
 /* holder_rules.c: the outcome of an open record. */
 lh_status lhi_case_judge_holders(lhi_case *c, size_t record, lh_error *err);
 /* Whether all that points to a record beside a driver's packet may be that driver's; where not, the record is

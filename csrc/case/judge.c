@@ -44,9 +44,9 @@ lh_status lhi_case_packets_of(lhi_case *c, size_t record, lhi_vec *out, lh_error
         const lhi_record *r = &c->records[way.data[at]];
         for (size_t i = 0; status == LH_OK && i < r->packets.count; i++) {
             size_t q = r->packets.data[i];
-            lhi_irp_state state = c->packets[q].irp->state;
+            const lhi_irp *irp = c->packets[q].irp;
             bool counts =
-                state == LHI_IRP_PENDING || state == LHI_IRP_UNREADABLE || state == LHI_IRP_RETURNED;
+                irp->state == LHI_IRP_PENDING || irp->state == LHI_IRP_RETURNED || lhi_irp_is_lost(irp);
             if (!counts || c->stamps[q] == c->stamp)
                 continue;
             c->stamps[q] = c->stamp;
@@ -309,7 +309,10 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
                "the driver that made the packet works through a framework, which may have locked for it");
         return lhi_case_skip_rule(c, LHI_RULE_FRAMEWORK, NULL) ? LH_OK : lhi_fail_memory(err);
     }
-    if (can == LHI_UNKNOWN) {
+    if (can == LHI_UNKNOWN && maker->driver.has_module && maker->driver.module.unloaded) {
+        settle(r, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+               "the driver that made the packet has been unloaded: whether it can lock pages is gone");
+    } else if (can == LHI_UNKNOWN) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "whether the driver that made the packet can lock pages is not in this dump");
     } else if (can == LHI_NO) {
@@ -348,13 +351,14 @@ static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
         return LH_OK;
     }
     lh_status status = lhi_case_packets_of(c, record, &packets, err);
-    bool managers = false, made = false, unknown = false, unreadable = false;
+    bool managers = false, made = false, unknown = false, unreadable = false, damaged = false;
     const char *contradiction = NULL;
     for (size_t i = 0; i < packets.count; i++) {
         const lhi_packet *packet = &c->packets[packets.data[i]];
         managers = managers || is_managers(packet);
         made = made || is_made(packet);
         unreadable = unreadable || packet->irp->state == LHI_IRP_UNREADABLE;
+        damaged = damaged || packet->irp->state == LHI_IRP_DAMAGED;
         unknown =
             unknown || (packet->irp->state == LHI_IRP_PENDING && packet->irp->origin == LHI_ORIGIN_UNKNOWN);
         if (packet->contradiction && packet->irp->state == LHI_IRP_PENDING)
@@ -367,6 +371,9 @@ static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
     } else if (unreadable) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "what names it looks like a packet that is only partly in this dump");
+    } else if (damaged) {
+        settle(r, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+               "a packet that names it is damaged: its numbers do not hold together");
     } else if (unknown) {
         settle(r, lhi_case_pool_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
                "who made the packet that names it can't be told");

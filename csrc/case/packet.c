@@ -145,7 +145,7 @@ static bool other_stack(const lhi_case *c, const lhi_packet *packet)
 
 /* Does a thread belong to the process that the packet was found by? Where no layout says where the thread
  * keeps its process, it does if it has the address of that one at all. */
-static lhi_answer is_of_process(const lhi_case *c, const lhi_packet *packet)
+lhi_answer lhi_case_is_of_process(const lhi_case *c, const lhi_packet *packet)
 {
     const lhi_thread_info *thread = &packet->thread;
     lhi_answer answer = LHI_NO;
@@ -176,7 +176,7 @@ static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
     if (irp->origin == LHI_ORIGIN_MANAGER && irp->state == LHI_IRP_PENDING && irp->file != 0 &&
         other_stack(c, packet))
         return "its file was opened on another stack of devices than it went through";
-    if (irp->thread != 0 && is_of_process(c, packet) == LHI_NO)
+    if (irp->thread != 0 && lhi_case_is_of_process(c, packet) == LHI_NO)
         return "it belongs to a thread of another process";
     return NULL;
 }
@@ -190,7 +190,7 @@ static const char *missing_witness(const lhi_case *c, const lhi_packet *packet)
         return NULL;
     if (irp->thread != 0 &&
         (lhi_case_is_missing(packet->thread.absence) ||
-         (packet->thread.absence == LH_ABSENT_LAYOUT && is_of_process(c, packet) == LHI_UNKNOWN)))
+         (packet->thread.absence == LH_ABSENT_LAYOUT && lhi_case_is_of_process(c, packet) == LHI_UNKNOWN)))
         return "whose thread the request is of is not in this dump";
     if (irp->file != 0 && lhi_case_is_missing(packet->file.absence))
         return "the file of the request is not in this dump";
@@ -207,7 +207,7 @@ static const char *missing_witness(const lhi_case *c, const lhi_packet *packet)
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err)
 {
     const lhi_irp *irp = packet->irp;
-    if (irp->state == LHI_IRP_UNREADABLE || irp->slot_count == 0)
+    if (lhi_irp_is_lost(irp) || irp->slot_count == 0)
         return LH_OK;
     if (irp->state == LHI_IRP_PENDING) {
         if (!find_at(c, packet, irp->slots[irp->current - 1].device, err))

@@ -303,7 +303,7 @@ static lh_status look_at_rest(const lhi_case *c, size_t range, const lhi_pieces 
             bool made_here = piece->maker == LHI_NONE || lhi_case_same_driver(c, piece->maker, at->party);
             rest->elsewhere += away && proven;
             rest->unproven += away && !proven && made_here;
-        } else if (piece->irp->state == LHI_IRP_UNREADABLE) {
+        } else if (lhi_irp_is_lost(piece->irp)) {
             rest->lost++;
         } else if (piece->maker == LHI_NONE && lhi_case_is_missing(piece->maker_absence)) {
             rest->unmade++;

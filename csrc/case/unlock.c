@@ -149,7 +149,7 @@ static lh_status ask_sharers(lhi_unlock *u, bool completed, lhi_sharers *out, lh
     for (size_t i = 0; status == LH_OK && i < packets->count; i++) {
         const lhi_packet *packet = &c->packets[packets->data[i]];
         const lhi_irp_state state = packet->irp->state;
-        out->missing = out->missing || state == LHI_IRP_UNREADABLE;
+        out->missing = out->missing || lhi_irp_is_lost(packet->irp);
         if (state == LHI_IRP_PENDING || state == LHI_IRP_RETURNED ||
             (completed && state == LHI_IRP_COMPLETED))
             status = ask_packet(u, packet, out, err);

@@ -3,6 +3,8 @@
 
 #include "base/bytes.h"
 
+#include <string.h>
+
 #define TYPE_IRP  6     /* IO_TYPE_IRP, WDK wdm.h */
 #define IRP_SIZE  0xd0u /* sizeof(IRP), public PDB type _IRP */
 #define SLOT_SIZE 0x48u /* sizeof(IO_STACK_LOCATION), public PDB type */
@@ -20,12 +22,19 @@ const char *lhi_irp_state_name(lhi_irp_state state)
         return "completed";
     case LHI_IRP_FREED:
         return "freed";
+    case LHI_IRP_DAMAGED:
+        return "damaged";
     case LHI_IRP_UNREADABLE:
         return "not_captured";
     case LHI_IRP_NOT_ONE:
         break;
     }
     return "not_a_packet";
+}
+
+bool lhi_irp_is_lost(const lhi_irp *irp)
+{
+    return irp->state == LHI_IRP_DAMAGED || irp->state == LHI_IRP_UNREADABLE;
 }
 
 const char *lhi_irp_origin_name(lhi_irp_origin origin)
@@ -242,8 +251,16 @@ static bool is_freed(const lh_kernel *kernel, const lhi_free_lists *freed, lhi_i
     return false;
 }
 
+/* What is read beside the fields that lhi_irp keeps. */
+typedef struct head {
+    uint64_t first; /* the first qword: Type, Size, and what a list's link overwrites */
+    uint16_t type;
+    uint64_t links[2];
+    bool booleans; /* RequestorMode and Cancel are 0 or 1 */
+} head;
+
 /* The fixed part; false when the verdict is already told. */
-static bool decode(const lh_kernel *kernel, uint64_t mdl, lhi_irp *irp, uint16_t *type, uint64_t links[2])
+static bool decode(const lh_kernel *kernel, uint64_t mdl, lhi_irp *irp, head *out)
 {
     uint8_t raw[IRP_SIZE];
     lh_error err = {0};
@@ -258,13 +275,14 @@ static bool decode(const lh_kernel *kernel, uint64_t mdl, lhi_irp *irp, uint16_t
     }
     const uint16_t *at = kernel->layout->offsets;
     size_t n = sizeof raw;
-    *type = lhi_u16(raw + at[LHI_F_IRP_Type]);
+    out->first = lhi_u64(raw);
+    out->type = lhi_u16(raw + at[LHI_F_IRP_Type]);
     irp->size = lhi_u16(raw + at[LHI_F_IRP_Size]);
     irp->mdl = u64_at(raw, n, at[LHI_F_IRP_MdlAddress]);
     irp->flags = (uint32_t)u64_at(raw, n, at[LHI_F_IRP_Flags]);
     irp->associated = u64_at(raw, n, at[LHI_F_IRP_AssociatedIrp]);
-    links[0] = u64_at(raw, n, at[LHI_F_IRP_ThreadListEntry]);
-    links[1] = u64_at(raw, n, at[LHI_F_IRP_ThreadListEntry] + 8u);
+    out->links[0] = u64_at(raw, n, at[LHI_F_IRP_ThreadListEntry]);
+    out->links[1] = u64_at(raw, n, at[LHI_F_IRP_ThreadListEntry] + 8u);
     irp->user_mode = u8_at(raw, n, at[LHI_F_IRP_RequestorMode]) == 1;
     irp->stack_count = u8_at(raw, n, at[LHI_F_IRP_StackCount]);
     irp->current = u8_at(raw, n, at[LHI_F_IRP_CurrentLocation]);
@@ -279,12 +297,52 @@ static bool decode(const lh_kernel *kernel, uint64_t mdl, lhi_irp *irp, uint16_t
         reject(irp, "MdlAddress is another");
         return false;
     }
-    uint8_t mode = u8_at(raw, n, at[LHI_F_IRP_RequestorMode]);
-    if (mode > 1 || u8_at(raw, n, at[LHI_F_IRP_Cancel]) > 1) {
-        reject(irp, "RequestorMode or Cancel is no BOOLEAN");
-        return false;
-    }
+    out->booleans =
+        u8_at(raw, n, at[LHI_F_IRP_RequestorMode]) <= 1 && u8_at(raw, n, at[LHI_F_IRP_Cancel]) <= 1;
     return true;
+}
+
+/* Whoever gives a packet back clears its Type, and whoever has the memory next writes over more than that:
+ * where the rest of the first qword is a packet's still, Size and behind it a processor's number and zeros
+ * (facts B.2), the Type alone was damaged. */
+static bool is_overwritten(const lhi_irp *irp, const head *h)
+{
+    bool whole = irp->size >= IRP_SIZE + SLOT_SIZE && (irp->size - IRP_SIZE) % SLOT_SIZE == 0;
+    return h->type == 0 || !whole || h->first >> 48 != 0;
+}
+
+/* The numbers of a packet hold together: NULL, else which do not. */
+static const char *disagreement(const lhi_irp *irp, const head *h)
+{
+    if (!h->booleans)
+        return "RequestorMode or Cancel is no BOOLEAN";
+    if (irp->stack_count == 0 || irp->stack_count > LHI_IRP_MOST_STACKS || irp->current == 0 ||
+        irp->current > irp->stack_count + 2u)
+        return "CurrentLocation does not fit StackCount";
+    if (irp->current_slot != irp->address + IRP_SIZE + (uint64_t)SLOT_SIZE * (irp->current - 1u))
+        return "CurrentStackLocation does not fit CurrentLocation";
+    if (h->type == TYPE_IRP && irp->size < IRP_SIZE + (uint64_t)SLOT_SIZE * irp->stack_count)
+        return "Size is too small for its stack locations";
+    if (h->type != TYPE_IRP && !is_overwritten(irp, h))
+        return "its Type is none of a packet";
+    return NULL;
+}
+
+/* Numbers that do not hold together are no packet, as a rule: any pointer may stand 8 bytes behind a 6. Where
+ * it is a packet for all that, by its place in its own stack locations, or by Type and Size in a pool block
+ * of packets that begins here, it is a witness whose words are lost. */
+static bool is_damaged(const lh_kernel *kernel, const lhi_irp *irp, const head *h)
+{
+    uint64_t past = irp->current_slot - irp->address - IRP_SIZE;
+    bool sits = irp->stack_count != 0 && irp->stack_count <= LHI_IRP_MOST_STACKS && irp->current != 0 &&
+                irp->current <= irp->stack_count + 2u && past == (uint64_t)SLOT_SIZE * (irp->current - 1u);
+    if (sits)
+        return true;
+    if (h->type != TYPE_IRP || irp->size < IRP_SIZE + SLOT_SIZE || (irp->size - IRP_SIZE) % SLOT_SIZE != 0)
+        return false;
+    lhi_pool_block block = {0};
+    lhi_pool_block_at(kernel, irp->address, &block);
+    return block.found && block.body == irp->address && strcmp(block.tag, "Irp ") == 0;
 }
 
 void lhi_irp_read(const lh_kernel *kernel, uint64_t address, uint64_t mdl, const lhi_free_lists *freed,
@@ -292,31 +350,26 @@ void lhi_irp_read(const lh_kernel *kernel, uint64_t address, uint64_t mdl, const
 {
     lhi_irp *irp = out;
     *irp = (lhi_irp){.address = address};
-    uint16_t type = 0;
-    uint64_t links[2] = {0};
+    head h = {0};
     if (!lhi_is_kernel(address) || address % 8 != 0 || address > UINT64_MAX - 0x10000) {
         reject(irp, "not a place for a packet");
         return;
     }
-    if (!decode(kernel, mdl, irp, &type, links))
+    if (!decode(kernel, mdl, irp, &h))
         return;
-    if (irp->stack_count == 0 || irp->stack_count > LHI_IRP_MOST_STACKS || irp->current == 0 ||
-        irp->current > irp->stack_count + 2u) {
-        reject(irp, "CurrentLocation does not fit StackCount");
+    const char *why = disagreement(irp, &h);
+    if (why) {
+        reject(irp, why);
+        if (is_damaged(kernel, irp, &h) && !is_freed(kernel, freed, irp))
+            irp->state = LHI_IRP_DAMAGED;
+        irp->reason = why;
         return;
     }
     uint64_t needed = IRP_SIZE + (uint64_t)SLOT_SIZE * irp->stack_count;
-    if (irp->current_slot != address + IRP_SIZE + (uint64_t)SLOT_SIZE * (irp->current - 1u)) {
-        reject(irp, "CurrentStackLocation does not fit CurrentLocation");
-        return;
-    }
-    if (type != TYPE_IRP) {
-        /* The first word of a freed packet is a list link; the arithmetic above still says what it was. */
+    if (h.type != TYPE_IRP) {
+        /* The arithmetic still says what it was. */
         irp->state = LHI_IRP_FREED;
         irp->reason = "its Type is overwritten: freed";
-    } else if (irp->size < needed) {
-        reject(irp, "Size is too small for its stack locations");
-        return;
     } else if (is_freed(kernel, freed, irp)) {
         irp->state = LHI_IRP_FREED;
     } else if (irp->current == irp->stack_count + 2u) {
@@ -339,8 +392,8 @@ void lhi_irp_read(const lh_kernel *kernel, uint64_t address, uint64_t mdl, const
         return;
     }
     read_slots(kernel, irp, raw, (size_t)needed);
-    irp->links =
-        read_links(kernel, address + kernel->layout->offsets[LHI_F_IRP_ThreadListEntry], links[0], links[1]);
+    irp->links = read_links(kernel, address + kernel->layout->offsets[LHI_F_IRP_ThreadListEntry], h.links[0],
+                            h.links[1]);
     tell_origin(irp);
 }
 

@@ -12,12 +12,13 @@ typedef enum lhi_irp_state {
     LHI_IRP_PENDING,   /* at a driver's stack location */
     LHI_IRP_RETURNED,  /* StackCount + 1: never sent, or back with its maker */
     LHI_IRP_COMPLETED, /* StackCount + 2 */
-    LHI_IRP_FREED, /* on a lookaside list, in a free pool block, or its Type is overwritten and the rest still
-                      holds */
+    LHI_IRP_FREED, /* on a lookaside list, in a free pool block, or its Type is overwritten with what follows
+                      it and the rest still holds */
+    LHI_IRP_DAMAGED,   /* a packet by some of its marks, and by others none, nor a freed one */
     LHI_IRP_UNREADABLE /* part of it is not in the dump */
 } lhi_irp_state;
-const char *lhi_irp_state_name(
-    lhi_irp_state state); /* "pending", "returned", "completed", "freed", "not_captured" */
+/* "pending", "returned", "completed", "freed", "damaged", "not_captured" */
+const char *lhi_irp_state_name(lhi_irp_state state);
 
 /* Who made a packet decides who owes the unlock (facts B.2: ReactOS irp.c, WDK documentation of
  * IoAllocateIrp, IoBuildDeviceIoControlRequest, IoFreeIrp). */
@@ -66,6 +67,8 @@ typedef struct lhi_irp {
 
 /* The I/O manager's: it unlocks at completion. */
 bool lhi_irp_is_managers(const lhi_irp *irp);
+/* A packet is there, and what it says can't be known. */
+bool lhi_irp_is_lost(const lhi_irp *irp);
 
 #define LHI_IRP_ASSOCIATED 0x8u /* Flags: IRP_ASSOCIATED_IRP, WDK wdm.h */
 

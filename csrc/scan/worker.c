@@ -228,7 +228,6 @@ static bool take_task(lhi_scan_job *j, uint64_t *begin, uint64_t *end)
 static bool keep_rows(lhi_scan_worker *w, uint64_t end)
 {
     lhi_scan_job *j = w->job;
-    lhi_scan_block *blocks = NULL;
     lhi_scan_row *fitted = NULL;
     if (w->row_count == 0)
         return true;

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from . import situations_copies, situations_drivers, situations_mdls, situations_packets, situations_pieces, situations_refusals
+from . import (
+    situations_copies,
+    situations_drivers,
+    situations_kept,
+    situations_mdls,
+    situations_packets,
+    situations_pieces,
+    situations_refusals,
+)
 from .scene import Situation
 
-PARTS = (situations_packets, situations_mdls, situations_refusals, situations_drivers, situations_copies, situations_pieces)
+PARTS = (
+    situations_packets,
+    situations_mdls,
+    situations_refusals,
+    situations_drivers,
+    situations_copies,
+    situations_pieces,
+    situations_kept,
+)
 SITUATIONS: dict[str, Situation] = {situation.__name__: situation for part in PARTS for situation in part.ALL}

@@ -1,0 +1,151 @@
+/* Requests that went through a driver which keeps an MDL, and wait in another.
+ *
+ * A driver may take the MDL out of a request that it passes on, put one of its own there, and mean to put the
+ * first one back at completion: buffers are swapped so that data can be changed on the way. Then its memory
+ * alone leads to the MDL, and who keeps the request keeps the pages. Such a request is found by the driver's
+ * devices, which stand in the locations that it has passed. */
+#include "base/alloc.h"
+#include "case/holders.h"
+#include "case/pass.h"
+
+#define MOST_DEVICES 4096u
+#define MOST_SLOTS   32u   /* more than any stack of devices has */
+#define TYPE_IRP     6u    /* IO_TYPE_IRP, WDK wdm.h */
+#define IRP_SIZE     0xd0u /* sizeof(IRP), public PDB type _IRP */
+#define SLOT_SIZE    0x48u /* sizeof(IO_STACK_LOCATION), public PDB type */
+#define METHOD_MASK  3u    /* of a control code; 1 and 2 are the direct methods (WDK, devioctl.h) */
+
+typedef struct lhi_passed {
+    lhi_case *c;
+    size_t *keepers;          /* per record: the driver that keeps it, LHI_NONE */
+    lhi_vec devices, parties; /* needles, and whose each is */
+} lhi_passed;
+
+/* Did the request have pages of its own once that no record explains? */
+static bool lacks_its_mdl(const lhi_case *c, const lhi_irp *irp)
+{
+    const lhi_slot *slot = &irp->slots[irp->current - 1u];
+    for (size_t i = 0; irp->mdl != 0 && i < c->record_count; i++) {
+        const lhi_record *r = &c->records[i];
+        if (r->mdl.klass == LHI_MDL_CHARGED && lhi_vec_find(&r->addresses, irp->mdl) != SIZE_MAX)
+            return false;
+    }
+    if (irp->mdl != 0)
+        return true;
+    if (slot->major == 14) /* IRP_MJ_DEVICE_CONTROL: its third parameter is the code */
+        return (slot->parameters[2] & METHOD_MASK) == 1 || (slot->parameters[2] & METHOD_MASK) == 2;
+    return (slot->major == 3 || slot->major == 4) && irp->associated == 0; /* IRP_MJ_READ, IRP_MJ_WRITE */
+}
+
+/* Of the process, as far as its thread tells. */
+static bool may_be_of(const lhi_case *c, const lhi_irp *irp, uint64_t process)
+{
+    lhi_packet packet = {.irp = irp, .process = process};
+    if (irp->thread == 0)
+        return irp->origin == LHI_ORIGIN_MANAGER;
+    lhi_thread_read(c->kernel, irp->thread, &packet.thread);
+    return lhi_case_is_of_process(c, &packet) != LHI_NO;
+}
+
+/* A request that has left this driver's location and waits in another's. */
+static lh_status take_request(lhi_passed *p, const lhi_irp *irp, size_t party, lh_error *err)
+{
+    lhi_case *c = p->c;
+    lhi_device device = {0};
+    lhi_driver driver = {0};
+    lhi_device_read(c->kernel, irp->slots[irp->current - 1u].device, &device);
+    if (device.absence == LH_PRESENT)
+        lhi_driver_read(c->kernel, device.driver, &driver);
+    if (!driver.object_known)
+        return LH_OK;
+    size_t at = lhi_case_party(c, &driver, err);
+    if (at == LHI_NONE)
+        return LH_ERR_NO_MEMORY;
+    if (lhi_case_same_driver(c, at, party) || !lacks_its_mdl(c, irp))
+        return LH_OK;
+    for (size_t i = 0; i < c->record_count; i++) {
+        lhi_record *r = &c->records[i];
+        if (p->keepers[i] == LHI_NONE || r->passed_on != 0 ||
+            !lhi_case_same_driver(c, p->keepers[i], party) || !may_be_of(c, irp, r->process))
+            continue;
+        r->passed_on = irp->address;
+        if (!lhi_case_note(c, "irp", at, irp->address,
+                           "a request that the driver which keeps the MDL has passed on waits in it"))
+            return lhi_fail_memory(err);
+    }
+    return LH_OK;
+}
+
+/* A place that has the address of a device: of a location that a pending request has passed? */
+static lh_status take_hit(lhi_passed *p, uint64_t va, uint64_t device, size_t party, lh_error *err)
+{
+    const lhi_case *c = p->c;
+    const uint64_t field = IRP_SIZE + c->kernel->layout->offsets[LHI_F_IO_STACK_LOCATION_DeviceObject];
+    for (unsigned slot = 0; slot < MOST_SLOTS; slot++) {
+        uint64_t back = field + (uint64_t)SLOT_SIZE * slot;
+        uint16_t type = 0;
+        lhi_irp irp;
+        if (va - LHI_KERNEL_HALF < back)
+            return LH_OK;
+        if (lhi_space_u16(&c->kernel->space, va - back, &type) != LH_PRESENT || type != TYPE_IRP)
+            continue;
+        lhi_irp_read(c->kernel, va - back, 0, &c->freed, &irp);
+        if (irp.state == LHI_IRP_PENDING && irp.origin != LHI_ORIGIN_DRIVER && slot < irp.slot_count &&
+            slot >= irp.current && irp.slots[slot].device == device)
+            return take_request(p, &irp, party, err);
+    }
+    return LH_OK;
+}
+
+static lh_status search(lhi_passed *p, lh_error *err)
+{
+    lhi_pass pass = {0};
+    lh_status status = lhi_case_pass(p->c, p->devices.data, p->devices.count, 8, &pass, err);
+    for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
+        size_t first = 0;
+        if (i % 256 == 0 && (status = lhi_case_poll(p->c, err)) != LH_OK)
+            break;
+        if (lhi_reverse_find(&pass.map, pass.hits.physical[i] >> 12, &first) != 0)
+            status = take_hit(p, pass.map.va[first] + (pass.hits.physical[i] & 0xfff), pass.hits.value[i],
+                              p->parties.data[pass.hits.needle[i]], err);
+    }
+    lhi_case_pass_free(&pass);
+    return status;
+}
+
+static bool add_devices(lhi_passed *p, size_t party)
+{
+    const lhi_case *c = p->c;
+    for (size_t i = 0; i < p->parties.count; i++)
+        if (lhi_case_same_driver(c, p->parties.data[i], party))
+            return true;
+    for (size_t i = 0; i < c->owned_count && p->devices.count < MOST_DEVICES; i++) {
+        const lhi_owned *owned = &c->owned[i];
+        if (owned->device && lhi_case_same_driver(c, owned->party, party) &&
+            (!lhi_vec_push(&p->devices, owned->begin) || !lhi_vec_push(&p->parties, party)))
+            return false;
+    }
+    return true;
+}
+
+lh_status lhi_case_passed_on(lhi_case *c, lh_error *err)
+{
+    lhi_passed p = {.c = c, .keepers = lhi_calloc(c->record_count + 1, sizeof *p.keepers)};
+    lh_status status = LH_OK;
+    if (!p.keepers)
+        return lhi_fail_memory(err);
+    for (size_t i = 0; status == LH_OK && i < c->record_count; i++) {
+        lhi_claims claims = {.can = LHI_NONE};
+        if (c->records[i].open)
+            status = lhi_case_claims(c, i, NULL, &claims, err);
+        p.keepers[i] = claims.can;
+        if (status == LH_OK && claims.can != LHI_NONE && !add_devices(&p, claims.can))
+            status = lhi_fail_memory(err);
+    }
+    if (status == LH_OK && p.devices.count)
+        status = search(&p, err);
+    lhi_vec_free(&p.devices);
+    lhi_vec_free(&p.parties);
+    lhi_free(p.keepers);
+    return status;
+}

@@ -1,0 +1,88 @@
+"""Situations of MDLs that a driver keeps, and of the packets that would tell whether it owes."""
+
+from __future__ import annotations
+
+import struct
+
+from lockhound_synth import io, packets
+from lockhound_synth.packets import CONTROL, NONPAGED_SOURCE, ON_ALL, PENDING_RETURNED, READ, Slot
+
+from .scene import INTERNAL, MAKING, Cast, Scene, at_most, named, nobody
+
+
+def swapped_buffers(scene: Scene) -> Cast:
+    """A filter keeps the MDL of a request in its device extension, gave the request one of its own, and passed it on: the driver
+    below has it. Without the trap no request was passed on, and the filter locked for itself."""
+    mdl = scene.lock()
+    holder, lower = scene.driver()
+    swapper, device = scene.driver(MAKING, above=lower)
+    scene.machine.space.write_u64(device.extension + 0x20, mdl.address)
+    if not scene.trap:
+        return named(swapper, mdl)
+    block = scene.machine.nonpaged.alloc(0x1000, b"SwpB")
+    frames = [scene.machine.space.translate(block) or 0]
+    other = packets.make_mdl(scene.machine, None, 1, locked=False, frames=[frames[0] >> 12], va=block, flags=NONPAGED_SOURCE)
+    file = io.make_file(scene.machine, lower)
+    slots = [
+        Slot(lower, READ, completion=swapper.module.symbols["Complete"], control=ON_ALL | PENDING_RETURNED, file=file),
+        Slot(device, READ, file=file),
+    ]
+    packets.make_irp(scene.machine, slots, 1, mdl=other, thread=scene.victim.threads[0], file=file, flags=packets.IRP_READ_FLAGS)
+    return at_most(holder)
+
+
+def damaged_request(scene: Scene) -> Cast:
+    """The request that names the MDL is damaged: its CurrentStackLocation leads elsewhere. The filter that passed it on keeps the
+    MDL's address for its own ends. Without the trap the request is whole."""
+    return _damaged(scene, "Tail.Overlay.CurrentStackLocation", struct.pack("<Q", 0x1122_3344))
+
+
+def damaged_type(scene: Scene) -> Cast:
+    """As before, and what is damaged is the Type, alone: nobody frees a packet like that."""
+    return _damaged(scene, "Type", b"\x86\x00")
+
+
+def _damaged(scene: Scene, field: str, value: bytes) -> Cast:
+    mdl = scene.lock()
+    holder, lower = scene.driver()
+    _, device = scene.driver(io.LOCKING, above=lower)
+    file = io.make_file(scene.machine, lower)
+    slots = [Slot(lower, CONTROL, control=PENDING_RETURNED, file=file), Slot(device, CONTROL, file=file)]
+    irp = packets.make_irp(scene.machine, slots, 1, mdl=mdl, thread=scene.victim.threads[0], file=file)
+    scene.machine.space.write_u64(device.extension + 0x20, mdl.address)
+    if not scene.trap:
+        return named(holder, mdl)
+    scene.machine.space.write(irp.address + scene.machine.layouts["IRP"].offset(field), value)
+    return nobody()
+
+
+def lists_damaged(scene: Scene) -> Cast:
+    """An innocent driver's device extension has an old pointer to an MDL that was freed while locked, and the processor's pointers
+    to the lists of freed MDLs are damaged. Without the trap it locked the MDL and keeps it."""
+    mdl = scene.lock()
+    keeper = scene.keeper(mdl)
+    if not scene.trap:
+        return named(keeper, mdl)
+    packets.free_mdl(scene.machine, mdl)
+    scene.later(lambda: scene.machine.space.write(scene.machine.labels["prcb_lookaside"], bytes(0x40)))
+    return nobody()
+
+
+def maker_unloaded(scene: Scene) -> Cast:
+    """The driver that made the packet was unloaded, and no dump could tell whether it could lock. Without the trap it is there."""
+    mdl = scene.lock()
+    maker, _ = scene.driver(MAKING)
+    _, lower = scene.driver()
+    slot = Slot(lower, INTERNAL, completion=maker.module.symbols["Complete"], control=ON_ALL | PENDING_RETURNED)
+    packets.make_irp(scene.machine, [slot], 1, mdl=mdl, manager=False, flags=0)
+    if not scene.trap:
+        return named(maker, mdl)
+    scene.machine.modules.remove(maker.module)
+    for at in range(maker.module.base, maker.module.base + maker.module.size, 0x1000):
+        if scene.machine.space.translate(at) is not None:
+            scene.machine.space.unmap(at)
+    scene.machine.unloaded.append((maker.module.name, maker.module.base, maker.module.base + maker.module.size))
+    return nobody("unattributed")
+
+
+ALL = (swapped_buffers, damaged_request, damaged_type, lists_damaged, maker_unloaded)
