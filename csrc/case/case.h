@@ -34,6 +34,7 @@ typedef struct lhi_party {
     bool asked[LHI_ABILITIES];
     bool library;
     bool framework; /* imports routines of other modules than nt and hal, which may lock or split for it */
+    bool bound;     /* it is a client of KMDF, by which every client can have pages locked */
     bool version_known, image_known;
     char version[32];
     uint32_t timestamp, image_size;
@@ -63,6 +64,7 @@ typedef struct lhi_packet {
     lh_absence maker_absence;
     const char *maker_reason;
     size_t library;            /* the library of Windows that made it for `maker`, its client; LHI_NONE */
+    bool by_stack;             /* and it is told by a thread that waits in the library with the packet */
     lh_absence client_absence; /* of a library's packet without a client: what of the way to one is missing */
     bool kept;                 /* the maker is told by who keeps the pointer, not by a completion routine */
     lhi_thread_info thread;
@@ -120,6 +122,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool twin;             /* another structure describes the same pages */
     bool open;             /* no packet decides it alone: who else keeps a pointer is asked */
     bool by_holder;        /* named by who keeps it, not by a packet */
+    bool by_framework;     /* and a library of Windows may have locked for the driver */
     uint64_t passed_on;    /* a request that who keeps it sent on, and that waits elsewhere; 0: none */
     const char *trail;     /* what leads to it, to the one that claims most; NULL */
     const lhi_step *steps; /* the same place by place, from the MDL outward */
@@ -234,8 +237,9 @@ typedef struct lhi_case {
     lhi_owned *owned; /* by address; filled when the judging needs to know who keeps a pointer */
     size_t owned_count, owned_room;
     bool owners_known;
-    lhi_holders *holders;     /* NULL until somebody has to be asked for */
-    lhi_stacks stacks;        /* filled with it */
+    lhi_holders *holders; /* NULL until somebody has to be asked for */
+    lhi_stacks stacks;    /* filled when they are needed */
+    bool stacks_known;
     uint64_t holders_missing; /* likewise: pages not there in which a further holder could lie */
     size_t *stamps;           /* scratch of the judging: one a packet, and a running number */
     size_t stamp;
@@ -288,6 +292,10 @@ lhi_answer lhi_case_can_split(lhi_case *c, size_t party);
 bool lhi_case_places_packets(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
+/* holder_stack.c: a library that serves its clients in these ways (LHI_CLIENT_*, nt/library.h). */
+bool lhi_case_serves(const lhi_case *c, size_t party, unsigned how);
+/* The stacks of all threads. */
+lh_status lhi_case_know_stacks(lhi_case *c, lh_error *err);
 /* packet.c: device, driver, maker, thread and file of a packet just found. */
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);
 /* An address in the packet, or in what its locations point to. */

@@ -2,6 +2,7 @@
 #include "case/client.h"
 
 #include "base/error.h"
+#include "nt/framework.h"
 #include "nt/library.h"
 
 typedef struct lhi_client {
@@ -47,22 +48,23 @@ static void by_device(const lhi_case *c, const lhi_packet *packet, const lhi_mod
 }
 
 /* The context of a framework's completion routine is its object for the request. */
-static void by_framework(const lhi_case *c, const lhi_packet *packet, const lhi_module *library,
-                         lhi_client *out)
+static void by_framework(const lhi_case *c, const lhi_packet *packet, lhi_client *out)
 {
     const lhi_irp *irp = packet->irp;
     const lhi_module *client = NULL;
+    lhi_fx_object object = {0};
     lh_absence why = LH_PRESENT;
     if (irp->slot_count == 0)
         return;
-    const lhi_answer answer =
-        lhi_framework_client(c->kernel, library, irp->slots[irp->slot_count - 1].context, &client, &why);
+    lhi_answer answer = lhi_fx_object_read(c->kernel, irp->slots[irp->slot_count - 1].context, &object, &why);
+    if (answer == LHI_YES)
+        answer = lhi_fx_client(c->kernel, object.globals, &client, &why);
     if (answer != LHI_YES) {
         miss(out, why);
         return;
     }
     lhi_driver_from_code(c->kernel, client->base, &out->driver);
-    out->found = out->driver.has_module;
+    out->found = out->driver.has_module && !lhi_is_library(out->driver.name);
     out->reason = "the framework made the packet for the driver whose data point to the globals of the "
                   "framework's object";
 }
@@ -76,7 +78,7 @@ static lh_status pass_on(lhi_case *c, lhi_packet *packet, lh_error *err)
         return LH_OK;
     const lhi_module library = driver->module;
     if (row->clients & LHI_CLIENT_FRAMEWORK)
-        by_framework(c, packet, &library, &client);
+        by_framework(c, packet, &client);
     if (!client.found && (row->clients & LHI_CLIENT_DEVICE))
         by_device(c, packet, &library, &client);
     packet->client_absence = client.found ? LH_PRESENT : client.absence;
@@ -100,5 +102,5 @@ lh_status lhi_case_clients(lhi_case *c, lh_error *err)
             c->parties[packet->maker].library)
             status = pass_on(c, packet, err);
     }
-    return status;
+    return status == LH_OK ? lhi_case_clients_on_stacks(c, err) : status;
 }

@@ -6,6 +6,7 @@
 #include "case/holder_graph.h"
 #include "case/keepers.h"
 #include "nt/identify.h"
+#include "nt/library.h"
 
 #define MOST_STEPS 16u /* of a trail that is told */
 
@@ -18,6 +19,7 @@ typedef struct lhi_climb {
     lhi_vec owners;  /* drivers' memory among them */
     size_t best;     /* the thing that the trail is told to, LHI_NONE */
     unsigned rank;   /* of that: what claims most comes first */
+    size_t start;    /* the record itself */
 } lhi_climb;
 
 /* ------------------------------------------------------------------ packets on the way */
@@ -82,12 +84,48 @@ static void stranger(lhi_climb *climb, size_t thing, const char *words)
     prefer(climb, thing, 4);
 }
 
+/* The client of the framework whose objects lie on the way from a thing back to the MDL; LHI_NONE: none, or
+ * objects of several. */
+static size_t client_on_way(const lhi_climb *climb, size_t thing, bool *several)
+{
+    const lhi_holders *h = climb->h;
+    size_t client = LHI_NONE;
+    *several = false;
+    for (size_t at = thing; at != climb->start; at = h->grips[h->via[at]].held) {
+        const lhi_site *site = &h->things[at].site;
+        if (!site->what || site->client == LHI_NONE)
+            continue;
+        if (client != LHI_NONE && !lhi_case_same_driver(h->c, client, site->client)) {
+            *several = true;
+            return LHI_NONE;
+        }
+        client = site->client;
+    }
+    return client;
+}
+
+/* Whose memory a thing is. An object of the framework is its client's, and what the framework itself keeps of
+ * it, it keeps for that client. */
+static size_t owner_of(const lhi_climb *climb, size_t thing)
+{
+    const lhi_case *c = climb->h->c;
+    const lhi_site *site = &climb->h->things[thing].site;
+    const size_t party = site->party;
+    if (site->what)
+        return site->client;
+    if (party == LHI_NONE || strcmp(c->parties[party].driver.name, LHI_FRAMEWORK) != 0)
+        return party;
+    bool several = false;
+    const size_t client = client_on_way(climb, thing, &several);
+    return client == LHI_NONE ? party : client;
+}
+
 static void add_owner(lhi_climb *climb, size_t thing, bool direct)
 {
     lhi_case *c = climb->h->c;
     lhi_claims *claims = climb->claims;
     const lhi_site *site = &climb->h->things[thing].site;
-    size_t party = site->party;
+    size_t party = owner_of(climb, thing);
     if (party == LHI_NONE) {
         stranger(climb, thing,
                  site->why ? site->why : "memory of a driver that can't be named keeps a pointer to it");
@@ -107,6 +145,15 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
         return;
     }
     lhi_answer can = lhi_case_can_lock(c, party);
+    const bool locked_for =
+        c->parties[party].bound || (site->served && lhi_case_serves(c, site->library, LHI_CLIENT_LOCKS));
+    claims->framework = claims->framework || site->served || (can == LHI_UNKNOWN && locked_for);
+    if (can == LHI_UNKNOWN && locked_for)
+        can = LHI_YES;
+    bool several = false;
+    const size_t client = client_on_way(climb, thing, &several);
+    claims->several = claims->several || several ||
+                      (client != LHI_NONE && !lhi_case_same_driver(c, client, party)); /* another's object */
     size_t *place = can == LHI_YES ? &claims->can : can == LHI_UNKNOWN ? &claims->unknown : &claims->cannot;
     if (can != LHI_NO) {
         size_t other = claims->can != LHI_NONE ? claims->can : claims->unknown;
@@ -121,11 +168,11 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
 static bool note_owner(lhi_climb *climb, size_t thing)
 {
     const lhi_holders *h = climb->h;
-    size_t party = h->things[thing].site.party;
+    size_t party = owner_of(climb, thing);
     if (party == LHI_NONE || climb->owners.count >= LHI_MOST_CLAIMANTS)
         return true;
     for (size_t i = 0; i < climb->owners.count; i++)
-        if (lhi_case_same_driver(h->c, h->things[climb->owners.data[i]].site.party, party))
+        if (lhi_case_same_driver(h->c, owner_of(climb, climb->owners.data[i]), party))
             return true;
     return lhi_vec_push(&climb->owners, thing);
 }
@@ -177,7 +224,7 @@ static bool reach(lhi_climb *climb, size_t grip, bool direct)
     case LHI_SITE_LIST:
         climb->claims->unrooted = true;
         prefer(climb, thing, 2);
-        return lhi_vec_push(&climb->way, thing);
+        return note_owner(climb, thing) && lhi_vec_push(&climb->way, thing);
     }
     return true;
 }
@@ -186,6 +233,7 @@ static lh_status climb_from(lhi_climb *climb, size_t start, lh_error *err)
 {
     lhi_holders *h = climb->h;
     h->answer++;
+    climb->start = start;
     if (!lhi_vec_push(&climb->way, start))
         return lhi_fail_memory(err);
     for (size_t at = 0; at < climb->way.count; at++) {
@@ -260,11 +308,14 @@ static const char *words_of(lhi_holders *h, const lhi_site *site)
     case LHI_SITE_EXTENSION:
         return "extension of the driver object";
     case LHI_SITE_STACK:
-        return lhi_arena_printf(arena, "stack of thread 0x%" PRIx64, site->object);
+        return site->served ? lhi_arena_printf(arena, "frame of %s on the stack of thread 0x%" PRIx64,
+                                               driver_of(h->c, site->library), site->object)
+                            : lhi_arena_printf(arena, "stack of thread 0x%" PRIx64, site->object);
     case LHI_SITE_PACKET:
         return lhi_arena_printf(arena, "packet 0x%" PRIx64, site->object);
     case LHI_SITE_POOL:
-        return lhi_arena_printf(arena, "pool block '%s'", site->tag);
+        return site->what ? lhi_arena_printf(arena, "KMDF %s in pool block '%s'", site->what, site->tag)
+                          : lhi_arena_printf(arena, "pool block '%s'", site->tag);
     case LHI_SITE_LIST:
         return lhi_arena_printf(arena, "list of %" PRIu64 " blocks '%s'", site->object, site->tag);
     case LHI_SITE_MDL:
@@ -294,9 +345,10 @@ static const char *trail_to(lhi_climb *climb, size_t start, size_t thing, const 
         const lhi_grip *grip = &h->grips[h->via[at]];
         const char *words = words_of(h, &h->things[at].site);
         steps[i] = (lhi_step){grip->at, lhi_arena_printf(arena, "%s: %s", words, grip->how)};
-        trail = lhi_arena_printf(arena, "%s <- %s", trail, words);
+        trail = grip->field ? lhi_arena_printf(arena, "%s <- %s <- %s", trail, grip->field, words)
+                            : lhi_arena_printf(arena, "%s <- %s", trail, words);
     }
-    size_t party = h->things[thing].site.party;
+    size_t party = owner_of(climb, thing);
     *out = steps;
     return party == LHI_NONE ? trail : lhi_arena_printf(arena, "%s <- %s", trail, driver_of(h->c, party));
 }
@@ -312,7 +364,7 @@ static void tell(lhi_climb *climb, size_t start, lhi_record *record)
         const lhi_step *steps = NULL;
         const char *trail = trail_to(climb, start, thing, &steps, &count);
         record->claimants[record->claimant_count++] =
-            (lhi_claimant){h->things[thing].site.party, h->grips[h->via[thing]].at, trail};
+            (lhi_claimant){owner_of(climb, thing), h->grips[h->via[thing]].at, trail};
     }
 }
 

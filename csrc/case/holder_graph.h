@@ -4,6 +4,7 @@
 
 #include "base/map.h"
 #include "case/holders.h"
+#include "nt/framework.h"
 #include "nt/identify.h"
 #include "nt/stacks.h"
 #include "nt/unwind.h"
@@ -26,12 +27,18 @@ typedef enum lhi_site_kind {
 typedef struct lhi_site {
     lhi_site_kind kind;
     uint64_t base, size; /* of blocks; of others the place itself */
-    uint64_t object;     /* device, driver object, thread or packet; of a list its number of blocks */
+    uint64_t object;     /* device, driver object, thread, packet, or the framework's; of a list its number of
+                            blocks */
     size_t party;        /* whose it is, LHI_NONE */
     uint64_t outside;    /* of a stack: code in no module */
+    bool served;         /* of a stack: it lies in a frame of a library that the party called */
+    size_t library;      /* which */
     const char *name;    /* of a device that is no row of c->owned; NULL */
     const char *why;     /* of a dead one, and of a stack without an owner */
     char tag[24];
+    const char *what; /* of a block that is an object of KMDF, or a context of one: its kind; else NULL */
+    uint64_t globals; /* and the framework's globals that it belongs to */
+    size_t client;    /* whose they are, LHI_NONE */
 } lhi_site;
 
 typedef struct lhi_thing {
@@ -47,8 +54,23 @@ typedef struct lhi_grip {
     size_t holder, held, next; /* next: another grip on the same thing */
     uint64_t at;               /* where the pointer stands */
     const char *how;           /* a clause */
+    const char *field;         /* of a structure that is known, "URB.TransferBufferMDL"; NULL */
     bool log;                  /* it stands in a buffer that notes many */
 } lhi_grip;
+
+/* Blocks of one size and tag that point to each other: singly linked lists. */
+#define LHI_MOST_SHAPES 8u
+typedef struct lhi_shape {
+    uint64_t link, target; /* offset of the pointer in its block, and of the place it points to */
+} lhi_shape;
+typedef struct lhi_kind {
+    uint32_t tag; /* as it stands in the pool's header */
+    uint64_t size;
+    lhi_shape shapes[LHI_MOST_SHAPES];
+    unsigned shape_count;
+    lhi_vec things, places; /* blocks that were pointed to, and where the pointers stand */
+    bool asked;             /* this level's needles ask for all blocks of the kind */
+} lhi_kind;
 
 struct lhi_holders {
     lhi_case *c;
@@ -59,7 +81,12 @@ struct lhi_holders {
     lhi_map places;    /* thing by base */
     lhi_map of_record; /* thing by record */
     lhi_map entries;   /* list (a thing) by the address of a LIST_ENTRY in it */
-    uint64_t walked;   /* list entries in all */
+    lhi_map clients;   /* party by the framework's globals; `nobody`: not known */
+    size_t nobody;
+    lhi_kind *kinds; /* of which singly linked lists were met, and not followed yet */
+    size_t kind_count;
+    size_t members;  /* blocks of those lists in all */
+    uint64_t walked; /* list entries in all */
     lhi_self_map tables;
     lhi_big_blocks big;
     uint64_t unwound; /* the thread of `walk`, 0: none yet */
@@ -76,8 +103,9 @@ struct lhi_holders {
 lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *err);
 /* A pointer stands among others to MDLs of other processes: somebody takes notes. */
 bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, uint64_t process);
-/* "URB.TransferBufferMDL" and its kind, by the structure's own arithmetic; NULL. */
-const char *lhi_holder_typed(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl);
+/* "URB.TransferBufferMDL" and its kind, by the structure's own arithmetic; NULL. `site`: what the place is.
+ */
+const char *lhi_holder_typed(const lh_kernel *kernel, const lhi_site *site, uint64_t at, const lhi_mdl *mdl);
 
 /* holder_stack.c: whose frame a word on a stack lies in. */
 lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
@@ -85,6 +113,26 @@ lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64
 
 /* holder_lists.c: the lists that a block's LIST_ENTRYs are part of. */
 lh_status lhi_holder_lists(lhi_holders *h, size_t thing, lh_error *err);
+
+/* holder_chains.c: singly linked lists. A pointer to a block in one of its kind is noted; a needle for the
+ * kind's pool tag finds its headers, and from those the lists are made. */
+lh_status lhi_holder_note_link(lhi_holders *h, size_t held, const lhi_site *site, uint64_t at, uint64_t value,
+                               lh_error *err);
+/* false: a needle of another kind is the same. */
+bool lhi_holder_kind_needle(lhi_holders *h, size_t kind, lh_range *out);
+/* A hit of such a needle; false: no memory. */
+bool lhi_holder_kind_block(const lhi_holders *h, uint64_t header, lhi_vec *blocks);
+lh_status lhi_holder_chains(lhi_holders *h, const lhi_vec *blocks, lh_error *err);
+void lhi_holder_kinds_free(lhi_holders *h);
+/* The pointer to a block is the first of a lookaside list: the blocks on it are free. */
+bool lhi_holder_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *tag, uint64_t size);
+
+/* holder_framework.c: what a block is to KMDF; leaves any other alone. */
+lh_status lhi_holder_framework(lhi_holders *h, lhi_site *site, lh_error *err);
+/* The framework's object whose block an address lies in. */
+bool lhi_holder_object_at(const lhi_holders *h, uint64_t va, lhi_fx_object *out);
+/* What handles to a framework's object look like. */
+lh_range lhi_holder_handles(const lhi_site *site);
 
 /* holders.c. LHI_NONE: no memory, or too many (then truncated is set). */
 size_t lhi_holder_thing(lhi_holders *h, const lhi_site *site, lh_error *err);

@@ -17,6 +17,7 @@ typedef struct lhi_walk_list {
     lhi_holders *h;
     uint64_t entry, offset, size; /* where it started, in a block of which size */
     char tag[24];
+    lhi_fx_object object; /* of the framework, that it started in; its globals are 0 where it is none */
     uint64_t members, heads, head;
     lhi_vec entries, blocks;
     bool broken;
@@ -37,10 +38,15 @@ static bool is_entry(const lhi_holders *h, uint64_t entry)
            word(h, next + 8, &back) && back == entry && word(h, before, &ahead) && ahead == entry;
 }
 
-/* The entry lies in a block like the one that the walk started in. */
+/* The entry lies in a block like the one that the walk started in. Objects of the framework that it made for
+ * one client may be of several kinds: then the place in the object tells. */
 static bool is_member(lhi_walk_list *w, uint64_t entry)
 {
     lhi_pool_block block = {0};
+    lhi_fx_object object = {0};
+    if (w->object.globals)
+        return lhi_holder_object_at(w->h, entry, &object) && object.globals == w->object.globals &&
+               entry - object.address == w->entry - w->object.address;
     lhi_pool_block_at(w->h->c->kernel, entry, &block);
     return block.found && block.state != LHI_POOL_FREE && block.size == w->size &&
            entry - block.body == w->offset && strcmp(block.tag, w->tag) == 0;
@@ -134,6 +140,8 @@ static lh_status follow(lhi_holders *h, size_t thing, uint64_t entry, lh_error *
     size_t list = lhi_map_get(&h->entries, entry);
     lh_status status = LH_OK;
     memcpy(w.tag, site->tag, sizeof w.tag);
+    if (site->what && entry - site->object < site->size)
+        w.object = (lhi_fx_object){.address = site->object, .globals = site->globals};
     if (list == SIZE_MAX) {
         list = LHI_NONE;
         if (!go_round(&w))

@@ -42,8 +42,11 @@ static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claim
                "driver, and may have kept the request's MDL");
     } else {
         settle(r, LHI_OUTCOME_NAMED,
-               "its own memory leads to the MDL, no packet does, and it can lock pages");
+               claims->framework
+                   ? "its own memory leads to the MDL, no packet does, and the framework can lock for it"
+                   : "its own memory leads to the MDL, no packet does, and it can lock pages");
         r->by_holder = true;
+        r->by_framework = claims->framework;
         r->blamed = claims->can;
         if (!lhi_case_name(c, claims->can, r->mdl.pages, 0) ||
             (claims->cannot != LHI_NONE &&

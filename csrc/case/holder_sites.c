@@ -112,7 +112,7 @@ static lh_status in_pool(lhi_holders *h, const lhi_pool_block *block, uint64_t v
         settle(out, LHI_SITE_BOOKS, block->body, block->size);
     else if (lhi_object_around(h->c->kernel, va, block->body, &identity))
         return in_object(h, &identity, va, out, err);
-    return LH_OK;
+    return out->kind == LHI_SITE_POOL ? lhi_holder_framework(h, out, err) : LH_OK;
 }
 
 static lh_status on_stack(lhi_holders *h, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
@@ -164,7 +164,7 @@ lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *
     if (lhi_big_blocks_at(&h->big, va, &big)) {
         settle(out, LHI_SITE_POOL, big.va, big.size);
         memcpy(out->tag, big.tag, sizeof out->tag);
-        return LH_OK;
+        return lhi_holder_framework(h, out, err);
     }
     lhi_pool_block_at(c->kernel, va, &block);
     if (block.found)
@@ -213,6 +213,17 @@ static bool is_urb(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl)
            length <= 0x400 && function > 0 && function < 0x40 && bytes > 0 && bytes <= mdl->byte_count;
 }
 
+/* The first of the chain; the current one is that, or comes later. */
+static bool is_chain(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl)
+{
+    uint64_t current = 0;
+    uint32_t offset = 0, length = 0;
+    return lhi_space_u64(&kernel->space, at - 0x18, &current) == LH_PRESENT &&
+           (current == mdl->address || (mdl->next != 0 && current == mdl->next)) &&
+           lhi_space_u32(&kernel->space, at + 0x8, &offset) == LH_PRESENT && offset <= mdl->byte_count &&
+           lhi_space_u32(&kernel->space, at - 0x8, &length) == LH_PRESENT && length > 0;
+}
+
 static bool is_net_buffer(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl)
 {
     uint64_t chain = 0;
@@ -232,19 +243,46 @@ static bool is_wsk_buf(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl)
            length > 0 && length <= mdl->byte_count - offset;
 }
 
+/* The buffer stands in front of its MDL, and its length further ahead: 0x20 for reads and writes, 0x28 for
+ * control requests, directories and their kind, 0x10 for attributes and security. */
 static bool is_filter_parameters(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl)
 {
-    uint32_t length = 0;
+    static const uint8_t lengths[] = {0x20, 0x28, 0x10};
     uint64_t buffer = 0;
-    return lhi_space_u32(&kernel->space, at - 0x20, &length) == LH_PRESENT &&
-           lhi_space_u64(&kernel->space, at - 0x8, &buffer) == LH_PRESENT && length > 0 &&
-           length <= mdl->byte_count && buffer == mdl->start_va + mdl->byte_offset;
+    if (lhi_space_u64(&kernel->space, at - 0x8, &buffer) != LH_PRESENT ||
+        buffer != mdl->start_va + mdl->byte_offset)
+        return false;
+    for (size_t i = 0; i < sizeof lengths; i++) {
+        uint32_t length = 0;
+        if (lhi_space_u32(&kernel->space, at - lengths[i], &length) == LH_PRESENT && length > 0 &&
+            length <= mdl->byte_count)
+            return true;
+    }
+    return false;
 }
 
-const char *lhi_holder_typed(const lh_kernel *kernel, uint64_t at, const lhi_mdl *mdl)
+/* wdm.h: IRP.Tail.Overlay.DriverContext, and in the stack locations behind the packet Parameters and Context.
+ */
+static const char *in_irp(uint64_t offset)
 {
+    if (offset >= 0x78 && offset < 0x98)
+        return "IRP.Tail.Overlay.DriverContext";
+    if (offset < 0xd0)
+        return NULL;
+    const uint64_t place = (offset - 0xd0) % 0x48;
+    return place >= 0x8 && place < 0x28 ? "IO_STACK_LOCATION.Parameters"
+           : place >= 0x40              ? "IO_STACK_LOCATION.Context"
+                                        : NULL;
+}
+
+const char *lhi_holder_typed(const lh_kernel *kernel, const lhi_site *site, uint64_t at, const lhi_mdl *mdl)
+{
+    if (site->kind == LHI_SITE_PACKET)
+        return in_irp(at - site->base);
     if (is_net_buffer(kernel, at, mdl))
         return "NET_BUFFER.CurrentMdl";
+    if (is_chain(kernel, at, mdl))
+        return "NET_BUFFER.MdlChain";
     if (is_filter_parameters(kernel, at, mdl))
         return "FLT_PARAMETERS.MdlAddress";
     if (is_urb(kernel, at, mdl))

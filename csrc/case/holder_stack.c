@@ -1,16 +1,47 @@
 /* Whose frame a word on a stack lies in, by unwinding the thread.
  *
+ * In a frame of a library that works for whoever calls it, the word is the caller's.
+ *
  * A frame has more than its function's own: registers that it saved for its callers lie there too. So a word
  * in a driver's frame is that driver's only where no other driver has a frame on the stack, and one in a
  * frame of nt is nt's only where no driver has one at all. */
 #include "case/holder_graph.h"
+#include "nt/library.h"
 
 typedef struct lhi_frames {
     size_t inside;   /* party of the frame that the word lies in, LHI_NONE */
     uint64_t nobody; /* where the code of that frame stands, if it lies in no module */
+    size_t client;   /* of a library: the driver that called it, LHI_NONE */
+    bool called;     /* frames so far, from that one outward, are the library's own */
     size_t driver;   /* the last one seen beside nt and Windows' libraries, LHI_NONE */
     bool several;    /* and there are others */
 } lhi_frames;
+
+lh_status lhi_case_know_stacks(lhi_case *c, lh_error *err)
+{
+    if (c->stacks_known)
+        return LH_OK;
+    c->stacks_known = true;
+    return lhi_stacks_read(c->kernel, &c->stacks, err);
+}
+
+bool lhi_case_serves(const lhi_case *c, size_t party, unsigned how)
+{
+    const lhi_library *row = lhi_library_find(c->parties[party].driver.name);
+    return row && (row->clients & how) == how;
+}
+
+/* The frame behind those of the library is that of who called it. */
+static void find_caller(const lhi_case *c, bool inside, size_t party, lhi_frames *out)
+{
+    if (inside) {
+        out->called = lhi_case_serves(c, party, LHI_CLIENT_STACK);
+    } else if (out->called && !lhi_case_same_driver(c, party, out->inside)) {
+        out->called = false;
+        if (!c->parties[party].driver.is_kernel && !c->parties[party].library)
+            out->client = party;
+    }
+}
 
 /* Does the word lie in frame `index`? Of the outermost one only a whole stack tells the end. */
 static bool holds(const lhi_call_stack *walk, size_t index, uint64_t va, uint64_t base)
@@ -30,11 +61,13 @@ static lh_status look_at(lhi_case *c, const lhi_call_frame *frame, bool inside, 
     if (!frame->module) {
         if (inside)
             out->nobody = frame->address;
+        out->called = false;
         return LH_OK;
     }
     lhi_driver_from_code(c->kernel, frame->address, &driver);
     if (driver.absence != LH_PRESENT) {
         out->several = true; /* somebody's, nobody knows whose */
+        out->called = false;
         return LH_OK;
     }
     size_t party = lhi_case_party(c, &driver, err);
@@ -42,6 +75,7 @@ static lh_status look_at(lhi_case *c, const lhi_call_frame *frame, bool inside, 
         return LH_ERR_NO_MEMORY;
     if (inside)
         out->inside = party;
+    find_caller(c, inside, party, out);
     if (driver.is_kernel || c->parties[party].library)
         return LH_OK;
     out->several = out->several || (out->driver != LHI_NONE && !lhi_case_same_driver(c, out->driver, party));
@@ -67,7 +101,7 @@ lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64
 {
     lhi_case *c = h->c;
     const lhi_call_stack *walk = &h->walk;
-    lhi_frames frames = {.inside = LHI_NONE, .driver = LHI_NONE};
+    lhi_frames frames = {.inside = LHI_NONE, .client = LHI_NONE, .driver = LHI_NONE};
     lh_status status = unwind(h, stack->thread, err);
     for (size_t i = 0; status == LH_OK && i < walk->count; i++)
         status = look_at(c, &walk->frames[i], holds(walk, i, va, stack->base), &frames, err);
@@ -83,6 +117,8 @@ lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64
     else if (c->parties[frames.inside].driver.is_kernel && frames.driver != LHI_NONE)
         out->why = "a frame of the kernel has a pointer to it, on a stack with a driver's frames";
     else
-        out->party = frames.inside;
+        out->party = frames.client != LHI_NONE ? frames.client : frames.inside;
+    out->served = out->party != LHI_NONE && out->party == frames.client;
+    out->library = frames.inside;
     return LH_OK;
 }

@@ -20,6 +20,10 @@
 #define MOST_BLOCKS 4096u    /* of the table of big blocks that matter here */
 #define MOST_STARTS 65536u   /* pages asked for as first ones, of all blocks of a level */
 
+/* What a needle stands for beside a thing: a page that may be a block's first, or the header of a block. */
+#define FIRST_PAGE   LHI_NONE
+#define BLOCK_HEADER (LHI_NONE - 1)
+
 typedef struct lhi_level {
     lhi_holders *h;
     lhi_vec values, value_things; /* needles, and the thing that each stands for */
@@ -29,6 +33,7 @@ typedef struct lhi_level {
     lhi_vec starts;        /* pages that may be the first of a big block */
     lhi_big_block *blocks; /* that begin with one of them, by the kernel's table */
     size_t block_count, block_room;
+    lhi_vec bodies; /* of blocks of the kinds of which singly linked lists are made */
 } lhi_level;
 
 /* ------------------------------------------------------------------ the graph */
@@ -158,9 +163,29 @@ static bool add_starts(lhi_level *level)
     if (level->starts.count > MOST_STARTS || level->starts.count >= ROOM_STARTS)
         level->h->truncated = true;
     for (size_t i = 0; i < level->starts.count && i < MOST_STARTS; i++)
-        if (!add_value(level, level->starts.data[i], LHI_NONE))
+        if (!add_value(level, level->starts.data[i], FIRST_PAGE))
             return false;
     return true;
+}
+
+/* Lists of blocks of a kind. */
+static bool add_kinds(lhi_level *level)
+{
+    for (size_t i = 0; i < level->h->kind_count; i++) {
+        lh_range tags = {0};
+        if (lhi_holder_kind_needle(level->h, i, &tags) &&
+            !add_range(level, tags.begin, tags.end - tags.begin, BLOCK_HEADER))
+            return false;
+    }
+    return true;
+}
+
+/* A block, and if it is an object of the framework its handles. */
+static bool add_block(lhi_level *level, const lhi_site *site, size_t thing)
+{
+    const lh_range handles = lhi_holder_handles(site);
+    return add_range(level, site->base, site->size, thing) &&
+           (!site->what || add_range(level, handles.begin, handles.end - handles.begin, thing));
 }
 
 static bool add_needles(lhi_level *level)
@@ -175,7 +200,7 @@ static bool add_needles(lhi_level *level)
         if (thing->site.kind == LHI_SITE_MDL)
             enough = add_record(level, i);
         else if (thing->site.kind == LHI_SITE_POOL)
-            enough = add_range(level, thing->site.base, thing->site.size, i);
+            enough = add_block(level, &thing->site, i);
         else if (thing->site.kind == LHI_SITE_PAGES)
             enough = add_page(level, i);
         for (size_t k = 0; enough && k < thing->members.count; k++)
@@ -183,7 +208,7 @@ static bool add_needles(lhi_level *level)
         if (!enough)
             return false;
     }
-    return add_starts(level);
+    return add_starts(level) && add_kinds(level);
 }
 
 /* ------------------------------------------------------------------ hits */
@@ -219,6 +244,31 @@ static bool is_link(const lhi_holders *h, uint64_t va, uint64_t value)
            (lhi_map_get(&h->entries, va) == list || lhi_map_get(&h->entries, va - 8) == list);
 }
 
+static bool is_free_list(const lhi_holders *h, const lhi_site *held, uint64_t va)
+{
+    return (held->kind == LHI_SITE_POOL || held->kind == LHI_SITE_LIST) &&
+           lhi_holder_is_lookaside(h->c->kernel, va, held->tag, held->size);
+}
+
+/* A known structure's field that names the MDL at that place; NULL. */
+static const char *field_of(const lhi_holders *h, const lhi_thing *thing, const lhi_site *site, uint64_t va,
+                            uint64_t value)
+{
+    if (thing->record == LHI_NONE || value != h->c->records[thing->record].mdl.address)
+        return NULL;
+    return lhi_holder_typed(h->c->kernel, site, va, &h->c->records[thing->record].mdl);
+}
+
+/* How a place refers to a thing. */
+static const char *words_of_hit(const lhi_thing *thing, uint64_t value, const char *field)
+{
+    if (thing->record == LHI_NONE)
+        return lhi_is_kernel(value) ? "points to it" : "has its handle";
+    return field                         ? field
+           : within(&thing->site, value) ? "points to the MDL"
+                                         : "points to the address that the pages are mapped at";
+}
+
 static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t value, lh_error *err)
 {
     lhi_holders *h = level->h;
@@ -234,29 +284,28 @@ static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t v
     if (status == LH_OK && site.kind == LHI_SITE_POOL &&
         lhi_vec_find(&h->things[held].members, site.base) != SIZE_MAX)
         return LH_OK; /* from one block of a list to another */
+    if (status == LH_OK)
+        status = lhi_holder_note_link(h, held, &site, va, value, err);
+    if (is_free_list(h, &h->things[held].site, va))
+        site = (lhi_site){.kind = LHI_SITE_DEAD, .base = va, .why = "a lookaside list of freed blocks"};
     size_t holder = status == LH_OK ? lhi_holder_thing(h, &site, err) : LHI_NONE;
     if (status != LH_OK || holder == LHI_NONE)
         return status != LH_OK || h->truncated ? status : LH_ERR_NO_MEMORY;
-    const char *how = "points to it";
-    thing = &h->things[held];
-    bool whole = thing->record != LHI_NONE;
-    if (whole) {
-        const lhi_mdl *mdl = &h->c->records[thing->record].mdl;
-        const char *typed = value == mdl->address ? lhi_holder_typed(h->c->kernel, va, mdl) : NULL;
-        how = typed                         ? typed
-              : within(&thing->site, value) ? "points to the MDL"
-                                            : "points to the address that the pages are mapped at";
-    }
+    const char *field = field_of(h, &h->things[held], &site, va, value);
+    const char *how = words_of_hit(&h->things[held], value, field);
+    const bool whole = h->things[held].record != LHI_NONE;
     const size_t before = h->grip_count;
     status = lhi_holder_grip(h, holder, held, va, how, err);
-    if (status == LH_OK && h->grip_count > before)
+    if (status == LH_OK && h->grip_count > before) {
+        h->grips[before].field = field;
         h->grips[before].log =
             whole && lhi_holder_is_log(h, &site, va, h->c->records[h->things[held].record].process);
+    }
     return status;
 }
 
 /* Which block a page is of, by those that were found. */
-static void settle_page(const lhi_level *level, lhi_thing *thing)
+static lh_status settle_page(const lhi_level *level, lhi_thing *thing, lh_error *err)
 {
     for (size_t i = 0; i < level->block_count; i++) {
         const lhi_big_block *big = &level->blocks[i];
@@ -268,16 +317,19 @@ static void settle_page(const lhi_level *level, lhi_thing *thing)
         thing->site.size = big->size;
         memcpy(thing->site.tag, big->tag, sizeof thing->site.tag);
         thing->searched = big->free; /* who points to the block is asked next */
-        return;
+        return big->free ? LH_OK : lhi_holder_framework(level->h, &thing->site, err);
     }
+    return LH_OK;
 }
 
-static void settle_pages(const lhi_level *level)
+static lh_status settle_pages(const lhi_level *level, lh_error *err)
 {
     lhi_holders *h = level->h;
-    for (size_t i = 0; i < h->thing_count && level->block_count; i++)
+    lh_status status = LH_OK;
+    for (size_t i = 0; status == LH_OK && i < h->thing_count && level->block_count; i++)
         if (h->things[i].site.kind == LHI_SITE_PAGES)
-            settle_page(level, &h->things[i]);
+            status = settle_page(level, &h->things[i], err);
+    return status;
 }
 
 /* What names a page that may be the first of a block: an entry of the kernel's table, or nothing of interest.
@@ -313,13 +365,17 @@ static lh_status read_hits(lhi_level *level, const lhi_pass *pass, lh_error *err
         if (rows == 0)
             continue;
         uint64_t va = pass->map.va[first] + (pass->hits.physical[i] & 0xfff);
-        if (held != LHI_NONE)
-            status = take_hit(level, held, va, pass->hits.value[i], err);
-        else if (!take_entry(level, va, pass->hits.value[i]))
+        const bool enough = held == BLOCK_HEADER ? lhi_holder_kind_block(level->h, va, &level->bodies)
+                            : held == FIRST_PAGE ? take_entry(level, va, pass->hits.value[i])
+                                                 : true;
+        if (!enough)
             status = lhi_fail_memory(err);
+        else if (held != BLOCK_HEADER && held != FIRST_PAGE)
+            status = take_hit(level, held, va, pass->hits.value[i], err);
     }
-    settle_pages(level);
-    return status;
+    if (status == LH_OK)
+        status = settle_pages(level, err);
+    return status == LH_OK ? lhi_holder_chains(level->h, &level->bodies, err) : status;
 }
 
 static void free_level(lhi_level *level)
@@ -329,6 +385,7 @@ static void free_level(lhi_level *level)
     lhi_vec_free(&level->range_things);
     lhi_vec_free(&level->starts);
     lhi_free(level->blocks);
+    lhi_vec_free(&level->bodies);
     lhi_free(level->ranges);
 }
 
@@ -353,7 +410,7 @@ static bool is_open(const lhi_holders *h)
                                  thing->site.kind == LHI_SITE_PAGES || thing->members.count))
             return true;
     }
-    return false;
+    return h->kind_count != 0;
 }
 
 static lh_status search_level(lhi_holders *h, lh_error *err)
@@ -395,11 +452,12 @@ lh_status lhi_case_find_holders(lhi_case *c, lh_error *err)
         return lhi_fail_memory(err);
     c->holders = h;
     h->c = c;
+    h->nobody = SIZE_MAX - 1;
     c->searched = false;
     h->tables = lhi_self_map_find(c->kernel);
     lh_status status = lhi_big_blocks_read(c->kernel, &h->big, err);
     if (status == LH_OK)
-        status = lhi_stacks_read(c->kernel, &c->stacks, err);
+        status = lhi_case_know_stacks(c, err);
     if (status == LH_OK && !c->owners_known)
         status = lhi_case_know_owners(c, err);
     mark_slots(h);
@@ -440,5 +498,7 @@ void lhi_holders_free(lhi_holders *h)
     lhi_map_free(&h->entries);
     lhi_big_blocks_free(&h->big);
     lhi_call_stack_free(&h->walk);
+    lhi_map_free(&h->clients);
+    lhi_holder_kinds_free(h);
     lhi_free(h);
 }

@@ -17,6 +17,7 @@ typedef struct lhi_claims {
     size_t cannot;        /* one that can't */
     size_t library;       /* a library of Windows */
     size_t kernel;        /* nt, where its own data points to the MDL itself */
+    bool framework;       /* a library of Windows may have locked for one of the first two kinds */
     bool several;         /* more than one driver of the first two kinds */
     const char *stranger; /* something alive points to it of which nobody knows whose it is: what; NULL */
     bool log;             /* a buffer that notes many */

@@ -2,6 +2,7 @@
 #include "case/case.h"
 #include "case/holders.h"
 #include "case/keepers.h"
+#include "nt/library.h"
 
 static const char freed_unknown[] =
     "whether the MDL was freed is told by lists of freed MDLs that are not wholly in this dump";
@@ -216,6 +217,14 @@ static bool is_vouched(const lhi_record *r, const lhi_packet *packet)
     return asked || r->other_pointers != 0 || r->predecessors.count != 0;
 }
 
+/* The library that made the packet locks for its clients. Of one that is found by a stack alone only some do:
+ * others are given MDLs. */
+static bool is_locked_for(const lhi_case *c, const lhi_packet *packet)
+{
+    return packet->library != LHI_NONE &&
+           (!packet->by_stack || lhi_case_serves(c, packet->library, LHI_CLIENT_LOCKS));
+}
+
 /* A driver's own packet: its maker locked, its maker owes. One that is back may be a leftover of an earlier
  * use, where a packet waits with the MDL that is believed no more for a contradiction. */
 static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, const char *contradiction,
@@ -298,12 +307,20 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
         return LH_OK;
     }
     if (c->parties[packet->maker].library) {
-        settle(r, packet->client_absence == LH_PRESENT ? LHI_OUTCOME_UNATTRIBUTED : LHI_OUTCOME_INSUFFICIENT,
+        const bool missing = packet->client_absence != LH_PRESENT || lhi_case_could_hide(c);
+        settle(r, missing ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
                "a library driver made the packet for one of its clients");
         return LH_OK;
     }
+    if (packet->by_stack && lhi_case_could_hide(c)) {
+        settle(
+            r, LHI_OUTCOME_INSUFFICIENT,
+            "who called the library that made the packet is told by stacks, and another thread's may lie in "
+            "a page that is not in this dump");
+        return LH_OK;
+    }
     bool kernel = c->parties[packet->maker].driver.is_kernel;
-    lhi_answer can = kernel || packet->library != LHI_NONE ? LHI_YES : lhi_case_can_lock(c, packet->maker);
+    lhi_answer can = kernel || is_locked_for(c, packet) ? LHI_YES : lhi_case_can_lock(c, packet->maker);
     if (can == LHI_UNKNOWN && c->parties[packet->maker].framework) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "the driver that made the packet works through a framework, which may have locked for it");

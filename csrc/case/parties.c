@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "case/case.h"
+#include "nt/framework.h"
 
 /* Routines that lock pages or have them locked (WDK). A driver that looks routines up by name can call any.
  */
@@ -137,6 +138,7 @@ static lhi_answer ask(const lhi_case *c, lhi_party *party, lhi_ability ability)
         return answer;
     lhi_answer elsewhere = calls_elsewhere(c, &image);
     party->framework = elsewhere == LHI_YES;
+    party->bound = lhi_fx_is_bound(c->kernel, &image);
     return elsewhere == LHI_NO ? LHI_NO : LHI_UNKNOWN;
 }
 

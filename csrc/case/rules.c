@@ -149,6 +149,8 @@ static const struct {
                                "whether the MDL was unlocked before or never locked can't be told"},
     [LHI_WEIGHT_CLIENT_UNLOCKED] =
         {LHI_RULE_CLIENT, 0.7, "a library of Windows unlocked; the driver named is the one that called it"},
+    [LHI_WEIGHT_CLIENT_HOLDS] = {LHI_RULE_CLIENT, 0.7,
+                                 "a library of Windows may have locked for the driver that is named"},
     [LHI_WEIGHT_CODE] = {LHI_RULE_CODE, 0.8, "its code is all in the dump, and no call in it locks pages"},
 };
 

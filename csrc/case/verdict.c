@@ -119,6 +119,12 @@ static void score_packet(lhi_scoring *s, const lhi_record *r, size_t party_index
     weigh(s, made && irp->state == LHI_IRP_RETURNED, LHI_WEIGHT_RETURNED, NULL);
 }
 
+static void score_holder(lhi_scoring *s, const lhi_record *r)
+{
+    weigh(s, true, LHI_WEIGHT_HOLDER, NULL);
+    weigh(s, r->by_framework, LHI_WEIGHT_CLIENT_HOLDS, NULL);
+}
+
 static void score_case(lhi_scoring *s)
 {
     const lhi_case *c = s->c;
@@ -162,7 +168,7 @@ static lh_status score_named(lhi_case *c, lh_error *err)
             continue;
         lhi_scoring s = {.c = c, .listed = n == 0, .score = 1.0};
         if (best->by_holder && best->lock == LHI_NONE)
-            weigh(&s, true, LHI_WEIGHT_HOLDER, NULL);
+            score_holder(&s, best);
         else if (best->blamed == LHI_NONE)
             score_packet(&s, best, c->named[n].party);
         score_lock(&s, best);

@@ -8,7 +8,9 @@
 enum {
     LHI_CLIENT_DEVICE =
         1, /* the client's driver object owns the device, with the library's dispatch routines */
-    LHI_CLIENT_FRAMEWORK = 2 /* objects of the library lead to the client's globals (facts L.5) */
+    LHI_CLIENT_FRAMEWORK = 2, /* objects of the library lead to the client's globals (facts L.5) */
+    LHI_CLIENT_STACK = 4,     /* it calls the library: the frame behind the library's is its own */
+    LHI_CLIENT_LOCKS = 8      /* and may have the library lock: its own imports need not tell */
 };
 
 typedef struct lhi_library {
@@ -23,10 +25,5 @@ const lhi_library *lhi_library_find(const char *file);
  * tells why they are not in the dump. */
 lhi_answer lhi_serves_device(const lh_kernel *kernel, const lhi_module *library, uint64_t driver,
                              lh_absence *why);
-
-/* The client of the framework object at an address: the loaded module whose data point at the globals that
- * the object belongs to. LHI_NO: no such object, or no single such module. */
-lhi_answer lhi_framework_client(const lh_kernel *kernel, const lhi_module *library, uint64_t object,
-                                const lhi_module **client, lh_absence *why);
 
 #endif

@@ -10,9 +10,9 @@ block tells the offsets that such a block carries. With `genuine=True` nt takes 
 19041, 22000).
 
 **Scenario.** `scenarios.build(name, build=19041, seed=0)` stages a plausible system, lets a story do its harm and closes the machine.
-Names: `scenarios.NAMES`, and `scenarios.MORE` with harder ones; builds: `scenarios.ALL_BUILDS`, of which `builds_of(name)` can tell that
-story. Everything random follows from name, build and seed: the same three give the same bytes. `layout_seed=` tells the same story (who,
-how many pages, which verdict) at other addresses and in other frames.
+Names: `scenarios.NAMES`, `scenarios.MORE` with harder ones and `scenarios.FURTHER` with longer ways to a holder; builds:
+`scenarios.ALL_BUILDS`, of which `builds_of(name)` can tell that story. Everything random follows from name, build and seed: the same
+three give the same bytes. `layout_seed=` tells the same story (who, how many pages, which verdict) at other addresses and in other frames.
 Every machine holds decoys, values that look like evidence and are none; `Forged.check` raises where one is not in the pages.
 
 **Truth.** `Forged.truth` says in the words of the case schema what an honest reader may conclude: the kind of verdict, the drivers with

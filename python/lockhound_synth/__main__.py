@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="names of the scenarios")
     write = commands.add_parser("write", help="write a dump")
-    write.add_argument("scenario", choices=scenarios.NAMES + scenarios.MORE)
+    write.add_argument("scenario", choices=scenarios.NAMES + scenarios.MORE + scenarios.FURTHER)
     write.add_argument("-o", "--output", type=Path, required=True)
     write.add_argument("--build", type=int, default=19041, choices=scenarios.ALL_BUILDS)
     write.add_argument("--type", type=int, default=6, choices=TYPES)
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.command == "list":
-        print("\n".join(scenarios.NAMES + scenarios.MORE))
+        print("\n".join(scenarios.NAMES + scenarios.MORE + scenarios.FURTHER))
         return 0
     if options.genuine and options.build not in KERNELS:
         print(f"no public symbol file for build {options.build}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 `python -m tests.campaign pairs [--build N] [--seed N] [STORY...]`: every pair of pages of every story.
 `python -m tests.campaign pages [SITUATION...]`: every single page of every situation, with its trap and without, on every build.
+`python -m tests.campaign singles [STORY...]`: every single page of the further stories, on every build.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from tests.reader.test_shapes import drivers
 from tests.reader.test_situations_removed import removals
 
 
-def pairs(name: str, build: int, seed: int) -> Counter[str]:
+def taken_out(name: str, build: int, seed: int, count: int) -> Counter[str]:
+    """The verdicts with every set of so many pages out."""
     machine = forged(name, build, seed)
     wanted = machine.truth.verdict
     right = {n for n, _ in drivers(wanted)}
     pages = sorted(set(machine.evidence_pages.values()) - machine.missing)
     outcome: Counter[str] = Counter()
     with lh.open(dump_bytes(name, build, seed, 6)) as dump:
-        for pfns in itertools.combinations(pages, 2):
+        for pfns in itertools.combinations(pages, count):
             with dump.without_pages(pfns) as reduced:
                 got = Answer.of(reduced.investigate(progress=False).to_dict()["verdict"])
             if got.kind == "driver":
@@ -49,19 +51,26 @@ def pages(name: str) -> Counter[str]:
     return outcome
 
 
+def singles(name: str) -> Counter[str]:
+    return sum((taken_out(name, build, 0, 1) for build in scenarios.builds_of(name)), Counter())
+
+
 def outcomes(options: argparse.Namespace) -> Iterator[tuple[str, Counter[str]]]:
     if options.what == "pages":
         for name in options.stories or SITUATIONS:
             yield name, pages(name)
-        return
-    for name in options.stories or [*scenarios.NAMES, *scenarios.MORE]:
-        if options.build in scenarios.builds_of(name):
-            yield name, pairs(name, options.build, options.seed)
+    elif options.what == "singles":
+        for name in options.stories or scenarios.FURTHER:
+            yield name, singles(name)
+    else:
+        for name in options.stories or [*scenarios.NAMES, *scenarios.MORE, *scenarios.FURTHER]:
+            if options.build in scenarios.builds_of(name):
+                yield name, taken_out(name, options.build, options.seed, 2)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
-    parser.add_argument("what", choices=["pairs", "pages"])
+    parser.add_argument("what", choices=["pairs", "pages", "singles"])
     parser.add_argument("stories", nargs="*", default=[])
     parser.add_argument("--build", type=int, default=19041, choices=scenarios.ALL_BUILDS)
     parser.add_argument("--seed", type=int, default=0)

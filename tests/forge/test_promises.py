@@ -288,7 +288,7 @@ def test_filler_is_more_ram(tmp_path: Path) -> None:
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["list"]) == 0
-    assert capsys.readouterr().out.split() == [*scenarios.NAMES, *scenarios.MORE]
+    assert capsys.readouterr().out.split() == [*scenarios.NAMES, *scenarios.MORE, *scenarios.FURTHER]
     out, truth = tmp_path / "a.dmp", tmp_path / "a.json"
     assert command.main(["write", "chain_second", "-o", str(out), "--type", "5", "--truth", str(truth), "--without", "mdl:1"]) == 0
     raw, told = parse(out.read_bytes()), json.loads(truth.read_text())

@@ -263,3 +263,49 @@ def test_an_mdl_described_twice_is_nobodys() -> None:
     put(where, device.extension + 0x20, mdl.address)
     put(where, other.extension + 0x20, copy)
     refuses(judged(where))
+
+
+def typed(kind: str, mdl: Mdl) -> tuple[bytes, str]:
+    """A structure of a public header (x64) that names the MDL, and the field that does."""
+    pointer, buffer, half = mdl.address, (mdl.va & ~0xFFF) + mdl.offset, mdl.length // 2
+    if kind == "urb":
+        return struct.pack("<HHi5QQ", 0x80, 9, 0, 0, 0, 0, mdl.length << 32, 0, pointer), "URB.TransferBufferMDL"
+    if kind == "net_buffer":
+        return struct.pack("<2QQQ2Q", 0, pointer, 0, half, pointer, 0), "NET_BUFFER.MdlChain"
+    if kind == "wsk_buf":
+        return struct.pack("<QQQ", pointer, 0, half), "WSK_BUF.Mdl"
+    if kind == "flt_read":
+        return struct.pack("<5Q", mdl.length, 0, 0, buffer, pointer), "FLT_PARAMETERS.MdlAddress"
+    if kind == "flt_control":
+        return struct.pack("<6Q", mdl.length, 0, 0x1234, 0, buffer, pointer), "FLT_PARAMETERS.MdlAddress"
+    return struct.pack("<3Q", mdl.length, buffer, pointer), "FLT_PARAMETERS.MdlAddress"
+
+
+@pytest.mark.parametrize("shift", [0, 4])
+@pytest.mark.parametrize("kind", ["urb", "net_buffer", "wsk_buf", "flt_read", "flt_control", "flt_attributes"])
+def test_structures_of_public_headers_are_named_in_the_way(kind: str, shift: int) -> None:
+    """Also where a packed structure has them at four bytes' alignment."""
+    where = scene("typed")
+    driver, device = holder(where)
+    mdl, context = where.lock(), block(where, 0x100)
+    data, field = typed(kind, mdl)
+    where.machine.space.write(context + 0x20 + shift, data)
+    put(where, device.extension + 0x28, context)
+    case = judged(where)
+    (row,) = case["ledger"]["mdls"]
+    assert row["trail"].startswith(f"MDL <- {field} <- pool block 'Lky1' <- extension of device ")
+    assert Answer.of(case["verdict"]) == names(driver, mdl)
+
+
+def test_a_packet_that_has_it_in_a_field_of_its_own() -> None:
+    """Not as its MdlAddress: the packet is nobody's memory, and the way tells which field it is."""
+    where = scene("context")
+    driver, _ = holder(where)
+    _, lower = where.driver()
+    mdl = where.lock()
+    irp = where.own(driver, lower, 0)
+    where.field(irp, "Tail.Overlay.DriverContext", mdl.address)
+    case = judged(where)
+    refuses(case, "insufficient")
+    (row,) = case["ledger"]["mdls"]
+    assert row["trail"] == f"MDL <- IRP.Tail.Overlay.DriverContext <- packet {irp.address:#x}"

@@ -171,7 +171,7 @@ def cases() -> Iterator[dict[str, Any]]:
     """What neither stories nor situations have, every story on one build, every situation, stories with pages taken out, and stories on the
     other builds."""
     yield from (make() for make in MORE)
-    stories = [n for n in (*scenarios.NAMES, *scenarios.MORE) if not n.startswith("pages_")]
+    stories = [n for n in (*scenarios.NAMES, *scenarios.MORE, *scenarios.FURTHER) if not n.startswith("pages_")]
     builds = {name: [b for b in BUILDS if b in scenarios.builds_of(name)] for name in stories}
     first = {name: own[number % len(own)] for number, (name, own) in enumerate(builds.items())}
     yield from told(first.items())
