@@ -163,6 +163,11 @@ static void join(const lhi_holders *h, const lhi_kind *kind, lhi_union *u)
     }
 }
 
+static size_t first_of(const lhi_union *u, size_t root)
+{
+    return root < u->first.count && u->first.data ? (size_t)u->first.data[root] : LHI_NONE;
+}
+
 static void free_union(lhi_union *u)
 {
     lhi_vec_free(&u->blocks);
@@ -210,7 +215,7 @@ static lh_status list_of(lhi_holders *h, const lhi_site *own, const lhi_union *u
     *list = lhi_map_get(lists, root);
     if (*list != SIZE_MAX)
         return LH_OK;
-    for (size_t i = u->first.data[root]; status == LH_OK && i != LHI_NONE; i = u->next.data[i]) {
+    for (size_t i = first_of(u, root); status == LH_OK && i != LHI_NONE; i = u->next.data[i]) {
         if (h->members + members.count >= MOST_MEMBERS) {
             h->truncated = true;
             *list = LHI_NONE;
