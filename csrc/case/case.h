@@ -123,6 +123,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool open;             /* no packet decides it alone: who else keeps a pointer is asked */
     bool by_holder;        /* named by who keeps it, not by a packet */
     bool by_framework;     /* and a library of Windows may have locked for the driver */
+    bool may_be_old;       /* one pointer leads to it, and whether its pool block is free can't be told */
     uint64_t passed_on;    /* a request that who keeps it sent on, and that waits elsewhere; 0: none */
     const char *trail;     /* what leads to it, to the one that claims most; NULL */
     const lhi_step *steps; /* the same place by place, from the MDL outward */

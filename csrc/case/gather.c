@@ -108,7 +108,7 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
     uint64_t start = va - kernel->layout->offsets[LHI_F_IRP_MdlAddress];
     lhi_irp_read(kernel, start, value, &c->freed, &irp);
     if (irp.state != LHI_IRP_NOT_ONE) {
-        *known = irp.state != LHI_IRP_UNREADABLE; /* another alias may show more */
+        *known = !lhi_irp_is_lost(&irp); /* another alias may show more */
         size_t packet = LHI_NONE;
         if (lhi_space_identity(&kernel->space, start, &physical) != LH_PRESENT)
             physical = start; /* its first page is not there: its address is identity enough */

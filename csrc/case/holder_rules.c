@@ -26,6 +26,17 @@ static size_t holder_of(const lhi_claims *claims)
                                          : claims->library;
 }
 
+/* One that has a block to itself may have been freed, and another driver's since; inside a larger structure
+ * it is as alive as that. */
+static bool may_be_old(const lhi_case *c, const lhi_record *r)
+{
+    lhi_pool_block block = {0};
+    if (!r->pool_unknown || r->other_pointers > 1)
+        return false;
+    lhi_pool_block_at(c->kernel, r->mdl.address, &block);
+    return block.found && block.body == r->mdl.address;
+}
+
 static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claims, lh_error *err)
 {
     if (r->twin) {
@@ -47,6 +58,7 @@ static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claim
                    : "its own memory leads to the MDL, no packet does, and it can lock pages");
         r->by_holder = true;
         r->by_framework = claims->framework;
+        r->may_be_old = may_be_old(c, r);
         r->blamed = claims->can;
         if (!lhi_case_name(c, claims->can, r->mdl.pages, 0) ||
             (claims->cannot != LHI_NONE &&

@@ -333,13 +333,17 @@ static const char *disagreement(const lhi_irp *irp, const head *h)
  * of packets that begins here, it is a witness whose words are lost. */
 static bool is_damaged(const lh_kernel *kernel, const lhi_irp *irp, const head *h)
 {
-    uint64_t past = irp->current_slot - irp->address - IRP_SIZE;
-    bool sits = irp->stack_count != 0 && irp->stack_count <= LHI_IRP_MOST_STACKS && irp->current != 0 &&
-                irp->current <= irp->stack_count + 2u && past == (uint64_t)SLOT_SIZE * (irp->current - 1u);
-    if (sits)
+    uint64_t start = irp->current_slot - IRP_SIZE - (uint64_t)SLOT_SIZE * (irp->current - 1u);
+    uint64_t here = 0;
+    uint64_t there = 0;
+    if (irp->stack_count != 0 && irp->stack_count <= LHI_IRP_MOST_STACKS && irp->current != 0 &&
+        irp->current <= irp->stack_count + 2u && start == irp->address)
         return true;
     if (h->type != TYPE_IRP || irp->size < IRP_SIZE + SLOT_SIZE || (irp->size - IRP_SIZE) % SLOT_SIZE != 0)
         return false;
+    if (lhi_space_translate(&kernel->space, irp->address, &here) == LH_PRESENT &&
+        lhi_space_translate(&kernel->space, start, &there) == LH_PRESENT && here == there)
+        return false; /* a whole one, seen through another mapping of its page */
     lhi_pool_block block = {0};
     lhi_pool_block_at(kernel, irp->address, &block);
     return block.found && block.body == irp->address && strcmp(block.tag, "Irp ") == 0;

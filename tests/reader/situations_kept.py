@@ -56,6 +56,20 @@ def _damaged(scene: Scene, field: str, value: bytes) -> Cast:
     return nobody()
 
 
+def seen_twice(scene: Scene) -> Cast:
+    """The page of the request is mapped at another address as well, where its CurrentStackLocation does not fit. That is no damage."""
+    mdl = scene.lock()
+    holder, device = scene.driver()
+    irp = scene.request(mdl, device, alone=True)
+    if scene.trap:
+        space, page = scene.machine.space, irp.address & ~0xFFF
+        frame = space.translate(page)
+        assert frame is not None
+        space.map(scene.machine.next_system_pte, frame >> 12)
+        scene.machine.next_system_pte += 0x2000
+    return named(holder, mdl)
+
+
 def lists_damaged(scene: Scene) -> Cast:
     """An innocent driver's device extension has an old pointer to an MDL that was freed while locked, and the processor's pointers
     to the lists of freed MDLs are damaged. Without the trap it locked the MDL and keeps it."""
@@ -85,4 +99,4 @@ def maker_unloaded(scene: Scene) -> Cast:
     return nobody("unattributed")
 
 
-ALL = (swapped_buffers, damaged_request, damaged_type, lists_damaged, maker_unloaded)
+ALL = (swapped_buffers, damaged_request, damaged_type, seen_twice, lists_damaged, maker_unloaded)
