@@ -178,8 +178,11 @@ static void direct(lhi_calls *calls, uint64_t target, const registers *known, lh
             dispatched(calls, known, out);
             return;
         }
+        if (target >= calls->code->image.base && target - calls->code->image.base < calls->code->image.span)
+            out->inner = target;
         if (!peek(calls, target, &code) || code.kind != LHI_CODE_JUMP)
             return;
+        out->inner = 0;
         if (code.targets == LHI_TARGET_SLOT) {
             routine = behind_slot(calls, code.target, &held);
             if (routine != NULL)

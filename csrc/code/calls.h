@@ -5,6 +5,7 @@
 
 #include "code/functions.h"
 #include "code/routines.h"
+#include "code/summary.h"
 
 typedef enum lhi_call_form {
     LHI_CALL_SLOT,       /* through the import address table or another pointer: call [slot] */
@@ -19,7 +20,9 @@ const char *lhi_call_form_name(lhi_call_form form);
 typedef struct lhi_callee {
     const lhi_routine *routine; /* NULL: none of the table, or not known */
     lhi_call_form form;
-    uint64_t slot; /* 0: none */
+    uint64_t slot;              /* 0: none */
+    uint64_t inner;             /* address of a function of the same image; 0: none */
+    const lhi_summary *summary; /* of that; NULL: not known */
 } lhi_callee;
 
 /* What is needed to tell, for one image. */

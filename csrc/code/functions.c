@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "code/guards.h"
 #include "code/tables.h"
 #include "image/functions.h"
 #include "image/read.h"
@@ -97,8 +98,8 @@ static lh_status read_rows(lhi_code_image *code, lh_error *err)
             note_absence(code, LH_ABSENT_LAYOUT, code->image.base + rva);
             continue;
         }
-        code->stretches[code->count++] =
-            (lhi_stretch){.entry = entry_of_row(code, row), .begin = row.begin, .end = row.end};
+        code->stretches[code->count++] = (lhi_stretch){
+            .entry = entry_of_row(code, row), .begin = row.begin, .end = row.end, .unwind = row.unwind};
     }
     return LH_OK;
 }
@@ -397,7 +398,9 @@ lh_status lhi_body_read(const lhi_code_image *code, size_t first, lhi_body *body
                        .tables = body->tables,
                        .table_room = body->table_room,
                        .cases = body->cases,
-                       .case_room = body->case_room};
+                       .case_room = body->case_room,
+                       .guards = body->guards,
+                       .guard_room = body->guard_room};
     for (; i < code->count && code->stretches[i].entry == stretch->entry && status == LH_OK; i++)
         status = read_stretch(code, &code->stretches[i], body, err);
     *next = body->next = i;
@@ -405,7 +408,8 @@ lh_status lhi_body_read(const lhi_code_image *code, size_t first, lhi_body *body
         return status;
     undo_retpolines(code, body);
     find_leaders(body);
-    return lhi_tables_find(code, body, err);
+    status = lhi_tables_find(code, body, err);
+    return status == LH_OK ? lhi_guards_find(code, body, err) : status;
 }
 
 void lhi_body_free(lhi_body *body)
@@ -414,5 +418,6 @@ void lhi_body_free(lhi_body *body)
     lhi_free(body->leaders);
     lhi_free(body->tables);
     lhi_free(body->cases);
+    lhi_free(body->guards);
     *body = (lhi_body){0};
 }

@@ -9,6 +9,7 @@
 /* A stretch of code. Parts of one function (chained unwind data) have the same entry. */
 typedef struct lhi_stretch {
     uint32_t entry, begin, end; /* RVAs */
+    uint32_t unwind;            /* of its row's unwind data; 0: none */
     bool leaf;                  /* no row of .pdata: leaf functions, thunks, tables of jumps, padding */
 } lhi_stretch;
 
@@ -50,6 +51,12 @@ typedef struct lhi_table {
     size_t first, count; /* of its cases, by target, then value */
 } lhi_table;
 
+/* What raises an exception in [from, to) makes the function go on at an instruction. */
+typedef struct lhi_guard {
+    uint64_t from, to;
+    size_t target; /* index */
+} lhi_guard;
+
 typedef struct lhi_body {
     uint32_t entry;
     bool leaf;
@@ -61,9 +68,12 @@ typedef struct lhi_body {
     size_t table_count, table_room;
     lhi_table_entry *cases;
     size_t case_count, case_room;
-    uint64_t missing;   /* bytes of it that are not there */
-    bool discarded;     /* of a section that was given back after the driver had started */
-    lh_absence absence; /* of the first byte that is not there */
+    lhi_guard *guards;
+    size_t guard_count, guard_room;
+    bool strange_handler; /* it has a handler of which it is not known where it goes on */
+    uint64_t missing;     /* bytes of it that are not there */
+    bool discarded;       /* of a section that was given back after the driver had started */
+    lh_absence absence;   /* of the first byte that is not there */
     uint64_t absent_at;
     uint64_t garbled; /* bytes that begin no instruction */
     bool cut;         /* has more instructions than are looked at */

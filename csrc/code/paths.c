@@ -7,11 +7,12 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "code/effects.h"
 #include "code/step.h"
 #include "code/tables.h"
 
 #define STATES_OF_BLOCK 8u    /* that disagree; one more is not followed */
-#define STATES_MOST     4096u /* of a function: 8 MiB */
+#define STATES_MOST     4096u /* of a function: 20 MiB */
 #define STATES_FIRST    16u
 #define STEPS_EACH      32u /* of an instruction, on the average */
 #define STEPS_LEAST     65536u
@@ -29,6 +30,8 @@ typedef struct walk {
     const lhi_body *body;
     const lhi_callee *callees;
     lhi_paths *out;
+    lhi_teller teller;
+    lhi_summary *summary; /* NULL: it is looked for findings */
     uint64_t entry;
     node *nodes;
     uint32_t count, room;
@@ -39,36 +42,6 @@ typedef struct walk {
     uint32_t now; /* the node that is followed */
     bool failed;
 } walk;
-
-const char *lhi_finding_name(lhi_finding_kind kind)
-{
-    switch (kind) {
-    case LHI_FINDING_LOCK_LOST:
-        return "lock_lost";
-    case LHI_FINDING_UNLOCK_TWICE:
-        return "unlocked_twice";
-    case LHI_FINDING_NEVER_LOCKED:
-        return "never_locked";
-    case LHI_FINDING_FREED_LOCKED:
-        return "freed_locked";
-    }
-    return "unknown";
-}
-
-const char *lhi_finding_meaning(lhi_finding_kind kind)
-{
-    switch (kind) {
-    case LHI_FINDING_LOCK_LOST:
-        return "a return is reached behind a lock, without an unlock, and nobody else was given the MDL";
-    case LHI_FINDING_UNLOCK_TWICE:
-        return "an unlock is reached behind another one of the same MDL";
-    case LHI_FINDING_NEVER_LOCKED:
-        return "an unlock is reached with an MDL that was made there and not locked";
-    case LHI_FINDING_FREED_LOCKED:
-        return "an MDL is freed behind a lock, without an unlock";
-    }
-    return "unknown";
-}
 
 static void leave_open(walk *w, const char *why, uint64_t at)
 {
@@ -105,10 +78,13 @@ static void take_blocks(const walk *w, lhi_finding *finding)
         finding->blocks[i] = w->body->codes[w->nodes[ways[i]].leader].address;
 }
 
-static void report(walk *w, lhi_finding_kind kind, uint64_t first, uint64_t last)
+static void report(void *user, lhi_finding_kind kind, uint64_t first, uint64_t last)
 {
+    walk *w = user;
     lhi_paths *out = w->out;
 
+    if (w->summary != NULL)
+        return;
     for (size_t i = 0; i < out->count; i++)
         if (out->findings[i].kind == kind && out->findings[i].first == first && out->findings[i].last == last)
             return;
@@ -123,173 +99,6 @@ static void report(walk *w, lhi_finding_kind kind, uint64_t first, uint64_t last
 
 /* ------------------------------------------------------------------ calls */
 
-#define VOLATILE                                                                                             \
-    (1u << LHI_RAX | 1u << LHI_RCX | 1u << LHI_RDX | 1u << LHI_R8 | 1u << LHI_R9 | 1u << LHI_R10 | 1u << 11)
-#define HOME   0x20 /* the callee's home area (x64 calling convention) */
-#define PASSED 0x40 /* eight more arguments: as many as routines have */
-
-static bool is_shared(const lhi_object *object)
-{
-    return object == NULL || !object->own;
-}
-
-/* Two pointers that others know of can be the same. */
-static void forget_aliases(lhi_state *state, const lhi_value *but)
-{
-    for (size_t i = state->object_count; i > 0; i--) {
-        lhi_object *object = &state->objects[i - 1];
-        if (!object->own && object != lhi_state_object(state, but))
-            lhi_state_forget(state, object);
-    }
-}
-
-/* The MDL in the first argument, where it is one that can be followed. */
-static bool mdl_of(lhi_state *state, lhi_value *mdl)
-{
-    *mdl = state->registers[LHI_RCX];
-    if (mdl->kind != LHI_VALUE_RESULT && mdl->kind != LHI_VALUE_FRAME) {
-        lhi_state_forget_all(state); /* it could be any */
-        return false;
-    }
-    if (is_shared(lhi_state_object(state, mdl)))
-        forget_aliases(state, mdl);
-    return true;
-}
-
-static void lock(lhi_state *state, uint64_t at)
-{
-    lhi_value mdl = {.kind = LHI_VALUE_UNKNOWN};
-
-    if (!mdl_of(state, &mdl))
-        return;
-    lhi_object *object = lhi_state_object(state, &mdl);
-    if (object == NULL) {
-        bool own = mdl.kind == LHI_VALUE_FRAME && (int64_t)mdl.n < state->exposed;
-        lhi_state_add(state, &mdl, LHI_LOCK_HELD, own, at);
-        return;
-    }
-    object->lock = LHI_LOCK_HELD;
-    object->since = at;
-}
-
-static void unlock(walk *w, lhi_state *state, uint64_t at)
-{
-    lhi_value mdl = {.kind = LHI_VALUE_UNKNOWN};
-
-    if (!mdl_of(state, &mdl))
-        return;
-    lhi_object *object = lhi_state_object(state, &mdl);
-    if (object == NULL) {
-        lhi_state_add(state, &mdl, LHI_LOCK_GIVEN_UP, false, at);
-        return;
-    }
-    if (object->lock == LHI_LOCK_GIVEN_UP)
-        report(w, LHI_FINDING_UNLOCK_TWICE, object->since, at);
-    else if (object->lock == LHI_LOCK_NEVER && object->own)
-        report(w, LHI_FINDING_NEVER_LOCKED, object->since, at);
-    object->lock = LHI_LOCK_GIVEN_UP;
-    object->since = at;
-}
-
-static void release(walk *w, lhi_state *state, uint64_t at)
-{
-    lhi_value mdl = {.kind = LHI_VALUE_UNKNOWN};
-
-    if (!mdl_of(state, &mdl))
-        return;
-    lhi_object *object = lhi_state_object(state, &mdl);
-    if (object == NULL)
-        return;
-    if (object->lock == LHI_LOCK_HELD)
-        report(w, LHI_FINDING_FREED_LOCKED, object->since, at);
-    lhi_state_forget(state, object);
-}
-
-/* The frame pointer is given to the blocks of a __finally, which use everything in the frame. */
-static void share_argument(lhi_state *state, const lhi_value *argument)
-{
-    bool whole = argument->kind == LHI_VALUE_FRAME && lhi_value_same(argument, &state->registers[LHI_RBP]);
-
-    lhi_state_share(state, whole ? &state->registers[LHI_RSP] : argument);
-}
-
-/* Somebody who may keep, unlock and hand on whatever is given to him. */
-static void strange_call(lhi_state *state)
-{
-    static const uint8_t arguments[] = {LHI_RCX, LHI_RDX, LHI_R8, LHI_R9};
-    const lhi_value *rsp = &state->registers[LHI_RSP];
-
-    for (size_t i = 0; i < sizeof arguments; i++)
-        share_argument(state, &state->registers[arguments[i]]);
-    for (size_t i = 0; rsp->kind == LHI_VALUE_FRAME && i < LHI_LOCALS; i++) {
-        int64_t place = state->locals[i].offset - (int64_t)rsp->n;
-        if (state->locals[i].width != 0 && state->locals[i].fresh && place >= HOME && place < HOME + PASSED)
-            lhi_state_share(state, &state->locals[i].value);
-    }
-    lhi_state_forget_shared(state);
-    if (state->exposed != INT64_MAX)
-        lhi_state_spoil(state, state->exposed, INT64_MAX);
-}
-
-/* One that writes only where it is told to. */
-static void plain_call(lhi_state *state)
-{
-    static const uint8_t arguments[] = {LHI_RCX, LHI_RDX, LHI_R8, LHI_R9};
-
-    for (size_t i = 0; i < sizeof arguments; i++)
-        if (state->registers[arguments[i]].kind == LHI_VALUE_FRAME)
-            lhi_state_spoil(state, (int64_t)state->registers[arguments[i]].n, INT64_MAX);
-}
-
-/* The fifth argument: the packet that the MDL is put into. */
-static bool has_no_packet(const lhi_state *state)
-{
-    const lhi_value *rsp = &state->registers[LHI_RSP];
-    lhi_value packet = rsp->kind == LHI_VALUE_FRAME ? lhi_state_load(state, (int64_t)rsp->n + HOME, 8) : *rsp;
-
-    return packet.kind == LHI_VALUE_NUMBER && packet.n == 0;
-}
-
-/* What a call does, but for the registers it changes. false: it does not come back. */
-static bool apply_call(walk *w, lhi_state *state, size_t index)
-{
-    const lhi_routine *routine = w->callees[index].routine;
-    uint64_t at = w->body->codes[index].address;
-
-    if (routine == NULL) {
-        strange_call(state);
-        return true;
-    }
-    switch (routine->role) {
-    case LHI_ROLE_LOCK:
-        lock(state, at);
-        break;
-    case LHI_ROLE_UNLOCK:
-        unlock(w, state, at);
-        break;
-    case LHI_ROLE_FREE:
-        release(w, state, at);
-        break;
-    case LHI_ROLE_ALLOCATE:
-    case LHI_ROLE_BUILD:
-    case LHI_ROLE_MAP:
-        break;
-    case LHI_ROLE_HARMLESS:
-        plain_call(state);
-        break;
-    case LHI_ROLE_NO_RETURN:
-        return false;
-    case LHI_ROLE_LOCK_FOR:
-    case LHI_ROLE_PAGES:
-    case LHI_ROLE_SEND:
-    case LHI_ROLE_COMPLETE:
-    case LHI_ROLE_LOOK_UP:
-        strange_call(state);
-        break;
-    }
-    return true;
-}
-
 /* The call that makes a large frame keeps rax, which the next instruction takes off the stack pointer. */
 static bool keeps_rax(const walk *w, size_t index)
 {
@@ -302,24 +111,14 @@ static bool keeps_rax(const walk *w, size_t index)
 static bool call(walk *w, lhi_state *state, size_t index)
 {
     const lhi_callee *callee = &w->callees[index];
-    const lhi_value *rsp = &state->registers[LHI_RSP];
-    bool makes =
-        callee->routine != NULL && callee->routine->role == LHI_ROLE_ALLOCATE && has_no_packet(state);
-    bool kept = keeps_rax(w, index);
+    bool makes = callee->routine != NULL && callee->routine->role == LHI_ROLE_ALLOCATE &&
+                 lhi_effect_has_no_packet(state);
+    bool keeps = keeps_rax(w, index);
 
-    if (!kept && !apply_call(w, state, index))
+    if (!keeps &&
+        !lhi_effect_of_call(&w->teller, state, w->callees[index].routine, w->body->codes[index].address))
         return false;
-    if (rsp->kind == LHI_VALUE_FRAME)
-        lhi_state_spoil(state, (int64_t)rsp->n, (int64_t)rsp->n + HOME);
-    for (size_t i = 0; i < LHI_LOCALS; i++)
-        state->locals[i].fresh = false;
-    for (unsigned i = 0; i < 16; i++)
-        if ((VOLATILE >> i & 1) != 0 && !(kept && i == LHI_RAX))
-            state->registers[i] = (lhi_value){.kind = LHI_VALUE_UNKNOWN};
-    if (kept)
-        return true;
-    lhi_value result = lhi_step_result(state, index, 0);
-    state->registers[LHI_RAX] = result;
+    lhi_value result = lhi_effect_of_return(state, index, keeps);
     if (makes)
         lhi_state_add(state, &result, LHI_LOCK_NEVER, true, w->body->codes[index].address);
     return true;
@@ -327,6 +126,10 @@ static bool call(walk *w, lhi_state *state, size_t index)
 
 static void leave(walk *w, lhi_state *state, uint64_t at)
 {
+    if (w->summary != NULL) {
+        lhi_effect_sum_up(state, w->summary);
+        return;
+    }
     for (size_t i = 0; i < state->object_count; i++) {
         const lhi_object *object = &state->objects[i];
         if (object->own && object->lock == LHI_LOCK_HELD &&
@@ -402,10 +205,63 @@ static void tail(walk *w, lhi_state *state, size_t index)
                    w->body->codes[index].address);
         return;
     }
-    if (apply_call(w, state, index)) {
+    uint64_t at = w->body->codes[index].address;
+    const lhi_summary *summary = w->callees[index].summary;
+    if (summary == NULL) {
+        if (!lhi_effect_of_call(&w->teller, state, w->callees[index].routine, w->body->codes[index].address))
+            return;
         state->registers[LHI_RAX] = (lhi_value){.kind = LHI_VALUE_UNKNOWN};
-        leave(w, state, w->body->codes[index].address);
+        leave(w, state, at);
+        return;
     }
+    for (size_t i = 0; i < summary->count; i++) {
+        lhi_state other = *state;
+        if (!lhi_effect_of_ending(&w->teller, &other, &summary->endings[i], at))
+            continue;
+        lhi_effect_of_result(&other, index, &summary->endings[i], at);
+        leave(w, &other, at);
+    }
+}
+
+/* A call of a function that was followed: on with each of the ways that it can end. */
+static void call_own(walk *w, const lhi_state *state, size_t index)
+{
+    const lhi_code *code = &w->body->codes[index];
+    const lhi_summary *summary = w->callees[index].summary;
+
+    if (index + 1 >= w->body->count || code[1].address != code->address + code->length) {
+        leave_open(w, "code is missing", code->address + code->length);
+        return;
+    }
+    for (size_t i = 0; i < summary->count; i++) {
+        lhi_state other = *state;
+        if (!lhi_effect_of_ending(&w->teller, &other, &summary->endings[i], code->address))
+            continue;
+        lhi_effect_of_result(&other, index, &summary->endings[i], code->address);
+        submit(w, &other, index + 1);
+    }
+}
+
+/* A lock that fails raises an exception: what guards it goes on with nothing locked. */
+static void raise(walk *w, const lhi_state *state, size_t index)
+{
+    const lhi_routine *routine = w->callees[index].routine;
+    const lhi_guard *inner = NULL;
+    uint64_t at = w->body->codes[index].address;
+
+    if (routine == NULL || routine->role != LHI_ROLE_LOCK)
+        return;
+    for (size_t i = 0; i < w->body->guard_count; i++) {
+        const lhi_guard *guard = &w->body->guards[i];
+        if (at >= guard->from && at < guard->to &&
+            (inner == NULL || guard->to - guard->from < inner->to - inner->from))
+            inner = guard;
+    }
+    if (inner == NULL)
+        return;
+    lhi_state other = *state;
+    (void)lhi_effect_of_return(&other, index, false);
+    submit(w, &other, inner->target);
 }
 
 /* To each target of a table, with what its cases tell of the selector. */
@@ -501,6 +357,11 @@ static void follow(walk *w, uint32_t which)
         switch (code->kind) {
         case LHI_CODE_CALL:
             question.asked = false;
+            raise(w, &state, i);
+            if (w->callees[i].summary != NULL) {
+                call_own(w, &state, i);
+                return;
+            }
             if (!call(w, &state, i))
                 return;
             break;
@@ -531,44 +392,76 @@ static void follow(walk *w, uint32_t which)
     }
 }
 
+static lh_status walk_all(walk *w, const lhi_state *start, lh_error *err)
+{
+    const lhi_body *body = w->body;
+    size_t begin = lhi_body_find(body, w->entry);
+    uint64_t most = (uint64_t)body->count * STEPS_EACH + STEPS_LEAST;
+
+    if (begin == SIZE_MAX) {
+        leave_open(w, "its first instruction is not there", w->entry);
+        return LH_OK;
+    }
+    w->teller = (lhi_teller){report, w};
+    w->now = NONE;
+    w->first = lhi_realloc_array(NULL, body->count, sizeof *w->first);
+    w->queue = lhi_realloc_array(NULL, STATES_MOST, sizeof *w->queue);
+    w->nodes = lhi_realloc_array(NULL, STATES_FIRST, sizeof *w->nodes);
+    w->room = STATES_FIRST;
+    if (w->first == NULL || w->queue == NULL || w->nodes == NULL) {
+        w->failed = true;
+    } else {
+        for (size_t i = 0; i < body->count; i++)
+            w->first[i] = NONE;
+        submit(w, start, begin);
+    }
+    while (!w->failed && w->waiting > 0) {
+        w->now = w->queue[w->head];
+        w->head = (w->head + 1) % STATES_MOST;
+        w->waiting--;
+        w->nodes[w->now].waits = false;
+        if (w->steps >= most) {
+            leave_open(w, "it has too many ways", body->codes[w->nodes[w->now].leader].address);
+            break;
+        }
+        follow(w, w->now);
+    }
+    for (size_t i = 0; !w->failed && i < body->guard_count; i++)
+        if (w->first[body->guards[i].target] == NONE)
+            leave_open(w, "what follows an exception is not followed",
+                       body->codes[body->guards[i].target].address);
+    lhi_free(w->nodes);
+    lhi_free(w->first);
+    lhi_free(w->queue);
+    return w->failed ? lhi_fail_memory(err) : LH_OK;
+}
+
 lh_status lhi_paths_follow(const lhi_body *body, const lhi_callee *callees, uint64_t entry, lhi_paths *out,
                            lh_error *err)
 {
-    walk w = {.body = body, .callees = callees, .out = out, .entry = entry, .now = NONE};
-    size_t begin = lhi_body_find(body, entry);
-    uint64_t most = (uint64_t)body->count * STEPS_EACH + STEPS_LEAST;
-    lhi_state state;
+    walk w = {.body = body, .callees = callees, .out = out, .entry = entry};
+    lhi_state start;
 
     *out = (lhi_paths){.count = 0};
-    if (begin == SIZE_MAX) {
-        leave_open(&w, "its first instruction is not there", entry);
-        return LH_OK;
-    }
-    w.first = lhi_realloc_array(NULL, body->count, sizeof *w.first);
-    w.queue = lhi_realloc_array(NULL, STATES_MOST, sizeof *w.queue);
-    w.nodes = lhi_realloc_array(NULL, STATES_FIRST, sizeof *w.nodes);
-    w.room = STATES_FIRST;
-    if (w.first == NULL || w.queue == NULL || w.nodes == NULL) {
-        w.failed = true;
-    } else {
-        for (size_t i = 0; i < body->count; i++)
-            w.first[i] = NONE;
-        lhi_state_start(&state);
-        submit(&w, &state, begin);
-    }
-    while (!w.failed && w.waiting > 0) {
-        w.now = w.queue[w.head];
-        w.head = (w.head + 1) % STATES_MOST;
-        w.waiting--;
-        w.nodes[w.now].waits = false;
-        if (w.steps >= most) {
-            leave_open(&w, "it has too many ways", body->codes[w.nodes[w.now].leader].address);
-            break;
-        }
-        follow(&w, w.now);
-    }
-    lhi_free(w.nodes);
-    lhi_free(w.first);
-    lhi_free(w.queue);
-    return w.failed ? lhi_fail_memory(err) : LH_OK;
+    lhi_state_start(&start);
+    return walk_all(&w, &start, err);
+}
+
+lh_status lhi_paths_summarise(const lhi_body *body, const lhi_callee *callees, uint64_t entry,
+                              lhi_summary *out, lh_error *err)
+{
+    lhi_paths *paths = lhi_calloc(1, sizeof *paths);
+    walk w = {.body = body, .callees = callees, .out = paths, .summary = out, .entry = entry};
+    lhi_state start;
+
+    *out = (lhi_summary){.known = true};
+    if (paths == NULL)
+        return lhi_fail_memory(err);
+    lhi_state_start(&start);
+    for (size_t i = 0; i < LHI_EFFECTS; i++)
+        lhi_state_add(&start, &start.registers[lhi_state_arguments[i]], LHI_LOCK_GIVEN, true, 0);
+    lh_status status = walk_all(&w, &start, err);
+    out->known = out->known && paths->open == NULL && !body->strange_handler;
+    lhi_free(paths);
+    return status;
 }

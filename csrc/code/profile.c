@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "code/helpers.h"
 
 #define MACHINE_X64 0x8664u
 #define MOST_BYTES  (64u << 20) /* of code in one image; nt has about 6 MiB */
@@ -68,9 +69,9 @@ static uint64_t entry_of(const lhi_code_image *code, const lhi_body *body, size_
     return body->codes[index].address;
 }
 
-/* Sites of one function. *decides: one of them makes it worth to follow its ways. */
+/* Sites of one function. */
 static bool add_sites(const lhi_code_image *code, const lhi_body *body, const lhi_callee *callees,
-                      lhi_profile *out, bool *decides)
+                      lhi_profile *out)
 {
     for (size_t i = 0; i < body->count; i++) {
         const lhi_routine *routine = callees[i].routine;
@@ -84,8 +85,6 @@ static bool add_sites(const lhi_code_image *code, const lhi_body *body, const lh
                          .slot = callees[i].slot};
         if (body->leaf && site.tail && site.address == site.function)
             continue; /* a thunk: those who call it are the sites */
-        *decides = *decides || routine->role == LHI_ROLE_LOCK || routine->role == LHI_ROLE_UNLOCK ||
-                   routine->role == LHI_ROLE_FREE;
         if (!add_site(out, &site))
             return false;
     }
@@ -108,72 +107,133 @@ static void count_body(const lhi_body *body, lhi_profile *out)
         note_gap(out, LH_ABSENT_LAYOUT, body->count > 0 ? body->codes[0].address : 0);
 }
 
-static lh_status look_at(lhi_calls *calls, const lhi_body *body, lhi_callee *callees, lhi_profile *out,
-                         lh_error *err)
-{
-    const lhi_code_image *code = calls->code;
-    bool decides = false;
+#define WATCH_EACH 64u /* functions */
 
-    lhi_calls_resolve(calls, body, callees);
-    if (!add_sites(code, body, callees, out, &decides))
-        return lhi_fail_memory(err);
-    if (!decides || body->leaf)
-        return LH_OK;
+/* One image, and the function of it that is read. */
+typedef struct reading {
+    lhi_calls calls;
+    lhi_helpers helpers;
+    lhi_body body;
+    lhi_callee *callees;
+    size_t room; /* of callees */
+    const lhi_watch *watch;
+    uint64_t turn;
+    lhi_profile *out;
+} reading;
+
+/* A function with the routines that it calls. *at: its first stretch, then that of the next one. */
+static lh_status read_function(reading *r, size_t *at, lh_error *err)
+{
+    const lhi_watch *watch = r->watch;
+    lh_status status = LH_OK;
+
+    if (watch != NULL && watch->ask != NULL && r->turn++ % WATCH_EACH == 0)
+        status = watch->ask(watch->user, err);
+    if (status == LH_OK)
+        status = lhi_body_read(r->calls.code, *at, &r->body, at, err);
+    if (status == LH_OK && r->body.count > r->room) {
+        lhi_callee *larger = lhi_realloc_array(r->callees, r->body.room, sizeof *larger);
+        if (larger == NULL)
+            return lhi_fail_memory(err);
+        r->callees = larger;
+        r->room = r->body.room;
+    }
+    if (status == LH_OK && r->body.count > 0)
+        lhi_calls_resolve(&r->calls, &r->body, r->callees);
+    return status;
+}
+
+/* The sites of all functions, and who calls whom. */
+static lh_status look_at_all(reading *r, lh_error *err)
+{
+    const lhi_code_image *code = r->calls.code;
+    lh_status status = LH_OK;
+
+    for (size_t at = 0; status == LH_OK && at < code->count;) {
+        const size_t first = at;
+        if (r->out->code_bytes > MOST_BYTES) {
+            note_gap(r->out, LH_ABSENT_LAYOUT, code->image.base + code->stretches[at].begin);
+            break;
+        }
+        status = read_function(r, &at, err);
+        if (status != LH_OK)
+            break;
+        count_body(&r->body, r->out);
+        if (!add_sites(code, &r->body, r->callees, r->out))
+            status = lhi_fail_memory(err);
+        else
+            status = lhi_helpers_note(&r->helpers, first, &r->body, r->callees, err);
+    }
+    return status;
+}
+
+/* A call that makes it worth to follow the ways of its function. */
+static bool decides(const reading *r)
+{
+    for (size_t i = 0; i < r->body.count; i++) {
+        const lhi_routine *routine = r->callees[i].routine;
+        if (r->callees[i].summary != NULL ||
+            (routine != NULL && (routine->role == LHI_ROLE_LOCK || routine->role == LHI_ROLE_UNLOCK ||
+                                 routine->role == LHI_ROLE_FREE)))
+            return true;
+    }
+    return false;
+}
+
+static lh_status follow(reading *r, lhi_paths *paths, lh_error *err)
+{
+    uint64_t entry = r->calls.code->image.base + r->body.entry;
+    lh_status status = lhi_helpers_fill(&r->helpers, &r->body, r->callees, err);
+
+    if (status != LH_OK || !decides(r))
+        return status;
+    status = lhi_paths_follow(&r->body, r->callees, entry, paths, err);
+    if (status != LH_OK)
+        return status;
+    r->out->followed++;
+    return add_open(r->out, paths, entry) && add_findings(r->out, paths) ? LH_OK : lhi_fail_memory(err);
+}
+
+static lh_status follow_all(reading *r, lh_error *err)
+{
+    const lhi_code_image *code = r->calls.code;
     lhi_paths *paths = lhi_calloc(1, sizeof *paths);
+    lh_status status = LH_OK;
+
     if (paths == NULL)
         return lhi_fail_memory(err);
-    lh_status status = lhi_paths_follow(body, callees, code->image.base + body->entry, paths, err);
-    if (status == LH_OK) {
-        out->followed++;
-        if (!add_open(out, paths, code->image.base + body->entry) || !add_findings(out, paths))
-            status = lhi_fail_memory(err);
+    lhi_helpers_spread(&r->helpers);
+    for (size_t at = 0; status == LH_OK && at < code->count; at++) {
+        size_t next = at;
+        if (r->helpers.worth[at] == 0 || code->stretches[at].leaf)
+            continue;
+        status = read_function(r, &next, err);
+        if (status == LH_OK)
+            status = follow(r, paths, err);
     }
     lhi_free(paths);
     return status;
 }
 
-#define WATCH_EACH 64u /* functions */
-
-static lh_status ask(const lhi_watch *watch, uint64_t turn, lh_error *err)
+static lh_status read_all(const lhi_code_image *code, const lhi_routines *routines, const lhi_watch *watch,
+                          lhi_profile *out, lh_error *err)
 {
-    return watch == NULL || watch->ask == NULL || turn % WATCH_EACH != 0 ? LH_OK
-                                                                         : watch->ask(watch->user, err);
-}
+    reading r = {.watch = watch, .out = out};
+    lh_status status = lhi_calls_open(code, routines, &r.calls, err);
 
-static lh_status look_at_all(lhi_calls *calls, const lhi_watch *watch, lhi_profile *out, lh_error *err)
-{
-    const lhi_code_image *code = calls->code;
-    lhi_body body = {0};
-    lhi_callee *callees = NULL;
-    size_t room = 0;
-    lh_status status = LH_OK;
-
-    for (size_t at = 0, turn = 0; status == LH_OK && at < code->count; turn++) {
-        status = ask(watch, turn, err);
-        if (status != LH_OK)
-            break;
-        if (out->code_bytes > MOST_BYTES) {
-            note_gap(out, LH_ABSENT_LAYOUT, code->image.base + code->stretches[at].begin);
-            break;
-        }
-        status = lhi_body_read(code, at, &body, &at, err);
-        if (status == LH_OK && body.count > room) {
-            lhi_callee *larger = lhi_realloc_array(callees, body.room, sizeof *callees);
-            if (larger == NULL) {
-                status = lhi_fail_memory(err);
-                break;
-            }
-            callees = larger;
-            room = body.room;
-        }
-        if (status == LH_OK) {
-            count_body(&body, out);
-            if (body.count > 0)
-                status = look_at(calls, &body, callees, out, err);
-        }
-    }
-    lhi_free(callees);
-    lhi_body_free(&body);
+    if (status == LH_OK)
+        status = lhi_helpers_open(&r.calls, &r.helpers, err);
+    if (status == LH_OK)
+        status = look_at_all(&r, err);
+    out->unread_slots = r.calls.unread; /* each once */
+    if (r.calls.unread != 0)
+        note_gap(out, r.calls.absence, r.calls.absent_at);
+    if (status == LH_OK)
+        status = follow_all(&r, err);
+    lhi_free(r.callees);
+    lhi_body_free(&r.body);
+    lhi_helpers_free(&r.helpers);
+    lhi_calls_free(&r.calls);
     return status;
 }
 
@@ -181,7 +241,6 @@ lh_status lhi_profile_read(const lhi_routines *routines, const lhi_module *modul
                            lhi_profile *out, lh_error *err)
 {
     lhi_code_image *code = lhi_calloc(1, sizeof *code);
-    lhi_calls calls = {0};
 
     *out = (lhi_profile){.absence = LH_PRESENT};
     if (code == NULL)
@@ -193,14 +252,8 @@ lh_status lhi_profile_read(const lhi_routines *routines, const lhi_module *modul
         out->table_whole = code->table_whole;
         if (!code->table_whole)
             note_gap(out, code->absence, code->absent_at);
-        status = lhi_calls_open(code, routines, &calls, err);
-        if (status == LH_OK)
-            status = look_at_all(&calls, watch, out, err);
-        out->unread_slots = calls.unread;
-        if (calls.unread != 0)
-            note_gap(out, calls.absence, calls.absent_at);
+        status = read_all(code, routines, watch, out, err);
     }
-    lhi_calls_free(&calls);
     lhi_code_image_free(code);
     lhi_free(code);
     if (status != LH_OK)

@@ -90,9 +90,10 @@ bool lhi_question_fact(const lhi_question *question, unsigned condition, lhi_fac
 /* A pointer against NULL: one that was locked is none. */
 static bool pointer_answers(const lhi_object *object, const lhi_value *pointer, bool *null)
 {
-    *null = false;
+    *null = object != NULL && object->lock == LHI_LOCK_GIVEN_NULL;
     return pointer->kind == LHI_VALUE_FRAME ||
-           (object != NULL && (pointer->kind == LHI_VALUE_INSIDE || object->lock != LHI_LOCK_NEVER));
+           (object != NULL && (pointer->kind == LHI_VALUE_INSIDE ||
+                               (object->lock != LHI_LOCK_NEVER && object->lock != LHI_LOCK_GIVEN)));
 }
 
 /* Flags against a number, as far as MDL_PAGES_LOCKED decides. */
@@ -103,10 +104,23 @@ static bool flags_answer(const lhi_question *question, bool *zero)
     uint64_t bit = flags->condition == LHI_BIT_SET ? LHI_FLAG_PAGES_LOCKED : 0;
     uint64_t wanted = question->masks ? 0 : question->right.n;
 
-    if ((bits & LHI_FLAG_PAGES_LOCKED) == 0)
+    if ((bits & LHI_FLAG_PAGES_LOCKED) == 0 || flags->condition == LHI_BIT_UNKNOWN)
         return false;
     *zero = bits == LHI_FLAG_PAGES_LOCKED && wanted == bit;
     return bits == LHI_FLAG_PAGES_LOCKED || (wanted & LHI_FLAG_PAGES_LOCKED) != bit;
+}
+
+/* Whether an argument is locked is its caller's to know: each answer is a way of its own. */
+static bool learn_flags(lhi_object *object, const lhi_question *question, bool zero)
+{
+    const lhi_value *flags = &question->left;
+    uint64_t bits = question->masks ? flags->about & question->right.n : flags->about;
+
+    if (object->lock != LHI_LOCK_GIVEN || object->needs != LHI_NEEDS_NOTHING ||
+        bits != LHI_FLAG_PAGES_LOCKED || (!question->masks && question->right.n != 0))
+        return false;
+    object->needs = zero ? LHI_NEEDS_UNLOCKED : LHI_NEEDS_LOCKED;
+    return true;
 }
 
 /* What was asked when the answer was made. false: something else is asked of it. */
@@ -171,6 +185,8 @@ lhi_way lhi_question_assume(lhi_state *state, const lhi_question *question, uint
         if (which == LHI_IF_EQUAL && flags_answer(question, &known))
             return known == holds ? LHI_WAY_OPEN : LHI_WAY_CLOSED;
         object = lhi_state_object_of_flags(state, &question->left);
+        if (which == LHI_IF_EQUAL && object != NULL && learn_flags(object, question, holds))
+            return LHI_WAY_OPEN;
         if (object != NULL && (question->left.about & LHI_FLAG_PAGES_LOCKED) != 0 &&
             (!question->masks || (question->right.n & LHI_FLAG_PAGES_LOCKED) != 0))
             lhi_state_forget(state, object);
@@ -181,8 +197,12 @@ lhi_way lhi_question_assume(lhi_state *state, const lhi_question *question, uint
              : !lhi_question_fact(question, which, &fact))
         return LHI_WAY_OPEN;
     lhi_way way = remember(state, question, &fact, holds);
-    if (way == LHI_WAY_OPEN && null && holds && object != NULL)
-        lhi_state_forget(state, object);
+    if (way == LHI_WAY_OPEN && null && holds && object != NULL) {
+        if (object->lock == LHI_LOCK_GIVEN)
+            object->lock = LHI_LOCK_GIVEN_NULL;
+        else
+            lhi_state_forget(state, object);
+    }
     return way;
 }
 

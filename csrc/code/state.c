@@ -3,15 +3,15 @@
 
 #include <string.h>
 
+const uint8_t lhi_state_arguments[LHI_EFFECTS] = {LHI_RCX, LHI_RDX, LHI_R8, LHI_R9};
+
 void lhi_state_start(lhi_state *state)
 {
-    static const uint8_t arguments[] = {LHI_RCX, LHI_RDX, LHI_R8, LHI_R9}; /* x64 calling convention */
-
     memset(state, 0, sizeof *state);
     state->exposed = INT64_MAX;
     state->registers[LHI_RSP] = (lhi_value){.kind = LHI_VALUE_FRAME};
-    for (uint64_t i = 0; i < sizeof arguments; i++)
-        state->registers[arguments[i]] =
+    for (uint64_t i = 0; i < LHI_EFFECTS; i++)
+        state->registers[lhi_state_arguments[i]] =
             (lhi_value){.kind = LHI_VALUE_RESULT, .n = LHI_ARGUMENT + i, .about = LHI_ARGUMENT + i};
 }
 
@@ -112,6 +112,11 @@ lhi_object *lhi_state_add(lhi_state *state, const lhi_value *who, lhi_lock lock,
     state->objects[at] = (lhi_object){.who = *who, .lock = lock, .own = own, .since = since};
     state->object_count++;
     return &state->objects[at];
+}
+
+bool lhi_state_is_given(const lhi_object *object)
+{
+    return object->lock >= LHI_LOCK_GIVEN;
 }
 
 void lhi_state_forget(lhi_state *state, lhi_object *object)
@@ -238,7 +243,7 @@ bool lhi_state_agrees(const lhi_state *a, const lhi_state *b)
     for (size_t i = 0; i < a->object_count; i++) {
         const lhi_object *x = &a->objects[i], *y = &b->objects[i];
         if (x->who.kind != y->who.kind || x->who.n != y->who.n || x->lock != y->lock || x->own != y->own ||
-            x->since != y->since)
+            x->needs != y->needs || x->since != y->since)
             return false;
     }
     return true;

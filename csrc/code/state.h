@@ -5,6 +5,7 @@
 
 #include "code/decode.h"
 #include "code/facts.h"
+#include "code/summary.h"
 
 typedef enum lhi_value_kind {
     LHI_VALUE_UNKNOWN = 0,
@@ -37,7 +38,7 @@ typedef struct lhi_value {
 /* How an answer was asked for. */
 enum { LHI_HOW_NUMBER = 1, LHI_HOW_MASKS = 2, LHI_HOW_TURNED = 4 };
 /* What MDL_PAGES_LOCKED was when the flags were read. */
-enum { LHI_BIT_CLEAR = 0, LHI_BIT_SET = 1 };
+enum { LHI_BIT_CLEAR, LHI_BIT_SET, LHI_BIT_UNKNOWN };
 #define LHI_FLAG_PAGES_LOCKED 0x0002u /* MDL_PAGES_LOCKED (wdm.h) */
 
 typedef struct lhi_local { /* a stored value in the frame */
@@ -50,7 +51,14 @@ typedef struct lhi_local { /* a stored value in the frame */
 typedef enum lhi_lock {
     LHI_LOCK_NEVER = 0, /* made here, and not locked yet */
     LHI_LOCK_HELD,
-    LHI_LOCK_GIVEN_UP /* was unlocked */
+    LHI_LOCK_GIVEN_UP, /* was unlocked */
+    /* Of an argument, where the caller knows what it was before. */
+    LHI_LOCK_GIVEN,
+    LHI_LOCK_GIVEN_NULL, /* there is none */
+    LHI_LOCK_GIVEN_LOCKED,
+    LHI_LOCK_GIVEN_UNLOCKED,
+    LHI_LOCK_GIVEN_FREED,
+    LHI_LOCK_GIVEN_RELEASED /* unlocked and freed */
 } lhi_lock;
 
 /* An MDL whose history is known on this way. One of which it is no longer known is forgotten. */
@@ -58,6 +66,7 @@ typedef struct lhi_object {
     lhi_value who; /* a result or a frame address */
     lhi_lock lock;
     bool own;       /* made here, and nobody else has heard of it */
+    uint8_t needs;  /* lhi_need, of an argument */
     uint64_t since; /* address of the call that made it, locked it or unlocked it */
 } lhi_object;
 
@@ -74,7 +83,10 @@ typedef struct lhi_state {
     int64_t exposed; /* the frame at and above this offset may be written by others; INT64_MAX: none */
 } lhi_state;
 
+extern const uint8_t lhi_state_arguments[LHI_EFFECTS]; /* registers (x64 calling convention) */
 void lhi_state_start(lhi_state *state);
+/* An argument, of which the caller knows what it was. */
+bool lhi_state_is_given(const lhi_object *object);
 bool lhi_value_same(const lhi_value *a, const lhi_value *b);
 /* Equal for values that are equal on every way; 0: none. */
 uint64_t lhi_value_key(const lhi_value *value);

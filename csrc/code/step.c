@@ -108,6 +108,19 @@ static bool inside_of(const lhi_object *object, const lhi_value *at, uint64_t *o
     return true;
 }
 
+static uint8_t locked_bit(const lhi_object *object)
+{
+    switch (object->lock) {
+    case LHI_LOCK_HELD:
+    case LHI_LOCK_GIVEN_LOCKED:
+        return LHI_BIT_SET;
+    case LHI_LOCK_GIVEN:
+        return object->needs == LHI_NEEDS_NOTHING ? LHI_BIT_UNKNOWN : object->needs == LHI_NEEDS_LOCKED;
+    default:
+        return LHI_BIT_CLEAR;
+    }
+}
+
 /* A memory operand that is the flags of an MDL whose history is known. Other reads of them are not followed,
  * and neither is that MDL from there on. */
 static bool read_flags(lhi_state *state, const lhi_code *code, lhi_value *flags)
@@ -127,7 +140,7 @@ static bool read_flags(lhi_state *state, const lhi_code *code, lhi_value *flags)
                                  .n = object->who.n,
                                  .how = (uint8_t)object->who.kind,
                                  .about = code->width == 1 ? 0xff : 0xffff,
-                                 .condition = object->lock == LHI_LOCK_HELD ? LHI_BIT_SET : LHI_BIT_CLEAR};
+                                 .condition = locked_bit(object)};
             return true;
         }
         lhi_state_forget(state, object);

@@ -91,6 +91,31 @@ static uint32_t put_piece(machine *m, uint32_t at, uint64_t *seed)
     return put_hex(m, at, pieces[next(seed) % PIECES]);
 }
 
+#define TABLES     0x7900u
+#define TABLE_MOST 12u
+
+/* A jump through a table whose bound, entries and targets are mostly right. */
+static uint32_t put_jump(machine *m, uint32_t at, uint32_t number, uint64_t *seed)
+{
+    uint32_t count = 1 + (uint32_t)(next(seed) % TABLE_MOST);
+    uint32_t table = TABLES + 4 * TABLE_MOST * (number % 32);
+    uint32_t end = 0;
+
+    at = put_hex(m, at, next(seed) % 2 ? "8d41fb" : "8bc1"); /* lea eax, [rcx-5]; mov eax, ecx */
+    at = put_hex(m, at, "83f8");                             /* cmp eax, count - 1 */
+    *rva(m, at++) = (uint8_t)(count - 1 + (next(seed) % 16 == 0 ? next(seed) % 200 : 0));
+    *rva(m, at++) = next(seed) % 16 ? 0x77 : (uint8_t)(0x70 + next(seed) % 16);
+    *rva(m, at++) = (uint8_t)(17 + (next(seed) % 8 == 0)); /* ja, behind the jump */
+    at = put_hex(m, at, "488d15");                         /* lea rdx, [table] */
+    put32(m, at, table - (at + 4));
+    at = put_hex(m, at + 4, next(seed) % 8 ? "48630482" : "8b0482"); /* movsxd rax, dword ptr [rdx+rax*4] */
+    at = put_hex(m, at, "4803c2ffe0");                               /* add rax, rdx; jmp rax */
+    end = at;
+    for (uint32_t i = 0; i < count; i++)
+        put32(m, table + 4 * i, end + 2 * (uint32_t)(next(seed) % 4) - table);
+    return put_hex(m, at, "9090909090909090");
+}
+
 static void put_row(machine *m, uint32_t index, uint32_t begin, uint32_t end, uint32_t unwind)
 {
     put32(m, PDATA + 12 * index, begin);
@@ -108,6 +133,15 @@ static void put_table(machine *m, uint64_t *seed)
     put32(m, UNWIND + 12, CODE);
     put32(m, UNWIND + 16, CODE + 0x100);
     put32(m, UNWIND + 20, UNWIND);
+    *rva(m, UNWIND + 0x20) = 1 | 1 << 3; /* with a handler, and two guarded stretches */
+    put32(m, UNWIND + 0x28, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t from = CODE + (uint32_t)(next(seed) % 0x400);
+        put32(m, UNWIND + 0x2c + 16 * i, from);
+        put32(m, UNWIND + 0x30 + 16 * i, from + (uint32_t)(next(seed) % 0x100));
+        put32(m, UNWIND + 0x34 + 16 * i, 1);
+        put32(m, UNWIND + 0x38 + 16 * i, from + (uint32_t)(next(seed) % 0x100));
+    }
     for (uint32_t at = CODE; at < CODE + CODE_SIZE - 0x100 && count < 60; count++) {
         uint32_t size = 0x20 + (uint32_t)(next(seed) % 0x400);
         put_row(m, count, at, at + size, next(seed) % 8 == 0 ? UNWIND + 8 : UNWIND);
@@ -125,13 +159,21 @@ static uint32_t put_call(machine *m, uint32_t at, uint32_t routine)
 }
 
 /* A function as a compiler could have made it: MDLs, calls, branches that lead to the next call. */
-static uint32_t put_function(machine *m, uint32_t at, uint64_t *seed)
+static uint32_t put_function(machine *m, uint32_t at, uint32_t number, const uint32_t *entries,
+                             uint64_t *seed)
 {
     uint32_t open = 0; /* where a branch waits for its distance */
 
     at = put_hex(m, at, "4883ec50");
+    if (next(seed) % 4 == 0)
+        at = put_jump(m, at, number, seed);
     for (uint64_t i = 3 + next(seed) % 8; i > 0; i--) {
         uint32_t routine = (uint32_t)(next(seed) % 4);
+        if (next(seed) % 6 == 0) { /* a call of one of the others, or of itself */
+            at = put_hex(m, at, "488bcbe8");
+            put32(m, at, entries[next(seed) % (number + 1)] - (at + 4));
+            at = put_hex(m, at + 4, next(seed) % 2 ? "488bd8" : "4885c0");
+        }
         at = put_hex(m, at, next(seed) % 4 ? "48c744242000000000" : "48895c2420");
         if (routine != 0)
             at = put_hex(m, at, next(seed) % 8 ? "488bcb" : "488b4f08");
@@ -157,10 +199,12 @@ static uint32_t put_function(machine *m, uint32_t at, uint64_t *seed)
 static void put_functions(machine *m, uint64_t *seed)
 {
     uint32_t count = 0;
+    uint32_t entries[100] = {0};
 
     for (uint32_t at = CODE; at < CODE + CODE_SIZE - 0x400 && count < 100; count++) {
-        uint32_t end = put_function(m, at, seed);
-        put_row(m, count, at, end, UNWIND);
+        entries[count] = at;
+        uint32_t end = put_function(m, at, count, entries, seed);
+        put_row(m, count, at, end, next(seed) % 4 ? UNWIND : UNWIND + 0x20);
         at = end;
     }
     directory(m, 3, PDATA, 12 * count);
@@ -213,6 +257,8 @@ static machine *made_up(uint64_t *seed)
     return m;
 }
 
+static size_t tables_left;
+
 static bool is_site(const lhi_profile *profile, uint64_t address)
 {
     for (size_t i = 0; i < profile->site_count; i++)
@@ -221,8 +267,18 @@ static bool is_site(const lhi_profile *profile, uint64_t address)
     return false;
 }
 
+/* A call, or a jump out of the function. */
+static bool is_call(machine *m, uint64_t address)
+{
+    lhi_code code = {0};
+
+    return address >= BASE && address < BASE + SIZE - LHI_CODE_LONGEST &&
+           lhi_code_decode(rva(m, (uint32_t)(address - BASE)), LHI_CODE_LONGEST, address, &code) &&
+           (code.kind == LHI_CODE_CALL || code.kind == LHI_CODE_JUMP || code.kind == LHI_CODE_BRANCH);
+}
+
 /* What must hold of every answer. */
-static void check_profile(const lhi_profile *profile)
+static void check_profile(machine *m, const lhi_profile *profile)
 {
     for (size_t i = 0; i < profile->site_count; i++) {
         const lhi_site *site = &profile->sites[i];
@@ -234,11 +290,20 @@ static void check_profile(const lhi_profile *profile)
         const lhi_finding *found = &profile->findings[i];
         CHECK(found->block_count > 0 && found->block_count <= LHI_FINDING_BLOCKS);
         CHECK_EQ(found->blocks[0], found->function);
-        CHECK(is_site(profile, found->first));
-        CHECK(found->kind == LHI_FINDING_LOCK_LOST || is_site(profile, found->last));
+        CHECK(is_site(profile, found->first) || is_call(m, found->first));
+        CHECK(found->kind == LHI_FINDING_LOCK_LOST || is_site(profile, found->last) ||
+              is_call(m, found->last));
         CHECK(found->cut == (found->block_count == LHI_FINDING_BLOCKS) || !found->cut);
     }
     CHECK(profile->open <= profile->followed);
+    CHECK(profile->open_count <= profile->open);
+    for (size_t i = 0; i < profile->open_count; i++) {
+        CHECK(profile->open_ways[i].at >= profile->open_ways[i].function ||
+              profile->open_ways[i].at >= BASE + CODE);
+        CHECK(profile->open_ways[i].why != NULL);
+        if (strcmp(profile->open_ways[i].why, "a table of jumps is not followed") == 0)
+            tables_left++;
+    }
 }
 
 static lh_status read_profile(machine *m, lhi_profile *profile, lh_error *err)
@@ -265,7 +330,7 @@ static void test_random_images(void)
         for (unsigned i = 0; i < round % 4; i++)
             spoil(m, &seed);
         CHECK_EQ(read_profile(m, &profile, NULL), LH_OK);
-        check_profile(&profile);
+        check_profile(m, &profile);
         sites += profile.site_count;
         findings += profile.finding_count;
         open += profile.open;
@@ -276,6 +341,7 @@ static void test_random_images(void)
     CHECK(sites > 20 * ROUNDS);
     CHECK(findings > ROUNDS);
     CHECK(open > ROUNDS);
+    CHECK(tables_left > 0);
 }
 
 /* A branch in every second instruction, each to somewhere else: work stays bounded by the instructions. */
@@ -302,7 +368,7 @@ static void test_many_ways(void)
     put_row(m, 0, CODE, CODE + CODE_SIZE, UNWIND);
     directory(m, 3, PDATA, 12);
     CHECK_EQ(read_profile(m, &profile, NULL), LH_OK);
-    check_profile(&profile);
+    check_profile(m, &profile);
     CHECK_EQ(profile.followed, 1);
     CHECK(profile.site_count > 500);
     lhi_profile_free(&profile);

@@ -220,3 +220,79 @@ __asm__(".globl by_a_table\n"
 FORM(not_surely_an_unlock, "testl %ecx, %ecx\nje 1f\nmovq __imp_MmUnlockPages(%rip), %rax\n1: callq *%rax\n");
 FORM(not_always_an_unlock,
      "movq __imp_MmUnlockPages(%rip), %rbx\ntestl %ecx, %ecx\nje 1f\nmovq %rdx, %rbx\n1: callq *%rbx\n");
+
+/* ---- tables of jumps as another compiler lays them out: entries counted from the image's base, and where
+ * they are few a byte for each case that gives the number of its entry */
+
+#define SELECT_BY_BYTES(name, jump)                                                                          \
+    "movslq %ebx, %rax\nleaq __ImageBase(%rip), %rdx\nmovzbl " #name                                         \
+    "_numbers@IMGREL(%rdx,%rax), %eax\nmovl " #name "_entries@IMGREL(%rdx,%rax,4), %ecx\naddq %rdx, "        \
+    "%rcx\n" jump "\n"
+#define LOCKED_BEFORE "movl %edx, %ebx\n" ALLOCATE_TO("%rsi") WITH("%rsi", MmProbeAndLockPages)
+#define PUT_AWAY      WITH("%rsi", MmUnlockPages) WITH("%rsi", IoFreeMdl) "jmp 9f\n"
+#define BYTES(name, first, second, numbers)                                                                  \
+    __asm__(".section .rdata,\"dr\"\n.balign 4\n" #name "_entries: .long " #name first                       \
+            "@IMGREL, " #name second "@IMGREL\n" #name "_numbers: .byte " numbers "\n.text\n")
+
+BODY(fine_by_bytes, LOCKED_BEFORE
+     "cmpl $5, %ebx\nja fine_by_bytes_1\n" SELECT_BY_BYTES(fine_by_bytes,
+                                                           "jmpq *%rcx") "fine_by_bytes_1: " PUT_AWAY
+                                                                         "fine_by_bytes_2: " PUT_AWAY);
+BYTES(fine_by_bytes, "_1", "_2", "0, 0, 1, 0, 0, 0");
+BODY(lost_by_bytes, LOCKED_BEFORE
+     "cmpl $5, %ebx\nja lost_by_bytes_1\n" SELECT_BY_BYTES(lost_by_bytes,
+                                                           "jmpq *%rcx") "lost_by_bytes_1: " PUT_AWAY
+                                                                         "lost_by_bytes_2: jmp 9f\n");
+BYTES(lost_by_bytes, "_1", "_2", "0, 0, 1, 0, 0, 0");
+/* No case has the number of the entry that loses it. */
+BODY(fine_but_for_another_entry,
+     LOCKED_BEFORE "cmpl $6, %ebx\njae fine_but_for_another_entry_1\n" SELECT_BY_BYTES(
+         fine_but_for_another_entry, "jmpq *%rcx") "fine_but_for_another_entry_1: " PUT_AWAY
+                                                   "fine_but_for_another_entry_2: jmp 9f\n");
+BYTES(fine_but_for_another_entry, "_1", "_2", "0, 0, 0, 0, 0, 0, 1");
+/* The loader makes a jump to a retpoline of it: the test does that. */
+BODY(lost_by_a_retpoline, LOCKED_BEFORE "cmpl $5, %ebx\nja lost_by_a_retpoline_1\n" SELECT_BY_BYTES(
+                              lost_by_a_retpoline, ".globl retpoline_jump\nretpoline_jump: jmpq *%rcx\n.byte "
+                                                   "0xcc, 0xcc, 0xcc\n") "lost_by_a_retpoline_1: " PUT_AWAY
+                                                                         "lost_by_a_retpoline_2: jmp 9f\n");
+BYTES(lost_by_a_retpoline, "_1", "_2", "0, 0, 1, 0, 0, 0");
+/* The comparison stands where the table is jumped to, or a mask is the bound. */
+BODY(lost_by_a_mask, LOCKED_BEFORE
+     "andl $3, %ebx\n" SELECT_BY_BYTES(lost_by_a_mask, "jmpq *%rcx") "lost_by_a_mask_1: " PUT_AWAY
+                                                                     "lost_by_a_mask_2: jmp 9f\n");
+BYTES(lost_by_a_mask, "_1", "_2", "0, 0, 1, 0");
+BODY(lost_below,
+     LOCKED_BEFORE "cmpl $5, %ebx\njbe lost_below_3\nlost_below_1: " PUT_AWAY
+                   "lost_below_2: jmp 9f\nlost_below_3: " SELECT_BY_BYTES(lost_below, "jmpq *%rcx"));
+BYTES(lost_below, "_1", "_2", "0, 0, 1, 0, 0, 0");
+/* Not followed: nothing bounds it; another register is compared; an entry leads elsewhere; the index has
+ * changed. */
+BODY(table_without_a_bound,
+     LOCKED_BEFORE SELECT_BY_BYTES(table_without_a_bound, "jmpq *%rcx") "table_without_a_bound_1: " PUT_AWAY
+                                                                        "table_without_a_bound_2: jmp 9f\n");
+BYTES(table_without_a_bound, "_1", "_2", "0, 0, 1, 0, 0, 0");
+BODY(table_of_another_register,
+     LOCKED_BEFORE "cmpl $5, %edi\nja table_of_another_register_1\n" SELECT_BY_BYTES(
+         table_of_another_register, "jmpq *%rcx") "table_of_another_register_1: " PUT_AWAY
+                                                  "table_of_another_register_2: jmp 9f\n");
+BYTES(table_of_another_register, "_1", "_2", "0, 0, 1, 0, 0, 0");
+BODY(table_that_leads_elsewhere,
+     LOCKED_BEFORE "cmpl $5, %ebx\nja table_that_leads_elsewhere_1\n" SELECT_BY_BYTES(
+         table_that_leads_elsewhere, "jmpq *%rcx") "table_that_leads_elsewhere_1: " PUT_AWAY);
+__asm__(".globl table_that_leads_elsewhere_2\n.set table_that_leads_elsewhere_2, thunk + 1\n");
+BYTES(table_that_leads_elsewhere, "_1", "_2", "0, 0, 1, 0, 0, 0");
+BODY(table_of_a_changed_index,
+     LOCKED_BEFORE "cmpl $5, %ebx\nja table_of_a_changed_index_1\naddl $1, %ebx\n" SELECT_BY_BYTES(
+         table_of_a_changed_index, "jmpq *%rcx") "table_of_a_changed_index_1: " PUT_AWAY
+                                                 "table_of_a_changed_index_2: jmp 9f\n");
+BYTES(table_of_a_changed_index, "_1", "_2", "0, 0, 1, 0, 0, 0");
+
+/* A part that no chain connects with its function: what is done there can't be told. */
+__asm__(".globl goes_on_elsewhere\n.balign 16, 0xcc\n.seh_proc goes_on_elsewhere\ngoes_on_elsewhere:\n"
+        "subq $0x38, %rsp\n.seh_stackalloc 0x38\n.seh_endprologue\n"
+        "movq $0, 0x20(%rsp)\n" CALL(IoAllocateMdl) "movq %rax, 0x28(%rsp)\n" WITH(
+            "%rax", MmProbeAndLockPages) "jmp the_other_part\n.seh_endproc\n"
+                                         ".balign 16, 0xcc\n.seh_proc the_other_part\nthe_other_part:\n"
+                                         ".seh_stackalloc 0x38\n.seh_endprologue\n" WITH(
+                                             "0x28(%rsp)",
+                                             MmUnlockPages) "addq $0x38, %rsp\nret\n.seh_endproc\n");

@@ -13,7 +13,7 @@ from lockhound_synth.pe.load import LoadedImage, load
 HERE = Path(__file__).parent
 TOOLS = ("clang", "lld-link", "llvm-dlltool", "llvm-rc")
 DRIVERS = ("holder", "grabber", "sender", "splitter")
-PATHS = ("code_paths", "code_shapes", "code_forms")
+PATHS = ("code_paths", "code_shapes", "code_helpers", "code_forms")
 VERSION = (3, 1, 4, 15)
 TIMESTAMP = 0x5F00_0000
 IMAGE_BASE = 0x1_4000_0000
@@ -83,7 +83,7 @@ def compile_drivers(out: Path) -> dict[str, Path]:
 
 
 def compile_paths(out: Path, level: str) -> LoadedImage:
-    """code_paths.c and code_shapes.c at a level of optimisation, and code_forms.c, as one driver with the RVAs of all its routines."""
+    """The files of PATHS at a level of optimisation, as one driver with the RVAs of all its routines."""
     _run("llvm-dlltool", "-m", "i386:x86-64", "-d", HERE / "nt.def", "-l", "nt.lib", at=out)
     for name in PATHS:
         _run(*CLANG, level, "-fms-extensions", HERE / f"{name}.c", "-o", f"{name}.obj", at=out)

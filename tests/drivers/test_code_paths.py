@@ -1,4 +1,4 @@
-"""Code as witness on compiled code: each function of code_paths.c and code_shapes.c does what its name says, and nothing else."""
+"""Code as witness on compiled code: each function is found to do what its name says, and nothing else."""
 
 from __future__ import annotations
 
@@ -37,14 +37,32 @@ GUILTY = {
     "lost_the_first_of_two": "lock_lost",
     "freed_by_one_exit": "freed_locked",
     "freed_after_a_break": "freed_locked",
+    "lost_by_bytes": "lock_lost",
+    "lost_by_a_retpoline": "lock_lost",
+    "lost_by_a_mask": "lock_lost",
+    "lost_below": "lock_lost",
+    "lost_by_helpers": "lock_lost",
+    "lost_beside_a_helper": "lock_lost",
+    "freed_by_a_helper": "freed_locked",
+    "freed_locked_by_a_helper": "freed_locked",
+    "twice_by_a_helper": "unlocked_twice",
 }
 # What is made for reading by people keeps its variables in memory, and a few of these then can't be told.
-UNOPTIMISED = frozenset(GUILTY) - {"lost_in_a_large_frame", "never_locked", "lost_by_code", "lost_in_one_case"}
+UNOPTIMISED = frozenset(GUILTY) - {
+    "lost_in_a_large_frame", "never_locked", "lost_by_code", "lost_in_one_case", "lost_by_helpers", "freed_by_a_helper",
+    "freed_locked_by_a_helper", "twice_by_a_helper",
+}  # fmt: skip
 TABLE = "a table of jumps is not followed"
 DEPENDS = "its questions depend on each other"
 # Functions that may be left open: whatever they do, they are said to do nothing wrong.
 OPEN = {
     "by_a_table": {TABLE},
+    "table_without_a_bound": {TABLE},
+    "table_of_another_register": {TABLE},
+    "table_that_leads_elsewhere": {TABLE},
+    "table_of_a_changed_index": {TABLE},
+    "goes_on_elsewhere": {"a part of it lies elsewhere"},
+    "the_other_part": {"its frame is not of a kind that is followed"},
     "unlocked_one_behind": {DEPENDS},
     "fine_by_two_tables": {DEPENDS},
     "fine_by_a_table_and_a_number": {DEPENDS},
@@ -97,6 +115,13 @@ def link(machine: Machine, module: Module) -> None:
     machine.space.write(at, b"\x4c\x8b\x15" + old[3:7] + b"\xe8" + struct.pack("<i", target - (at + 12)))
 
 
+def retpoline(machine: Machine, module: Module) -> None:
+    """As the loader does for a jump through rcx: the retpolines lie behind the image."""
+    at = module.symbols["retpoline_jump"]
+    assert machine.space.read(at, 2) == b"\xff\xe1"
+    machine.space.write(at, b"\xe9" + struct.pack("<i", module.base + module.size + 0xA0 + 0x20 * 1 - (at + 5)))
+
+
 @pytest.fixture(scope="module", params=["-O0", "-O1", "-O2", "-Os"])
 def level(request: pytest.FixtureRequest) -> str:
     """How it is compiled."""
@@ -116,6 +141,7 @@ def witness(level: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wi
     machine.space.write(module.symbols["resolved"], struct.pack("<Q", unlock))
     machine.space.write(module.symbols["guard"], struct.pack("<Q", module.symbols["dispatch_rax"]))
     link(machine, module)
+    retpoline(machine, module)
     with lh.open(stage.finish().to_bytes(6)) as dump:
         yield Witness(module, dump)
 
@@ -140,6 +166,7 @@ def test_what_is_not_followed_is_told(witness: Witness, level: str) -> None:
     assert {name: row["reason"] for name, row in rows.items() if row["reason"] not in allowed.get(name, ())} == {}
     assert profile["not_followed"] == len(rows) == len(profile["not_followed_functions"])
     assert {key: profile["not_followed_functions"][0][key] for key in ("address", "reason")} == profile["not_followed_why"]
+    assert {name for name in OPEN if name.startswith(("table_", "goes_"))} <= rows.keys()
     table = witness.module.symbols["by_a_table"]
     assert table < int(rows["by_a_table"]["address"], 16) < table + 0x60
 

@@ -1,0 +1,32 @@
+/* Names of findings, and what they mean. */
+#include "code/finding.h"
+
+const char *lhi_finding_name(lhi_finding_kind kind)
+{
+    switch (kind) {
+    case LHI_FINDING_LOCK_LOST:
+        return "lock_lost";
+    case LHI_FINDING_UNLOCK_TWICE:
+        return "unlocked_twice";
+    case LHI_FINDING_NEVER_LOCKED:
+        return "never_locked";
+    case LHI_FINDING_FREED_LOCKED:
+        return "freed_locked";
+    }
+    return "unknown";
+}
+
+const char *lhi_finding_meaning(lhi_finding_kind kind)
+{
+    switch (kind) {
+    case LHI_FINDING_LOCK_LOST:
+        return "a return is reached behind a lock, without an unlock, and nobody else was given the MDL";
+    case LHI_FINDING_UNLOCK_TWICE:
+        return "an unlock is reached behind another one of the same MDL";
+    case LHI_FINDING_NEVER_LOCKED:
+        return "an unlock is reached with an MDL that was made there and not locked";
+    case LHI_FINDING_FREED_LOCKED:
+        return "an MDL is freed behind a lock, without an unlock";
+    }
+    return "unknown";
+}
