@@ -19,14 +19,8 @@ enum {
 
 static bool add_guard(lhi_body *body, const lhi_guard *guard)
 {
-    if (body->guard_count == body->guard_room) {
-        size_t room = body->guard_room != 0 ? body->guard_room * 2 : 4;
-        lhi_guard *guards = lhi_realloc_array(body->guards, room, sizeof *guards);
-        if (guards == NULL)
-            return false;
-        body->guards = guards;
-        body->guard_room = room;
-    }
+    if (!lhi_grow(&body->guards, body->guard_count, &body->guard_room, sizeof *body->guards))
+        return false;
     body->guards[body->guard_count++] = *guard;
     return true;
 }

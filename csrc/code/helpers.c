@@ -63,14 +63,8 @@ lh_status lhi_helpers_note(lhi_helpers *helpers, size_t first, const lhi_body *b
             helpers->worth[first] = 1;
         if (callees[i].inner == 0)
             continue;
-        if (helpers->inner_count == helpers->inner_room) {
-            size_t room = helpers->inner_room != 0 ? helpers->inner_room * 2 : 64;
-            lhi_inner_call *larger = lhi_realloc_array(helpers->inner, room, sizeof *larger);
-            if (larger == NULL)
-                return lhi_fail_memory(err);
-            helpers->inner = larger;
-            helpers->inner_room = room;
-        }
+        if (!lhi_grow(&helpers->inner, helpers->inner_count, &helpers->inner_room, sizeof *helpers->inner))
+            return lhi_fail_memory(err);
         uint64_t rva = callees[i].inner - helpers->calls->code->image.base;
         helpers->inner[helpers->inner_count++] = (lhi_inner_call){(uint32_t)first, (uint32_t)rva};
     }
@@ -136,14 +130,8 @@ static lh_status summary_of(lhi_helpers *helpers, uint64_t address, unsigned dee
     }
     if (first == SIZE_MAX || helpers->worth[first] == 0 || deep >= LHI_HELPERS_DEEP)
         return LH_OK;
-    if (helpers->count == helpers->room) {
-        size_t room = helpers->room != 0 ? helpers->room * 2 : 16;
-        lhi_helper *larger = lhi_realloc_array(helpers->all, room, sizeof *larger);
-        if (larger == NULL)
-            return lhi_fail_memory(err);
-        helpers->all = larger;
-        helpers->room = room;
-    }
+    if (!lhi_grow(&helpers->all, helpers->count, &helpers->room, sizeof *helpers->all))
+        return lhi_fail_memory(err);
     size_t which = helpers->count++;
     helpers->all[which] = (lhi_helper){NULL};
     lhi_summary *made = lhi_calloc(1, sizeof *made);

@@ -308,14 +308,8 @@ static int by_target(const void *left, const void *right)
 
 static bool reserve(lhi_body *body, size_t cases)
 {
-    if (body->table_count == body->table_room) {
-        size_t room = body->table_room != 0 ? body->table_room * 2 : 4;
-        lhi_table *tables = lhi_realloc_array(body->tables, room, sizeof *tables);
-        if (tables == NULL)
-            return false;
-        body->tables = tables;
-        body->table_room = room;
-    }
+    if (!lhi_grow(&body->tables, body->table_count, &body->table_room, sizeof *body->tables))
+        return false;
     if (body->case_room - body->case_count < cases) {
         size_t room = 2 * (body->case_count + cases);
         lhi_table_entry *larger = lhi_realloc_array(body->cases, room, sizeof *larger);
