@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from . import display
 from .document import Document, row_of
+from .records import Record
 from .rows import BugCheck, Row
 from .tables import frame
 
@@ -44,6 +45,7 @@ class AuditProcess(Row):
     explained: int
     mdls: tuple[AuditMdl, ...]
     holders: tuple[Holding, ...]  # most pages first
+    trackers: Record | None  # its lock trackers with their stacks, as in the JSON; None where its locks are not tracked
     note: str | None
 
 
@@ -74,6 +76,7 @@ class Audit(Document):
         names = ("address", "name", "pid", "state", "charged", "explained", "note")
         columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in names}
         columns["mdls"] = [len(row.mdls) for row in rows]
+        columns["tracked"] = [row.trackers["pages"] if row.trackers else None for row in rows]
         columns["holders"] = [", ".join(f"{each.driver} {each.pages}" for each in row.holders) for row in rows]
         return frame(columns)
 
