@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from . import display
 from .document import Document, row_of
+from .records import Record
 from .rows import BugCheck, Row
 from .tables import frame_of_rows
 
@@ -44,6 +45,7 @@ class AuditProcess(Row):
     explained: int
     mdls: tuple[AuditMdl, ...]
     holders: tuple[Holding, ...]  # most pages first
+    trackers: Record | None  # its lock trackers with their stacks, as in the JSON; None where its locks are not tracked
     note: str | None
 
 
@@ -72,7 +74,9 @@ class Audit(Document):
         """The processes as a pandas DataFrame, a column for each field; mdls is their number, and what is not known is missing there."""
         rows = self.processes
         holders = [", ".join(f"{each.driver} {each.pages}" for each in row.holders) for row in rows]
-        return frame_of_rows(AuditProcess, rows, mdls=("int", [len(row.mdls) for row in rows]), holders=("str", holders))
+        tracked = [row.trackers["pages"] if row.trackers else None for row in rows]
+        more = {"mdls": ("int", [len(row.mdls) for row in rows]), "tracked": ("int", tracked), "holders": ("str", holders)}
+        return frame_of_rows(AuditProcess, rows, **more)
 
     def _repr_html_(self) -> str:
         shown = self.processes[: display.MOST_ROWS]
