@@ -75,8 +75,8 @@ class Audit(Document):
         rows = self.processes
         holders = [", ".join(f"{each.driver} {each.pages}" for each in row.holders) for row in rows]
         tracked = [row.trackers["pages"] if row.trackers else None for row in rows]
-        more = {"mdls": ("int", [len(row.mdls) for row in rows]), "tracked": ("int", tracked), "holders": ("str", holders)}
-        return frame_of_rows(AuditProcess, rows, **more)
+        mdls = [len(row.mdls) for row in rows]
+        return frame_of_rows(AuditProcess, rows, mdls=("int", mdls), tracked=("int | None", tracked), holders=("str", holders))
 
     def _repr_html_(self) -> str:
         shown = self.processes[: display.MOST_ROWS]

@@ -61,7 +61,7 @@ def _series(kind: str, values: Sequence[Any]) -> Any:
 
 
 def frame_of_rows(kind: type, rows: Sequence[Any], **more: tuple[str, Sequence[Any]]) -> Any:
-    """A pandas DataFrame of rows of a dataclass, without the fields that are tuples or records; `more` columns are given as type and values."""
+    """A pandas DataFrame of rows of a dataclass without its tuples and records; `more` columns are given as type and values."""
     fields = [(field.name, str(field.type)) for field in dataclasses.fields(cast("Any", kind))]
     columns = {name: (of, [getattr(row, name) for row in rows]) for name, of in fields if not of.startswith(("tuple", "Record"))}
     return _pandas()[1].DataFrame({name: _series(of, values) for name, (of, values) in (columns | more).items()})
