@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import struct
+
 import pytest
 
 import lockhound as lh
-from lockhound_synth import scenarios
+from lockhound_synth import io, packets, scenarios
+from lockhound_synth.packets import NONPAGED_SOURCE, ON_ALL, PENDING_RETURNED, READ, Slot
+from lockhound_synth.scenarios.frameworks import DEVICE, HANDLE, REQUEST, SIZES, Client
+from lockhound_synth.scenarios.libraries import framework
 
 from .machines import Answer, case_of, dump_bytes, forged
+from .scene import Scene
+from .test_holders import judged, put, scene
 from .test_removed import judge
 from .test_shapes import check
 
@@ -59,3 +67,102 @@ def test_whose_an_object_is_that_nothing_leads_to() -> None:
     (mdl,) = case["ledger"]["mdls"]
     assert case["suspects"][0]["driver"] == mdl["trail"].rpartition(" <- ")[2]
     assert not case["verdict"]["drivers"]
+
+
+def swapped(where: Scene, client: Client) -> None:
+    """A request that went through the client's device waits below, with an MDL of the client's making."""
+    lower = where.device(where.stage.windows["usbxhci"])
+    lower.above, client.device.below, client.device.stack_size = client.device, lower, 2
+    block = where.machine.nonpaged.alloc(0x1000, b"SwpB")
+    frame = (where.machine.space.translate(block) or 0) >> 12
+    other = packets.make_mdl(where.machine, None, 1, locked=False, frames=[frame], va=block, flags=NONPAGED_SOURCE)
+    file = io.make_file(where.machine, lower)
+    below = Slot(lower, READ, completion=client.kmdf.module.symbols["Complete"], control=ON_ALL | PENDING_RETURNED, file=file)
+    slots = [below, Slot(client.device, READ, file=file)]
+    packets.make_irp(where.machine, slots, 1, mdl=other, thread=where.victim.threads[0], file=file, flags=packets.IRP_READ_FLAGS)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_client_that_swapped_the_buffer_of_a_request_is_not_named(sent: bool) -> None:
+    """It keeps the MDL in the context of its device and will put it back. Without such a request it is named, for less."""
+    where = scene("swapped")
+    client = Client(where.stage, framework(where.stage))
+    mdl = where.lock()
+    put(where, client.fx.context + 0x18, mdl.address)
+    if sent:
+        swapped(where, client)
+    verdict = judged(where)["verdict"]
+    assert [row["name"] for row in verdict["drivers"]] == ([] if sent else [client.driver.module.name])
+    assert sent or 0.5 < verdict["confidence"]["score"] < 0.65
+
+
+@pytest.mark.parametrize("other", ["context", "extension"])
+def test_a_client_that_borrowed_and_a_driver_that_could_have_locked(other: str) -> None:
+    """Of two that keep it nobody is named, whether the other is a client of the framework's or calls the kernel itself."""
+    where = scene("borrowed")
+    kmdf = framework(where.stage)
+    client, second = Client(where.stage, kmdf), Client(where.stage, kmdf)
+    mdl = where.lock()
+    put(where, client.fx.context + 0x18, mdl.address)
+    if other == "context":
+        put(where, second.fx.context + 0x18, mdl.address)
+    else:
+        put(where, where.driver(io.LOCKING)[1].extension + 0x20, mdl.address)
+    assert not judged(where)["verdict"]["drivers"]
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_lists_of_one_kind_that_two_drivers_have(both: bool) -> None:
+    """Records of one size and tag. A record of another driver's list that points into the guilty one's makes them one list."""
+    where = scene("kinds")
+    owner, other = where.driver(io.LOCKING), where.driver(io.LOCKING)
+    mdl = where.lock()
+    lists = [[where.machine.nonpaged.alloc(0x38, b"Same") for _ in range(20)] for _ in range(2)]
+    for records, (_, device) in zip(lists, (owner, other), strict=True):
+        for at, following in itertools.pairwise(records):
+            put(where, at + 8, following + 8)
+        put(where, device.extension + 0x18, records[0] + 8)
+    put(where, lists[0][15] + 0x20, mdl.address)
+    if both:
+        put(where, lists[1][-1] + 8, lists[0][10] + 8)
+    verdict = judged(where)["verdict"]
+    assert [row["name"] for row in verdict["drivers"]] == ([] if both else [owner[0].module.name])
+
+
+def test_a_loop_behind_the_record_ends() -> None:
+    """Links that run into a circle, and one record that points to itself."""
+    where = scene("loop")
+    driver, device = where.driver(io.LOCKING)
+    mdl = where.lock()
+    records = [where.machine.nonpaged.alloc(0x38, b"Loop") for _ in range(30)]
+    for at, following in zip(records, [*records[1:], records[4]], strict=True):
+        put(where, at + 8, following + 8)
+    put(where, records[20] + 8, records[20] + 8)
+    put(where, records[12] + 0x20, mdl.address)
+    put(where, device.extension + 0x18, records[0] + 8)
+    verdict = judged(where)["verdict"]
+    assert [row["name"] for row in verdict["drivers"]] == [driver.module.name]
+
+
+@pytest.mark.parametrize("shape", ["further_context", "verifier"])
+def test_other_shapes_of_the_frameworks_memory(shape: str) -> None:
+    """A further context has a block of its own, which points back; the framework's verifier puts a header in front of objects."""
+    where = scene(shape)
+    client = Client(where.stage, framework(where.stage))
+    space, pool, mdl = where.machine.space, where.machine.nonpaged, where.lock()
+    if shape == "further_context":
+        block = pool.alloc(0x30 + 0x40, b"FxCx")
+        space.write(block, struct.pack("<5Q", client.fx.address, 0, 0, 0, client.driver.module.symbols["data"]))
+        put(where, client.fx.address + SIZES[DEVICE] + 8, block)
+        put(where, block + 0x48, mdl.address)
+        what = "device"
+    else:
+        block = pool.alloc(0x20 + SIZES[REQUEST], b"FxRq")
+        table = client.kmdf.module.symbols["Worker"]
+        space.write(block + 0x1C, b"FxOD" + struct.pack("<QHHiQ", table, REQUEST, SIZES[REQUEST], 1, client.globals))
+        put(where, block + 0x20 + 0x80, mdl.address)
+        put(where, client.fx.context + 0x18, (block + 0x20) ^ HANDLE)
+        what = "request"
+    case = judged(where)
+    assert [row["name"] for row in case["verdict"]["drivers"]] == [client.driver.module.name]
+    assert case["ledger"]["mdls"][0]["trail"].startswith(f"MDL <- KMDF {what} in pool block 'Fx")
