@@ -317,6 +317,8 @@ bool lhi_case_in_request(const lhi_packet *packet, uint64_t va);
 bool lhi_case_was_sent(const lhi_case *c, const lhi_packet *packet, size_t party, bool loaded);
 /* Is the packet's thread of the process that the packet was found by? */
 lhi_answer lhi_case_is_of_process(const lhi_case *c, const lhi_packet *packet);
+/* passed_on.c: do its locations lead to a request of the process that has lost its MDL? */
+bool lhi_case_serves_emptied(const lhi_case *c, const lhi_packet *packet, uint64_t process);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
 /* Counts holders_missing. After c->stacks is filled. */

@@ -306,6 +306,11 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
                "of this request");
         return LH_OK;
     }
+    if (lhi_case_serves_emptied(c, packet, r->process)) {
+        settle(r, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
+               "the packet serves a request of the process that has lost its MDL, and may carry that one");
+        return LH_OK;
+    }
     if (c->parties[packet->maker].library) {
         const bool missing = packet->client_absence != LH_PRESENT || lhi_case_could_hide(c);
         settle(r, missing ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,

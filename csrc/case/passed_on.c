@@ -1,9 +1,12 @@
-/* Requests that went through a driver which keeps an MDL, and wait in another.
+/* Requests whose MDL was taken out of them: those that a driver which keeps an MDL has passed on, and those
+ * that a driver's packet serves.
  *
- * A driver may take the MDL out of a request that it passes on, put one of its own there, and mean to put the
- * first one back at completion: buffers are swapped so that data can be changed on the way. Then its memory
- * alone leads to the MDL, and who keeps the request keeps the pages. Such a request is found by the driver's
- * devices, which stand in the locations that it has passed. */
+ * A driver may take the MDL out of a request, put one of its own there or none, and mean to put the first one
+ * back at completion: buffers are swapped so that data can be changed on the way. Then its memory alone leads
+ * to the MDL, or its packet, and who keeps the request or the packet keeps the pages. Such a request is found
+ * by the driver's devices, which stand in the locations that it has passed, or by what the packet's locations
+ * point to.
+ */
 #include "base/alloc.h"
 #include "case/holders.h"
 #include "case/pass.h"
@@ -13,13 +16,24 @@
 #define TYPE_IRP     6u    /* IO_TYPE_IRP, WDK wdm.h */
 #define IRP_SIZE     0xd0u /* sizeof(IRP), public PDB type _IRP */
 #define SLOT_SIZE    0x48u /* sizeof(IO_STACK_LOCATION), public PDB type */
-#define METHOD_MASK  3u    /* of a control code; 1 and 2 are the direct methods (WDK, devioctl.h) */
+#define DIRECT_IO    0x10u /* DEVICE_OBJECT.Flags: DO_DIRECT_IO, WDK wdm.h */
+#define REACH        0x200u /* bytes behind an address in a packet's locations that belong to what it points to */
+#define METHOD_MASK  3u     /* of a control code; 1 and 2 are the direct methods (WDK, devioctl.h) */
 
 typedef struct lhi_passed {
     lhi_case *c;
     size_t *keepers;          /* per record: the driver that keeps it, LHI_NONE */
     lhi_vec devices, parties; /* needles, and whose each is */
 } lhi_passed;
+
+/* Does the I/O manager lock the buffers of reads and writes for the device that the request was sent to? */
+static bool is_direct(const lhi_case *c, const lhi_irp *irp)
+{
+    uint32_t flags = 0;
+    uint64_t at =
+        irp->slots[irp->slot_count - 1].device + c->kernel->layout->offsets[LHI_F_DEVICE_OBJECT_Flags];
+    return lhi_space_u32(&c->kernel->space, at, &flags) != LH_PRESENT || (flags & DIRECT_IO) != 0;
+}
 
 /* Did the request have pages of its own once that no record explains? */
 static bool lacks_its_mdl(const lhi_case *c, const lhi_irp *irp)
@@ -34,7 +48,8 @@ static bool lacks_its_mdl(const lhi_case *c, const lhi_irp *irp)
         return true;
     if (slot->major == 14) /* IRP_MJ_DEVICE_CONTROL: its third parameter is the code */
         return (slot->parameters[2] & METHOD_MASK) == 1 || (slot->parameters[2] & METHOD_MASK) == 2;
-    return (slot->major == 3 || slot->major == 4) && irp->associated == 0; /* IRP_MJ_READ, IRP_MJ_WRITE */
+    return (slot->major == 3 || slot->major == 4) && irp->associated == 0 &&
+           is_direct(c, irp); /* reads, writes */
 }
 
 /* Of the process, as far as its thread tells. */
@@ -148,4 +163,37 @@ lh_status lhi_case_passed_on(lhi_case *c, lh_error *err)
     lhi_vec_free(&p.parties);
     lhi_free(p.keepers);
     return status;
+}
+
+/* A pending request of the process that has lost its MDL. */
+static bool is_emptied(const lhi_case *c, uint64_t address, uint64_t process)
+{
+    uint16_t type = 0;
+    lhi_irp irp;
+    if (!lhi_is_kernel(address) || lhi_space_u16(&c->kernel->space, address, &type) != LH_PRESENT ||
+        type != TYPE_IRP)
+        return false;
+    lhi_irp_read(c->kernel, address, 0, &c->freed, &irp);
+    return irp.state == LHI_IRP_PENDING && irp.origin != LHI_ORIGIN_DRIVER && lacks_its_mdl(c, &irp) &&
+           may_be_of(c, &irp, process);
+}
+
+bool lhi_case_serves_emptied(const lhi_case *c, const lhi_packet *packet, uint64_t process)
+{
+    for (size_t i = 0; i < packet->irp->slot_count; i++) {
+        const lhi_slot *slot = &packet->irp->slots[i];
+        const uint64_t places[] = {slot->parameters[0], slot->parameters[1], slot->parameters[2],
+                                   slot->parameters[3], slot->context};
+        for (size_t k = 0; k < sizeof places / sizeof places[0]; k++) {
+            if (is_emptied(c, places[k], process))
+                return true;
+            for (uint64_t at = 0; lhi_is_kernel(places[k]) && at < REACH; at += 8) {
+                uint64_t word = 0;
+                if (lhi_space_u64(&c->kernel->space, places[k] + at, &word) == LH_PRESENT &&
+                    is_emptied(c, word, process))
+                    return true;
+            }
+        }
+    }
+    return false;
 }

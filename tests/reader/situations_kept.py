@@ -31,6 +31,18 @@ def swapped_buffers(scene: Scene) -> Cast:
     return at_most(holder)
 
 
+def emptied_request(scene: Scene) -> Cast:
+    """A driver took the MDL out of the request that it has and sent it down in a packet of its own, whose context is the request: the
+    driver below has the pages. Without the trap the request had no MDL by its control code, and the driver locked for itself."""
+    mdl = scene.lock()
+    holder, lower = scene.driver()
+    maker, device = scene.driver(MAKING)
+    code = 0x0022_2004 | (2 if scene.trap else 0)  # METHOD_OUT_DIRECT, or METHOD_BUFFERED, WDK devioctl.h
+    request = scene.request(None, device, arguments=(0x1000, 0x10, code, 0))
+    scene.own(maker, lower, mdl, context=request.address)
+    return at_most(holder) if scene.trap else named(maker, mdl)
+
+
 def damaged_request(scene: Scene) -> Cast:
     """The request that names the MDL is damaged: its CurrentStackLocation leads elsewhere. The filter that passed it on keeps the
     MDL's address for its own ends. Without the trap the request is whole."""
@@ -99,4 +111,4 @@ def maker_unloaded(scene: Scene) -> Cast:
     return nobody("unattributed")
 
 
-ALL = (swapped_buffers, damaged_request, damaged_type, seen_twice, lists_damaged, maker_unloaded)
+ALL = (swapped_buffers, emptied_request, damaged_request, damaged_type, seen_twice, lists_damaged, maker_unloaded)
