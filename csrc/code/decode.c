@@ -316,6 +316,11 @@ static lhi_code_does step_of(const decoded *d, lhi_code *out)
 
 static lhi_code_does mask_of(const ZydisDecodedOperand *to, const ZydisDecodedOperand *by, lhi_code *out)
 {
+    if (is_register(to) && is_register(by) && to->size != 16 && !is_high_byte(to->reg.value) &&
+        !is_high_byte(by->reg.value)) {
+        out->source = number(by->reg.value);
+        return LHI_DOES_BOTH;
+    }
     if (!is_immediate(by))
         return LHI_DOES_OTHER;
     if (is_memory(to) && by->imm.value.u == 0) /* how a compiler that saves bytes stores zero */
@@ -340,6 +345,29 @@ static lhi_code_does by_condition(const decoded *d, lhi_code *out)
     out->source = !sets && is_register(from) ? number(from->reg.value) : LHI_NO_REGISTER;
     out->width = (uint8_t)(to->size / 8);
     return sets ? LHI_DOES_SET : LHI_DOES_CHOOSE;
+}
+
+/* Arithmetic whose flags are those of a register that it writes (Intel SDM, volume 1, appendix A). */
+static bool tells(const decoded *d, lhi_code *out)
+{
+    const ZydisDecodedOperand *to = &d->operands[0];
+
+    switch (d->code.mnemonic) {
+    case ZYDIS_MNEMONIC_ADD:
+    case ZYDIS_MNEMONIC_SUB:
+    case ZYDIS_MNEMONIC_AND:
+    case ZYDIS_MNEMONIC_OR:
+    case ZYDIS_MNEMONIC_XOR:
+    case ZYDIS_MNEMONIC_NEG:
+        break;
+    default:
+        return false;
+    }
+    if (!is_register(to) || is_high_byte(to->reg.value))
+        return false;
+    out->destination = number(to->reg.value);
+    out->width = (uint8_t)(to->size / 8);
+    return true;
 }
 
 static lhi_code_does does_of(const decoded *d, lhi_code *out)
@@ -427,8 +455,9 @@ bool lhi_code_decode(const uint8_t *bytes, size_t size, uint64_t address, lhi_co
         take_target(&d, address, &code);
     else
         code.does = does_of(&d, &code);
-    if (code.does == LHI_DOES_OTHER || code.does == LHI_DOES_MASK || code.does == LHI_DOES_SUM ||
-        code.does == LHI_DOES_COPY_PART)
+    code.tells = (code.does == LHI_DOES_OTHER || code.does == LHI_DOES_BOTH) && tells(&d, &code);
+    if (code.does == LHI_DOES_OTHER || code.does == LHI_DOES_MASK || code.does == LHI_DOES_BOTH ||
+        code.does == LHI_DOES_SUM || code.does == LHI_DOES_COPY_PART)
         code.operation = operation_of(&d, &code);
     *out = code;
     return true;

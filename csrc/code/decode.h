@@ -52,6 +52,7 @@ typedef enum lhi_code_does {
     LHI_DOES_SUBTRACT,    /* destination -= source */
     LHI_DOES_SUM,         /* destination += source */
     LHI_DOES_MASK,        /* destination &= value */
+    LHI_DOES_BOTH,        /* destination &= source, in its lowest `width` bytes */
     LHI_DOES_SET,         /* lowest byte of destination = whether the condition holds */
     LHI_DOES_CHOOSE,      /* destination = source where the condition holds; source may be memory */
     LHI_DOES_PUSH,        /* of `source`; of something else where that is LHI_NO_REGISTER */
@@ -73,6 +74,8 @@ typedef struct lhi_code {
     uint64_t target;        /* see lhi_code_target */
     uint32_t written, read; /* bit n: general register n, or a part of it */
     bool flags;             /* changes a flag */
+    bool tells; /* zero and sign flag are those of what it gives in `destination`, in its lowest `width` bytes
+                 */
     bool has_memory, reads_memory, writes_memory; /* by an operand that is not the stack of push, pop, call */
     uint8_t base, index, scale;                   /* LHI_NO_REGISTER: none */
     bool has_place;                               /* rip-relative or absolute: the operand lies at `place` */

@@ -43,7 +43,9 @@ static bool compute(const lhi_question *question, unsigned condition, bool *hold
 
 bool lhi_question_of_numbers(const lhi_question *question, unsigned condition, bool *answer)
 {
-    return question->asked && !question->partly && lhi_value_is_number(&question->left, question->width) &&
+    bool told = !question->partly || condition == LHI_IF_EQUAL || condition == LHI_IF_SIGN;
+
+    return question->asked && told && lhi_value_is_number(&question->left, question->width) &&
            lhi_value_is_number(&question->right, question->width) && compute(question, condition, answer);
 }
 
@@ -123,6 +125,18 @@ static bool learn_flags(lhi_object *object, const lhi_question *question, bool z
     return true;
 }
 
+lhi_fact lhi_question_of_answer(const lhi_value *answer)
+{
+    return (lhi_fact){.left = answer->n,
+                      .right = answer->about,
+                      .shift = answer->delta,
+                      .joins = answer->join != 0 ? 1ull << (answer->join - 1) : 0,
+                      .width = answer->part,
+                      .condition = answer->condition,
+                      .masks = (answer->how & LHI_HOW_MASKS) != 0,
+                      .number = (answer->how & LHI_HOW_NUMBER) != 0};
+}
+
 /* What was asked when the answer was made. false: something else is asked of it. */
 static bool question_of_answer(const lhi_question *question, unsigned condition, bool *holds, lhi_fact *fact)
 {
@@ -132,14 +146,7 @@ static bool question_of_answer(const lhi_question *question, unsigned condition,
     if (condition != LHI_IF_EQUAL || !lhi_value_is_number(&question->right, 1) ||
         (question->masks ? zero : question->right.n > 1))
         return false;
-    *fact = (lhi_fact){.left = answer->n,
-                       .right = answer->about,
-                       .shift = answer->delta,
-                       .joins = answer->join != 0 ? 1ull << (answer->join - 1) : 0,
-                       .width = answer->part,
-                       .condition = answer->condition,
-                       .masks = (answer->how & LHI_HOW_MASKS) != 0,
-                       .number = (answer->how & LHI_HOW_NUMBER) != 0};
+    *fact = lhi_question_of_answer(answer);
     /* equal to 1, or different from 0: the answer was yes */
     *holds = (*holds == (!question->masks && !zero)) != ((answer->how & LHI_HOW_TURNED) != 0);
     return true;
@@ -174,9 +181,8 @@ lhi_way lhi_question_assume(lhi_state *state, const lhi_question *question, uint
 
     if (!question->asked || condition == LHI_NO_CONDITION || question->width == 0 || question->width > 8)
         return LHI_WAY_OPEN;
-    if (lhi_value_is_number(&question->left, question->width) &&
-        lhi_value_is_number(&question->right, question->width) && !question->partly)
-        return !compute(question, which, &known) || known == holds ? LHI_WAY_OPEN : LHI_WAY_CLOSED;
+    if (lhi_question_of_numbers(question, which, &known))
+        return known == holds ? LHI_WAY_OPEN : LHI_WAY_CLOSED;
     bool null = which == LHI_IF_EQUAL && !question->masks && question->right.kind == LHI_VALUE_NUMBER &&
                 question->right.n == 0 && question->width == 8;
     if (null && pointer_answers(object, &question->left, &known))

@@ -19,6 +19,9 @@ bool lhi_question_of_numbers(const lhi_question *question, unsigned condition, b
 /* As one that can be asked again. false: it can't. `condition`: lhi_condition. */
 bool lhi_question_fact(const lhi_question *question, unsigned condition, lhi_fact *fact);
 
+/* The fact that an answer is of. */
+lhi_fact lhi_question_of_answer(const lhi_value *answer);
+
 typedef enum lhi_way {
     LHI_WAY_CLOSED, /* that can't be */
     LHI_WAY_OPEN,

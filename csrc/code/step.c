@@ -221,16 +221,39 @@ static uint64_t key_of_operation(const lhi_state *state, const lhi_code *code)
     return key;
 }
 
+/* What comes of answers goes together with what they were. true: there are some. */
+static bool open_answers(lhi_state *state, const lhi_code *code)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < 16; i++) {
+        if ((code->read >> i & 1) == 0 || state->registers[i].kind != LHI_VALUE_ANSWER)
+            continue;
+        lhi_fact fact = lhi_question_of_answer(&state->registers[i]);
+        bool known = false;
+        if (lhi_facts_recall(&state->facts, &fact, NULL, &known) == LHI_ANSWERED)
+            continue;
+        state->lossy = !lhi_facts_open(&state->facts, &fact, code->address) || state->lossy;
+        any = true;
+    }
+    return any;
+}
+
 static void other(lhi_state *state, const lhi_code *code, uint64_t index)
 {
     bool one = (code->written & (code->written - 1)) == 0;
     uint64_t about = code->operation != 0 && one ? key_of_operation(state, code) : 0;
 
+    bool decided = open_answers(state, code);
+
     lose_read(state, code);
     other_memory(state, code);
-    for (uint64_t i = 0; i < 16; i++)
-        if ((code->written >> i & 1) != 0)
-            state->registers[i] = lhi_step_result(state, one ? index : LHI_SEVERAL | i << 16 | index, about);
+    for (uint64_t i = 0; i < 16; i++) {
+        if ((code->written >> i & 1) == 0)
+            continue;
+        state->registers[i] = lhi_step_result(state, one ? index : LHI_SEVERAL | i << 16 | index, about);
+        state->registers[i].join = decided ? lhi_facts_join_number(code->address) : 0;
+    }
 }
 
 /* A part of memory in the frame, of which the whole value is known. */
@@ -462,6 +485,8 @@ static void ask(lhi_state *state, const lhi_code *code, lhi_question *question)
         uint64_t key = key_of_memory(state, code);
         if (in_frame(state, code, &offset))
             asked.left = lhi_state_load(state, offset, code->width);
+        else if (about_frame(state, code))
+            lose_locals(state, INT64_MIN, INT64_MAX);
         if (asked.left.kind == LHI_VALUE_UNKNOWN && key != 0)
             asked.left = (lhi_value){.kind = LHI_VALUE_RESULT,
                                      .n = UINT64_MAX,
@@ -522,6 +547,25 @@ static void lose_question(lhi_state *state, const lhi_question *question)
     }
 }
 
+static bool is_bit(const lhi_value *value, uint8_t width, uint64_t bit)
+{
+    return lhi_value_is_number(value, width) && lhi_value_cut(value->n, width) == bit;
+}
+
+/* destination &= source: of conditions, as far as one of them is known. */
+static void both(lhi_state *state, const lhi_code *code, uint64_t index)
+{
+    lhi_value *to = &state->registers[code->destination];
+    const lhi_value by = state->registers[code->source];
+
+    if (is_bit(to, code->width, 0) || is_bit(&by, code->width, 0))
+        *to = code->width == 1 ? (lhi_value){.kind = LHI_VALUE_LOW_BYTE} : lhi_value_number(0);
+    else if (is_bit(to, code->width, 1) && by.kind == LHI_VALUE_ANSWER)
+        *to = by;
+    else if (!(is_bit(&by, code->width, 1) && to->kind == LHI_VALUE_ANSWER))
+        other(state, code, index);
+}
+
 /* The condition itself becomes a value. */
 static void set(lhi_state *state, const lhi_code *code, uint64_t index, const lhi_question *question)
 {
@@ -537,6 +581,10 @@ static void set(lhi_state *state, const lhi_code *code, uint64_t index, const lh
     lose_question(state, question);
     if (!question->asked || !lhi_question_fact(question, condition, &fact)) {
         other(state, code, index);
+        return;
+    }
+    if (lhi_facts_recall(&state->facts, &fact, NULL, &known) == LHI_ANSWERED) {
+        *to = (lhi_value){.kind = LHI_VALUE_LOW_BYTE, .n = known != (code->condition & 1)};
         return;
     }
     *to = (lhi_value){.kind = LHI_VALUE_ANSWER,
@@ -651,8 +699,18 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
         ask(state, code, question);
         break;
     case LHI_DOES_SUM:
+    case LHI_DOES_BOTH:
     case LHI_DOES_OTHER:
-        other(state, code, index);
+        if (code->does == LHI_DOES_BOTH)
+            both(state, code, index);
+        else
+            other(state, code, index);
+        if (code->tells)
+            *question = (lhi_question){.asked = true,
+                                       .width = code->width,
+                                       .partly = true,
+                                       .left = state->registers[code->destination],
+                                       .right = lhi_value_number(0)};
         break;
     }
 }

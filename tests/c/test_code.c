@@ -150,6 +150,15 @@ static void test_values(void)
     CHECK_EQ(decode("83e008").value, 8);
     CHECK_EQ(decode("2401").width, 1);               /* and al, 1 */
     CHECK_EQ(decode("80e401").does, LHI_DOES_OTHER); /* and ah, 1 */
+    code = decode("4120c5");                         /* and r13b, al */
+    CHECK_EQ(code.does, LHI_DOES_BOTH);
+    CHECK_EQ(code.width, 1);
+    CHECK_EQ(code.destination, 13);
+    CHECK_EQ(code.source, LHI_RAX);
+    CHECK(code.tells);
+    CHECK(decode("0bc1").tells);    /* or eax, ecx */
+    CHECK(!decode("0fbdc1").tells); /* bsr eax, ecx */
+    CHECK(!decode("0903").tells);   /* or [rbx], eax */
     CHECK(decode("83e008").operation != decode("83e004").operation);
     CHECK_EQ(decode("0f44c1").operation, 0); /* cmovz */
     CHECK_EQ(decode("2303").operation, 0);   /* and eax, [rbx] */

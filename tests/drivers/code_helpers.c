@@ -240,3 +240,86 @@ void fine_tail_of_a_helper(irp *packet)
 {
     put_away_if_any(lock_buffer(packet));
 }
+
+NOT_INLINE status lock_for(irp *packet, mdl **out);
+NOT_INLINE status lock_for(irp *packet, mdl **out)
+{
+    mdl *m = allocate(packet);
+    *out = 0;
+    if (!m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    __try {
+        MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+    } __except (1) {
+        IoFreeMdl(m);
+        return FAILED;
+    }
+    *out = m;
+    return STATUS_SUCCESS;
+}
+
+status fine_given_through_a_pointer(device *at, irp *packet)
+{
+    mdl *m = 0;
+    status result = lock_for(packet, &m);
+    if (result < 0)
+        return result;
+    result = ask(at);
+    put_away(m);
+    return result;
+}
+
+typedef struct work {
+    u32 steps;
+    mdl *m;
+    u8 locked;
+} work;
+
+NOT_INLINE status prepare(work *w, irp *packet);
+NOT_INLINE status prepare(work *w, irp *packet)
+{
+    w->m = allocate(packet);
+    if (!w->m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    MmProbeAndLockPages(w->m, USER_MODE, LOCK_FOR_WRITE);
+    w->locked = 1;
+    return STATUS_SUCCESS;
+}
+
+NOT_INLINE void clean_up(work *w);
+NOT_INLINE void clean_up(work *w)
+{
+    if (w->m) {
+        if (w->locked)
+            MmUnlockPages(w->m);
+        IoFreeMdl(w->m);
+    }
+}
+
+status fine_with_a_structure(device *at, irp *packet)
+{
+    work w;
+    w.steps = 0;
+    w.m = 0;
+    w.locked = 0;
+    status result = prepare(&w, packet);
+    if (result >= 0)
+        result = ask(at);
+    clean_up(&w);
+    return result;
+}
+
+status fine_locked_here_and_cleaned_up_there(device *at, irp *packet)
+{
+    work w;
+    w.locked = 0;
+    w.m = allocate(packet);
+    if (!w.m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    if (ask(at) >= 0) {
+        MmProbeAndLockPages(w.m, USER_MODE, LOCK_FOR_WRITE);
+        w.locked = 1;
+    }
+    clean_up(&w);
+    return STATUS_SUCCESS;
+}
