@@ -61,9 +61,11 @@ static bool take_scope(const lhi_code_image *code, lhi_body *body, const uint8_t
 
 static lh_status read_scopes(const lhi_code_image *code, lhi_body *body, uint64_t data, lh_error *err)
 {
-    uint32_t count = 0;
+    uint8_t head[4] = {0};
+    lh_absence absence = lhi_rva_get(&code->image, data, head, sizeof head);
+    uint32_t count = lhi_u32(head);
 
-    if (lhi_rva_u32(&code->image, data, &count) != LH_PRESENT || count > MOST_SCOPES) {
+    if (absence != LH_PRESENT || count > MOST_SCOPES) {
         body->strange_handler = true;
         return LH_OK;
     }
