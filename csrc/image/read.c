@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/checked.h"
 
 lh_absence lhi_rva_get(const lhi_image *image, uint64_t rva, void *buffer, size_t size)
@@ -12,16 +11,6 @@ lh_absence lhi_rva_get(const lhi_image *image, uint64_t rva, void *buffer, size_
         return LH_ABSENT_LAYOUT;
     /* lhi_image_open saw to it that base + span does not wrap */
     return lhi_space_get(image->space, image->base + rva, buffer, size);
-}
-
-lh_absence lhi_rva_u32(const lhi_image *image, uint64_t rva, uint32_t *out)
-{
-    uint8_t bytes[4] = {0};
-    lh_absence absence = lhi_rva_get(image, rva, bytes, sizeof bytes);
-
-    if (absence == LH_PRESENT)
-        *out = lhi_u32(bytes);
-    return absence;
 }
 
 lh_absence lhi_rva_string(const lhi_image *image, uint64_t rva, uint8_t *buffer, size_t size, size_t *length)

@@ -6,7 +6,6 @@
 
 /* LH_PRESENT, why a byte of it is absent, or LH_ABSENT_LAYOUT: not inside the image's span. */
 lh_absence lhi_rva_get(const lhi_image *image, uint64_t rva, void *buffer, size_t size);
-lh_absence lhi_rva_u32(const lhi_image *image, uint64_t rva, uint32_t *out);
 /* Reads bytes up to a NUL or until `size` are there, page by page: what lies behind the NUL need not be
  * present. *length bytes precede the NUL; size: no NUL among them. Nothing is terminated. */
 lh_absence lhi_rva_string(const lhi_image *image, uint64_t rva, uint8_t *buffer, size_t size, size_t *length);
