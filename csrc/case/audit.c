@@ -7,6 +7,7 @@
 #include "case/method.h"
 #include "case/pass.h"
 #include "nt/process_list.h"
+#include "nt/read.h"
 
 /* POOL_HEADER.PoolTag of process objects, in the upper half of the header's first eight bytes; bit 31 says
  * "protected" and is no part of it (facts B.6). */
@@ -75,7 +76,6 @@ static void count_locks(lhi_audit *audit)
         if (!record->in_ledger || at == SIZE_MAX)
             continue;
         audit->rows[at].explained += record->mdl.pages;
-        audit->rows[at].mdl_count++;
     }
 }
 
@@ -97,6 +97,24 @@ static lh_status describe(lhi_audit *audit, const lhi_vec *listed, lh_error *err
     return LH_OK;
 }
 
+/* The lock trackers of each process that has a list of them. */
+static lh_status track(lhi_audit *audit, lh_error *err)
+{
+    lhi_case *c = &audit->c;
+    lh_status status = LH_OK;
+    for (size_t i = 0; status == LH_OK && i < audit->count; i++) {
+        lhi_audited *row = &audit->rows[i];
+        uint64_t header = 0, at = 0;
+        if (lhi_read_field(&c->kernel->space, c->kernel->layout, row->address, LHI_F_EPROCESS_LockedPagesList,
+                           8, &header, &at) != LH_PRESENT ||
+            !lhi_is_object(header, 8))
+            continue;
+        row->tracked = true;
+        status = lhi_case_tracking(c, row->address, header, 0, &row->tracking, err);
+    }
+    return status;
+}
+
 lh_status lhi_audit_build(lhi_audit *audit, lh_kernel *kernel, const lh_investigate_options *options,
                           lh_error *err)
 {
@@ -115,6 +133,8 @@ lh_status lhi_audit_build(lhi_audit *audit, lh_kernel *kernel, const lh_investig
         status = c->targets.count ? lhi_case_search(c, err) : lhi_case_cover(c, err);
     if (status == LH_OK)
         count_locks(audit);
+    if (status == LH_OK)
+        status = track(audit, err);
     audit->list_complete = list.complete;
     if (status == LH_OK && c->arena.failed)
         status = lhi_fail_memory(err);
@@ -124,6 +144,8 @@ lh_status lhi_audit_build(lhi_audit *audit, lh_kernel *kernel, const lh_investig
 
 void lhi_audit_free(lhi_audit *audit)
 {
+    for (size_t i = 0; i < audit->count; i++)
+        lhi_tracking_free(&audit->rows[i].tracking);
     lhi_free(audit->rows);
     lhi_case_free(&audit->c);
 }

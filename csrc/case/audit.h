@@ -2,7 +2,7 @@
 #ifndef LHI_CASE_AUDIT_H
 #define LHI_CASE_AUDIT_H
 
-#include "case/case.h"
+#include "case/lock.h"
 
 typedef struct lhi_audited {
     uint64_t address;
@@ -10,7 +10,8 @@ typedef struct lhi_audited {
     bool listed;        /* in the kernel's list, or named by the bug check, or the one that ran */
     lhi_answer exited;
     uint64_t explained; /* pages of its MDLs in the ledger, each lock once */
-    size_t mdl_count;
+    bool tracked;       /* its locks are tracked */
+    lhi_tracking tracking;
 } lhi_audited;
 
 typedef struct lhi_audit {

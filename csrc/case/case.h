@@ -18,12 +18,13 @@
 #define LHI_NONE SIZE_MAX /* no index */
 
 /* What a driver may do, by its imports: lock pages, make pieces of a request, unlock pages, make packets
- * outside the pool. */
+ * outside the pool, hand an MDL on to other drivers. */
 typedef enum lhi_ability {
     LHI_CAN_LOCK,
     LHI_CAN_SPLIT,
     LHI_CAN_UNLOCK,
     LHI_CAN_PLACE,
+    LHI_CAN_SEND,
     LHI_ABILITIES
 } lhi_ability;
 
@@ -188,6 +189,10 @@ typedef struct lhi_owned {
     bool device; /* a device with its extension; else a driver object or an extension of one */
 } lhi_owned;
 
+typedef struct lhi_crash_range {
+    uint64_t begin, end;
+} lhi_crash_range;
+
 typedef struct lhi_holders lhi_holders;   /* case/holder_graph.h */
 typedef struct lhi_method lhi_method;     /* case/method.h */
 typedef struct lhi_lock lhi_lock;         /* case/lock.h */
@@ -209,7 +214,9 @@ typedef struct lhi_case {
     const char *target_basis; /* how it is known */
     uint64_t subject_mdl; /* the MDL that the bug check names, 0 none: looked for also where no process leads
                              to it */
-    lhi_unlocker *unlocker;     /* who had it unlocked; NULL where that is not the question */
+    lhi_unlocker *unlocker;   /* who had it unlocked; NULL where that is not the question */
+    lhi_crash_range crash[4]; /* crash.c: memory with which nobody holds anything */
+    size_t crash_count;
     const lhi_subject *subject; /* what another bug check's parameter leads to; NULL where none does */
     bool process_known;
     lh_process process;
@@ -280,6 +287,9 @@ void lhi_case_free(lhi_case *c);
 
 /* gather.c: the passes over physical memory. */
 lh_status lhi_case_gather(lhi_case *c, lh_error *err);
+/* crash.c: what the crash itself keeps of the MDL that it is about; before the search. */
+void lhi_case_find_crash(lhi_case *c, const lhi_unlocker *u);
+bool lhi_case_of_crash(const lhi_case *c, uint64_t va);
 /* parties.c */
 size_t lhi_case_party(lhi_case *c, const lhi_driver *driver, lh_error *err); /* LHI_NONE: no memory */
 lhi_answer lhi_case_can_lock(lhi_case *c, size_t party);
@@ -287,6 +297,7 @@ lhi_answer lhi_case_can_split(lhi_case *c, size_t party);
 /* Its packets need not lie in the pool. */
 bool lhi_case_places_packets(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party);
+lhi_answer lhi_case_can_send(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 /* packet.c: device, driver, maker, thread and file of a packet just found. */
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);

@@ -151,6 +151,10 @@ lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *
     lhi_pool_block block = {0};
     lhi_big_block big = {0};
     *out = (lhi_site){.kind = LHI_SITE_NOWHERE, .base = va, .size = 8, .party = LHI_NONE};
+    if (lhi_case_of_crash(c, va)) {
+        settle(out, LHI_SITE_BOOKS, va, 8);
+        return LH_OK;
+    }
     if (module)
         return in_module(h, module, va, out, err);
     if (in_owned(c, va, out))

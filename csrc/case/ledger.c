@@ -69,7 +69,7 @@ static const char *say_missing(lhi_case *c)
 }
 
 typedef struct lhi_tally {
-    uint64_t mdls, partial, edited;
+    uint64_t mdls, partial, edited, freed;
 } lhi_tally;
 
 static lhi_tally tally(const lhi_case *c)
@@ -78,6 +78,7 @@ static lhi_tally tally(const lhi_case *c)
     for (size_t i = 0; i < c->record_count; i++) {
         const lhi_record *r = &c->records[i];
         sum.mdls += r->in_ledger;
+        sum.freed += r->in_ledger && r->state == LH_MDL_FREED_LOCKED;
         sum.partial += r->names_process && r->mdl.klass == LHI_MDL_IS_PARTIAL;
         sum.edited += (r->in_ledger || r->names_process) && lhi_case_frames_beyond(c, r) != 0;
     }
@@ -118,6 +119,9 @@ const char *lhi_case_ledger_words(lhi_case *c)
         return NULL;
     const lhi_tally sum = tally(c);
     const char *words = say_explained(c, &sum);
+    if (sum.freed)
+        words = lhi_arena_printf(&c->arena, "%s; %" PRIu64 " MDL%s freed without being unlocked", words,
+                                 sum.freed, sum.freed == 1 ? " was" : "s were");
     if (sum.partial)
         words = lhi_arena_printf(&c->arena, "%s; %" PRIu64 " partial MDL%s not counted", words, sum.partial,
                                  sum.partial == 1 ? " is" : "s are");

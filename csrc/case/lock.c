@@ -2,6 +2,7 @@
  */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "case/lock.h"
 
@@ -189,10 +190,36 @@ lh_status lhi_case_read_lock(lhi_case *c, lhi_lock *lock, lh_error *err)
         lock->why = "where the kernel's own image lies is not in this dump";
         return LH_OK;
     }
-    bool stack = lock->tracker.address != 0 && c->trackers.form != LHI_TRACKER_LIST;
-    if (stack)
-        read_stack(c, lock, &device);
-    else
+    if (lock->tracker.callers)
         read_callers(c, lock, &device);
+    else
+        read_stack(c, lock, &device);
     return LH_OK;
+}
+
+lh_status lhi_case_tracking(lhi_case *c, uint64_t process, uint64_t header, uint64_t one, lhi_tracking *out,
+                            lh_error *err)
+{
+    lhi_trackers *trackers = &out->trackers;
+    lh_status status =
+        lhi_trackers_read(c->kernel, process, header, one, c->options.limits.mdls, trackers, err);
+    if (status != LH_OK)
+        return status;
+    out->locks = lhi_calloc(trackers->count + 1, sizeof *out->locks);
+    if (!out->locks)
+        return lhi_fail_memory(err);
+    for (; status == LH_OK && out->count < trackers->count; out->count++) {
+        out->locks[out->count].tracker = trackers->items[out->count];
+        status = out->count % 64 == 0 ? lhi_case_poll(c, err) : LH_OK;
+        if (status == LH_OK)
+            status = lhi_case_read_lock(c, &out->locks[out->count], err);
+    }
+    return status;
+}
+
+void lhi_tracking_free(lhi_tracking *tracking)
+{
+    lhi_trackers_free(&tracking->trackers);
+    lhi_free(tracking->locks);
+    *tracking = (lhi_tracking){0};
 }

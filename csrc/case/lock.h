@@ -50,6 +50,17 @@ struct lhi_lock {
     uint64_t absent_at;
 };
 
+/* What the system noted of the locks of one process. */
+typedef struct lhi_tracking {
+    lhi_trackers trackers;
+    lhi_lock *locks; /* one a tracker, and room for another */
+    size_t count;
+} lhi_tracking;
+/* lock.c: all lock trackers of a process, from its LOCK_HEADER and from one of them (0: not known), and who
+ * locked by each. Give it back with lhi_tracking_free, whatever it returned. */
+lh_status lhi_case_tracking(lhi_case *c, uint64_t process, uint64_t header, uint64_t one, lhi_tracking *out,
+                            lh_error *err);
+void lhi_tracking_free(lhi_tracking *tracking);
 /* lock.c: reads the trace of `lock->tracker`, fills in the rest but `record`. */
 lh_status lhi_case_read_lock(lhi_case *c, lhi_lock *lock, lh_error *err);
 /* lock_judge.c: ties locks and records together, settles anew the outcome of every record in the ledger, and

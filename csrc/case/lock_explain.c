@@ -6,6 +6,7 @@
 #include "case/lock.h"
 
 #define MOST_EXPLAINED 256 /* locks whose evidence is spelt out */
+#define MOST_DEVICES   32u /* of a stack */
 
 static const char *name_of(const lhi_case *c, size_t party)
 {
@@ -53,6 +54,47 @@ static size_t party_of(const lhi_lock *lock)
     return lock->locker;
 }
 
+/* A pointer that somebody keeps is no lock: the tracker says whose that was. */
+static bool clear_keepers(lhi_case *c, const lhi_lock *lock, const lhi_record *r)
+{
+    const size_t party = party_of(lock);
+    for (unsigned i = 0; i < r->claimant_count; i++)
+        if (!lhi_case_same_driver(c, r->claimants[i].party, party) &&
+            !clear(c, r->claimants[i].party, r->claimants[i].at,
+                   r->outcome == LHI_OUTCOME_KERNEL
+                       ? "keeps a pointer to the MDL: the lock tracker shows that Windows itself locked"
+                   : lock->tracker.address == 0
+                       ? "keeps a pointer to the MDL: the bug check's parameters name another caller of the "
+                         "routine that locked"
+                       : "keeps a pointer to the MDL: the lock tracker shows that another driver locked"))
+            return false;
+    return true;
+}
+
+/* The I/O manager's tracker has the top of a stack of devices; without the packet all below may have it. */
+static lh_status note_stack(lhi_case *c, const lhi_lock *lock, lh_error *err)
+{
+    uint64_t address = lock->device.below;
+    for (unsigned depth = 1; address != 0 && depth < MOST_DEVICES; depth++) {
+        lhi_device device = {0};
+        lhi_driver driver = {0};
+        lhi_device_driver(c->kernel, address, &device, &driver);
+        if (!driver.object_known)
+            return LH_OK;
+        const size_t party = lhi_case_party(c, &driver, err);
+        if (party == LHI_NONE)
+            return LH_ERR_NO_MEMORY;
+        if (!lhi_case_note(c, "device_stack", party, address,
+                           lhi_arena_printf(&c->arena,
+                                            "its device stands %u below the one that the I/O manager locked "
+                                            "for, and may have had the request",
+                                            depth)))
+            return lhi_fail_memory(err);
+        address = device.below;
+    }
+    return LH_OK;
+}
+
 static bool explain_lock(lhi_case *c, const lhi_lock *lock)
 {
     const lhi_tracker *tracker = &lock->tracker;
@@ -70,6 +112,8 @@ static bool explain_lock(lhi_case *c, const lhi_lock *lock)
     if (!lhi_case_note(c, "tracker", blamed != LHI_NONE ? blamed : party,
                        tracker->address ? tracker->address : tracker->trace[0], text) ||
         !note_trace(c, lock, blamed != LHI_NONE ? blamed : party))
+        return false;
+    if (r && (blamed != LHI_NONE || r->outcome == LHI_OUTCOME_KERNEL) && !clear_keepers(c, lock, r))
         return false;
     if (blamed == LHI_NONE)
         return true;
@@ -102,8 +146,14 @@ static bool note_blamed(lhi_case *c)
 
 lh_status lhi_case_explain_locks(lhi_case *c, lh_error *err)
 {
-    for (size_t i = 0; i < c->lock_count && i < MOST_EXPLAINED; i++)
-        if (!explain_lock(c, &c->locks[i]))
+    for (size_t i = 0; i < c->lock_count && i < MOST_EXPLAINED; i++) {
+        const lhi_lock *lock = &c->locks[i];
+        if (!explain_lock(c, lock))
             return lhi_fail_memory(err);
+        const bool open = lock->record == LHI_NONE || c->records[lock->record].outcome != LHI_OUTCOME_NAMED;
+        lh_status status = lock->by == LHI_LOCK_BY_MANAGER && open ? note_stack(c, lock, err) : LH_OK;
+        if (status != LH_OK)
+            return status;
+    }
     return note_blamed(c) ? LH_OK : lhi_fail_memory(err);
 }

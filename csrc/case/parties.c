@@ -28,6 +28,23 @@ static const char *const splitting[] = {
 static const char *const placing[] = {"IoInitializeIrp"};
 /* Routines that unlock pages (WDK). */
 static const char *const unlocking[] = {"MmUnlockPages", "MmGetSystemRoutineAddress"};
+/* Routines that hand a packet, or an argument, to other drivers (WDK). */
+static const char *const sending[] = {
+    "IofCallDriver",
+    "IoCallDriver",
+    "PoCallDriver",
+    "IoForwardIrpSynchronously",
+    "IoSynchronousCallDriver",
+    "IoMakeAssociatedIrp",
+    "IoAllocateIrp",
+    "IoAllocateIrpEx",
+    "IoBuildAsynchronousFsdRequest",
+    "IoBuildDeviceIoControlRequest",
+    "IoBuildSynchronousFsdRequest",
+    "IoInitializeIrp",
+    "ExNotifyCallback",
+    "MmGetSystemRoutineAddress",
+};
 
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b)
 {
@@ -117,10 +134,9 @@ static const struct {
     const char *const *names;
     size_t count;
 } routines[LHI_ABILITIES] = {
-    [LHI_CAN_LOCK] = ROUTINES(locking),
-    [LHI_CAN_SPLIT] = ROUTINES(splitting),
-    [LHI_CAN_UNLOCK] = ROUTINES(unlocking),
-    [LHI_CAN_PLACE] = ROUTINES(placing),
+    [LHI_CAN_LOCK] = ROUTINES(locking),     [LHI_CAN_SPLIT] = ROUTINES(splitting),
+    [LHI_CAN_UNLOCK] = ROUTINES(unlocking), [LHI_CAN_PLACE] = ROUTINES(placing),
+    [LHI_CAN_SEND] = ROUTINES(sending),
 };
 
 static lhi_answer ask(const lhi_case *c, lhi_party *party, lhi_ability ability)
@@ -168,4 +184,9 @@ bool lhi_case_places_packets(lhi_case *c, size_t party)
 lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party)
 {
     return can(c, party, LHI_CAN_UNLOCK);
+}
+
+lhi_answer lhi_case_can_send(lhi_case *c, size_t party)
+{
+    return can(c, party, LHI_CAN_SEND);
 }

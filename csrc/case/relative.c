@@ -318,8 +318,13 @@ static void conclude(lhi_case *c, const lhi_subject *s)
                                    ", %s. What it is about: %s.",
                                    c->code, subtype ? subtype : "a relative", s->statement);
     c->advice =
-        "Who did it stood on the stack, or did it before: !analyze -v in WinDbg shows the stack, and "
-        "Driver Verifier with pool tracking (flag 0x8) for the suspects stops at the first wrong call.";
+        c->code == 0xc4 || c->code == 0xe6
+            ? "Driver Verifier stopped the system at the call that broke its rule: the driver is on the "
+              "stack, "
+              "which !analyze -v in WinDbg shows."
+            : "Who did it stood on the stack, or did it before: !analyze -v in WinDbg shows the stack. With "
+              "TrackLockedPages set, the next wrong unlock stops the system at once (0x76, first parameter "
+              "1).";
 }
 
 static lh_status decide(lhi_case *c, lh_error *err)

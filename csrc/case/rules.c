@@ -30,6 +30,9 @@ static const struct {
                                     "the crashing thread's stack, and the packet that was completed"},
     [LHI_RULE_UNLOCK_ROUTINE] = {"unlock: other routine", "the crashing thread's stack"},
     [LHI_RULE_UNLOCK_CHANGED] = {"unlock: changed", "the parameters of the bug check"},
+    [LHI_RULE_UNLOCK_LENGTH] = {"unlock: length",
+                                "the lock tracker of the MDL, the crashing thread's stack, every pointer to "
+                                "the MDL, and the driver's imports"},
     [LHI_RULE_UNLOCK_NOBODY] = {"unlock: no caller",
                                 "the crashing thread's whole stack, unwind data and code"},
     [LHI_RULE_EXIT] = {"exit of the process", "ExitTime and Flags of the process object"},
@@ -74,6 +77,7 @@ static const struct {
     [LHI_RULE_STACK] = {"stack", NULL},
     [LHI_RULE_UNLOCK_SITE] = {"unlock_site", NULL},
     [LHI_RULE_STATE] = {"state", NULL},
+    [LHI_RULE_CHANGED] = {"changed", NULL},
     [LHI_RULE_CODE] = {"code", NULL},
 };
 
@@ -147,6 +151,8 @@ static const struct {
     [LHI_WEIGHT_STATE_NEVER] = {LHI_RULE_STATE, 1.0, "such an MDL must never be unlocked"},
     [LHI_WEIGHT_STATE_OPEN] = {LHI_RULE_STATE, 0.9,
                                "whether the MDL was unlocked before or never locked can't be told"},
+    [LHI_WEIGHT_CHANGED] = {LHI_RULE_CHANGED, 0.85,
+                            "who changed the MDL is told by who had it: nobody saw it done"},
     [LHI_WEIGHT_CLIENT_UNLOCKED] =
         {LHI_RULE_CLIENT, 0.7, "a library of Windows unlocked; the driver named is the one that called it"},
     [LHI_WEIGHT_CODE] = {LHI_RULE_CODE, 0.8, "its code is all in the dump, and no call in it locks pages"},

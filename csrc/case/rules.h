@@ -21,6 +21,7 @@ typedef enum lhi_rule {
     LHI_RULE_UNLOCK_COMPLETION,
     LHI_RULE_UNLOCK_ROUTINE,
     LHI_RULE_UNLOCK_CHANGED,
+    LHI_RULE_UNLOCK_LENGTH,
     LHI_RULE_UNLOCK_NOBODY,
     /* Rules that a case asked for and could not apply. */
     LHI_RULE_EXIT,
@@ -63,6 +64,7 @@ typedef enum lhi_rule {
     LHI_RULE_STACK,
     LHI_RULE_UNLOCK_SITE,
     LHI_RULE_STATE,
+    LHI_RULE_CHANGED,
     LHI_RULE_CODE,
     LHI_RULE_COUNT_OF
 } lhi_rule;
@@ -114,6 +116,7 @@ typedef enum lhi_weight {
     LHI_WEIGHT_UNLOCK_SITE_ALONE,
     LHI_WEIGHT_STATE_NEVER,
     LHI_WEIGHT_STATE_OPEN,
+    LHI_WEIGHT_CHANGED,
     LHI_WEIGHT_CLIENT_UNLOCKED,
     LHI_WEIGHT_CODE,
     LHI_WEIGHT_COUNT_OF

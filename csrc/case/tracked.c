@@ -97,24 +97,18 @@ static bool wants_callers(const lhi_case *c)
 
 static lh_status read_locks(lhi_case *c, lh_error *err)
 {
-    lh_status status = lhi_trackers_read(c->kernel, c->target, find_header(c), find_one(c),
-                                         c->options.limits.mdls, &c->trackers, err);
-    if (status != LH_OK)
+    lhi_tracking tracking = {0};
+    lh_status status = lhi_case_tracking(c, c->target, find_header(c), find_one(c), &tracking, err);
+    c->trackers = tracking.trackers;
+    c->locks = tracking.locks;
+    c->lock_count = tracking.count;
+    if (status != LH_OK || !wants_callers(c))
         return status;
-    c->locks = lhi_calloc(c->trackers.count + 1, sizeof *c->locks);
-    if (!c->locks)
-        return lhi_fail_memory(err);
-    for (; c->lock_count < c->trackers.count; c->lock_count++)
-        c->locks[c->lock_count].tracker = c->trackers.items[c->lock_count];
-    if (wants_callers(c)) {
-        lhi_tracker *callers = &c->locks[c->lock_count++].tracker;
-        *callers = (lhi_tracker){.mdl = c->parameters[2], .process = c->target};
-        for (; callers->trace_size < 2 && c->parameters[callers->trace_size] != 0; callers->trace_size++)
-            callers->trace[callers->trace_size] = c->parameters[callers->trace_size];
-    }
-    for (size_t i = 0; status == LH_OK && i < c->lock_count; i++)
-        status = lhi_case_read_lock(c, &c->locks[i], err);
-    return status;
+    lhi_tracker *callers = &c->locks[c->lock_count++].tracker;
+    *callers = (lhi_tracker){.mdl = c->parameters[2], .process = c->target, .callers = true};
+    for (; callers->trace_size < 2 && c->parameters[callers->trace_size] != 0; callers->trace_size++)
+        callers->trace[callers->trace_size] = c->parameters[callers->trace_size];
+    return lhi_case_read_lock(c, &c->locks[c->lock_count - 1], err);
 }
 
 lh_status lhi_case_track(lhi_case *c, lh_error *err)

@@ -232,6 +232,42 @@ static const char tracked_advice[] =
     "The tracking of locked pages is on already: keep it, and set the machine to write a complete dump, so "
     "that the next crash shows every lock tracker, MDL and packet.";
 
+static const char suspects_advice[] =
+    "The tracking of locked pages is on already: keep it. Nothing is missing in this dump that could tell "
+    "more; "
+    "send the vendor of each suspect its text, and compare with the next crash.";
+
+static const char by_hand_advice[] =
+    "Look for software that puts code into the kernel without the loader (protection of programs, malicious "
+    "software): the code that locked is in no list of modules. Scan the system from outside.";
+
+static const char request_advice[] =
+    "Install the current updates of Windows, and update the drivers that the chain shows: Windows made the "
+    "request, and it has not come back.";
+
+static const char kernel_advice[] =
+    "Install the current updates of Windows. It locks pages for whoever asks, as when one process copies "
+    "memory "
+    "of another: look for software that works on this process from outside (protection, debugging, injected "
+    "code), and update it.";
+
+/* Where nothing is missing, a better dump would not help. */
+static const char *advise_tracked(const lhi_case *c)
+{
+    bool by_hand = false;
+    for (size_t i = 0; i < c->lock_count; i++)
+        by_hand = by_hand || c->locks[i].by == LHI_LOCK_BY_NOBODY;
+    return by_hand ? by_hand_advice : suspects_advice;
+}
+
+static const char *advise_kernel(const lhi_case *c)
+{
+    for (size_t i = 0; i < c->record_count; i++)
+        if (c->records[i].outcome == LHI_OUTCOME_KERNEL && c->records[i].packet != LHI_NONE)
+            return request_advice;
+    return kernel_advice;
+}
+
 /* The reason that weighs most: that of the largest lock with the given outcome. */
 static const char *main_reason(const lhi_case *c, lhi_outcome outcome)
 {
@@ -269,8 +305,7 @@ static void decide_unnamed(lhi_case *c, bool kernel)
         c->sentence =
             lhi_arena_printf(&c->arena, "Windows itself (ntoskrnl) holds the pages that %s left locked: %s.",
                              process_name(c), c->why);
-        c->advice = "Install the current updates of Windows, and update the drivers that the chain shows: "
-                    "Windows made the request, and it has not come back.";
+        c->advice = advise_kernel(c);
         return;
     }
     if (!reason && open && unreadable)
@@ -306,7 +341,7 @@ static void decide_unnamed(lhi_case *c, bool kernel)
     c->why = reason ? reason : "no MDL that stands for the locked pages exists any more";
     c->sentence = lhi_arena_printf(&c->arena, "No driver can be named for the pages that %s left locked: %s.",
                                    process_name(c), c->why);
-    c->advice = c->tracked ? tracked_advice : absurd ? count_advice : tracking_advice;
+    c->advice = c->tracked ? advise_tracked(c) : absurd ? count_advice : tracking_advice;
 }
 
 static const char *named_reason(const lhi_case *c)

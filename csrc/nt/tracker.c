@@ -95,6 +95,7 @@ static void decode(const uint8_t *raw, const lhi_tracker_shape *s, lhi_tracker *
     t->first_frame = lhi_u64(raw + s->page);
     t->who = lhi_u32(raw + s->who);
     t->process = lhi_u64(raw + s->process);
+    t->callers = s->trace_size != LHI_TRACE;
     while (t->trace_size < s->trace_size) {
         uint64_t address = lhi_u64(raw + s->trace + (size_t)8 * t->trace_size);
         if (address == 0)
@@ -108,10 +109,10 @@ static void decode(const uint8_t *raw, const lhi_tracker_shape *s, lhi_tracker *
 static bool holds_together(const lhi_tracker *t)
 {
     uint64_t span = ((uint64_t)t->offset + t->length + PAGE_MASK) >> 12;
-    return is_link(t->left) && is_link(t->right) && is_link(t->parent) && lhi_is_object(t->mdl, 8) &&
-           (t->start_va & PAGE_MASK) == 0 && t->start_va < LHI_USER_END && t->offset <= PAGE_MASK &&
-           t->length != 0 && t->pages == span && t->first_frame != 0 && t->first_frame < FRAME_LIMIT &&
-           t->trace_size != 0 && lhi_is_kernel(t->trace[0]) && lhi_is_object(t->process, 8);
+    return lhi_is_object(t->mdl, 8) && (t->start_va & PAGE_MASK) == 0 && t->start_va < LHI_USER_END &&
+           t->offset <= PAGE_MASK && t->length != 0 && t->pages == span && t->first_frame != 0 &&
+           t->first_frame < FRAME_LIMIT && t->trace_size != 0 && lhi_is_kernel(t->trace[0]) &&
+           lhi_is_object(t->process, 8);
 }
 
 static lh_absence read_as(const lh_kernel *kernel, uint64_t address, lhi_tracker_form form, lhi_tracker *out,
@@ -126,7 +127,8 @@ static lh_absence read_as(const lh_kernel *kernel, uint64_t address, lhi_tracker
     if (absence != LH_PRESENT)
         return absence;
     decode(raw, &shapes[form], &tracker);
-    if (!holds_together(&tracker))
+    if (!holds_together(&tracker) || !is_link(tracker.left) || !is_link(tracker.right) ||
+        !is_link(tracker.parent))
         return LH_ABSENT_LAYOUT;
     *out = tracker;
     return LH_PRESENT;
@@ -141,4 +143,24 @@ lh_absence lhi_tracker_read(const lh_kernel *kernel, uint64_t address, lhi_track
         return absence;
     *found = LHI_TRACKER_TREE;
     return read_as(kernel, address, *found, out, absent_at);
+}
+
+bool lhi_tracker_left(const lh_kernel *kernel, uint64_t mdl_field, lhi_tracker *out)
+{
+    static const lhi_tracker_form forms[] = {LHI_TRACKER_SWITCHED, LHI_TRACKER_TREE};
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0] && lhi_trackers_public(kernel); i++) {
+        const lhi_tracker_shape *shape = &shapes[forms[i]];
+        uint8_t raw[SIZE_MOST] = {0};
+        lhi_tracker tracker = {.address = mdl_field - shape->mdl};
+        uint64_t at = 0;
+        if (!lhi_is_object(tracker.address, 8) || tracker.address > UINT64_MAX - SIZE_MOST ||
+            lhi_read(&kernel->space, tracker.address, raw, shape->size, &at) != LH_PRESENT)
+            continue;
+        decode(raw, shape, &tracker);
+        if (holds_together(&tracker)) {
+            *out = tracker;
+            return true;
+        }
+    }
+    return false;
 }

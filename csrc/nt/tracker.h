@@ -22,6 +22,7 @@ typedef struct lhi_tracker {
     uint32_t offset, length;
     uint32_t who;        /* the kernel's number for the path that locked (facts C.3) */
     bool switched;       /* from the second tree */
+    bool callers;        /* `trace` is the caller of the routine that locked and its caller, and no stack */
     unsigned trace_size; /* addresses before the first 0 */
     uint64_t trace[LHI_TRACE];
     uint64_t left, right, parent; /* its links, 0: none; of a list: next in `right`, previous in `left` */
@@ -32,6 +33,10 @@ typedef struct lhi_tracker {
  */
 lh_absence lhi_tracker_read(const lh_kernel *kernel, uint64_t address, lhi_tracker_form form,
                             lhi_tracker_form *found, lhi_tracker *out, uint64_t *absent_at);
+
+/* What is left of one that is no longer in use, whose Mdl field lies at `mdl_field`: its links may be
+ * anything. false: it does not look like one. */
+bool lhi_tracker_left(const lh_kernel *kernel, uint64_t mdl_field, lhi_tracker *out);
 
 typedef struct lhi_trackers {
     lhi_tracker_form form; /* NONE: no tracker was there to show it, or none is known for the build */

@@ -27,7 +27,8 @@ static const char *state_of(const lhi_case *c, lh_absence *absence, uint64_t *at
     uint32_t value = 0;
     *absence = LH_ABSENT_LAYOUT;
     if (c->code == 0xcb || (c->code == 0x76 && c->parameters[0] == 0 && lhi_case_names_trackers(c)) ||
-        (c->code == 0x76 && c->parameters[0] == 1 && c->parameters[3] != 0))
+        (c->code == 0x76 && c->parameters[0] == 1 && c->parameters[3] != 0) ||
+        (c->method == &lhi_method_unlock && c->parameters[0] != 1))
         return "on"; /* the process has a list of trackers */
     if (!kernel->nt_known || !globals || globals[LHI_G_MmTrackLockedPages] == 0 ||
         globals[LHI_G_MmTrackLockedPages] >= kernel->nt.size_of_image)
@@ -39,7 +40,8 @@ static const char *state_of(const lhi_case *c, lh_absence *absence, uint64_t *at
     return value & TRACKING_OFF ? "disabled" : value & TRACKING_ON ? "on" : "off";
 }
 
-static void tracking(lhi_case *c, lhi_node *advice, lhi_node *absent)
+/* Returns whether it was on already. */
+static bool tracking(lhi_case *c, lhi_node *advice, lhi_node *absent)
 {
     static const char *const lines[] = {"Windows Registry Editor Version 5.00",
                                         "[HKEY_LOCAL_MACHINE\\" TRACKING_KEY "]",
@@ -69,6 +71,7 @@ static void tracking(lhi_case *c, lhi_node *advice, lhi_node *absent)
                   "reads "
                   "it."
                 : "whose first two parameters are the caller of the routine that locked, and its caller."));
+    return on;
 }
 
 /* ------------------------------------------------------------------ Driver Verifier */
@@ -88,7 +91,7 @@ static bool is_plain(const char *name)
     return true;
 }
 
-static void verifier(lhi_case *c, lhi_node *advice, const size_t *parties, size_t count)
+static void verifier(lhi_case *c, lhi_node *advice, const size_t *parties, size_t count, bool on)
 {
     lhi_arena *arena = &c->arena;
     const char *names = "";
@@ -106,8 +109,12 @@ static void verifier(lhi_case *c, lhi_node *advice, const size_t *parties, size_
     lhi_tree_text(arena, object, "undo", "verifier /reset");
     lhi_tree_text(
         arena, object, "why",
-        "Pool tracking (0x8) turns the tracking of locked pages on as well, and stops the system at "
-        "the first wrong unlock by the driver.");
+        on ? "It works after a restart. The tracking of locked pages is on already; pool tracking (0x8) also "
+             "stops the system when the driver is unloaded and has not freed its pool memory."
+           : "It works after a restart. Pool tracking (0x8) turns the tracking of locked pages on as well, "
+             "so "
+             "that a wrong unlock stops the system at once (0x76, first parameter 1), and stops it when the "
+             "driver is unloaded and has not freed its pool memory.");
 }
 
 /* ------------------------------------------------------------------ the vendor */
@@ -325,7 +332,9 @@ static void vendor_object(lhi_case *c, lhi_node *list, lhi_node *absent, size_t 
 /* Those named, or else those with evidence: each driver once, with a file, and none of Windows' own. */
 static size_t suspects_of(const lhi_case *c, size_t out[MOST_VENDORS])
 {
-    const size_t rows = c->named_count ? c->named_count : c->evidence_count;
+    const size_t rows = c->named_count                 ? c->named_count
+                        : c->kind == LH_VERDICT_KERNEL ? 0
+                                                       : c->evidence_count;
     size_t count = 0;
     for (size_t i = 0; i < rows && count < MOST_VENDORS; i++) {
         const size_t party = c->named_count ? c->named[i].party : c->evidence[i].party;
@@ -349,8 +358,8 @@ void lhi_report_advice(lhi_case *c, lhi_node *root, lhi_node *absent)
     }
     const size_t count = suspects_of(c, parties);
     lhi_node *object = lhi_tree_object(&c->arena, root, "advice");
-    tracking(c, object, absent);
-    verifier(c, object, parties, count);
+    const bool on = tracking(c, object, absent);
+    verifier(c, object, parties, count, on);
     lhi_node *vendors = lhi_tree_list(&c->arena, object, "vendors");
     for (size_t i = 0; i < count; i++)
         vendor_object(c, vendors, absent, i, parties[i]);

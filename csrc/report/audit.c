@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "case/audit.h"
+#include "nt/read.h"
 #include "report/report.h"
 
 struct lh_audit {
@@ -22,9 +23,20 @@ static const char *state_name(const lhi_audited *row)
     return lhi_process_is_dead(&row->process) ? "dead" : "exiting";
 }
 
+/* 0x76 has it in a parameter; 0xCB has its MDL. */
 static bool is_named(const lhi_case *c, const lhi_audited *row)
 {
+    uint64_t process = 0, at = 0;
+    if (c->code == 0xcb)
+        return lhi_read_field(&c->kernel->space, c->kernel->layout, c->parameters[2], LHI_F_MDL_Process, 8,
+                              &process, &at) == LH_PRESENT &&
+               process == row->address;
     return c->code == 0x76 && c->parameters[0] == 0 && c->parameters[1] == row->address;
+}
+
+static bool has_pages(const lhi_audited *row)
+{
+    return row->explained != 0 || (row->process.locked_pages_known && row->process.locked_pages != 0);
 }
 
 /* What a reader should make of the row. */
@@ -33,17 +45,16 @@ static const char *note_of(lhi_case *c, const lhi_audited *row)
     const lh_process *p = &row->process;
     if (is_named(c, row))
         return "the process that the bug check names: analyze says who is at fault";
+    if (row->exited == LHI_YES && has_pages(row))
+        return lhi_arena_printf(&c->arena,
+                                "%sit has exited with pages locked: when its last reference goes, the system "
+                                "stops with bug check 0x76 or 0xCB",
+                                row->listed ? "" : "not in the kernel's list of processes; ");
     if (!row->listed)
         return "not in the kernel's list of processes";
     if (row->exited == LHI_UNKNOWN)
         return "whether it has exited is not known";
-    if (row->exited == LHI_YES)
-        return row->explained || (p->locked_pages_known && p->locked_pages)
-                   ? "it has exited with pages locked: when its last reference goes, the system stops with "
-                     "bug "
-                     "check 0x76 or 0xCB"
-                   : NULL;
-    if (p->locked_pages_known && p->locked_pages != row->explained)
+    if (row->exited == LHI_NO && p->locked_pages_known && p->locked_pages != row->explained)
         return "requests that begin or end while the dump is written make the two counts differ";
     return NULL;
 }
@@ -139,6 +150,48 @@ static void mdls(lhi_case *c, lhi_node *object, const lhi_share *shares, size_t 
     }
 }
 
+/* What the one count has more than the other; "": nothing. */
+static const char *more(lhi_case *c, uint64_t count, uint64_t other, const char *what)
+{
+    if (count <= other)
+        return "";
+    const uint64_t pages = count - other;
+    return lhi_arena_printf(&c->arena, "; %" PRIu64 " page%s %s", pages, pages == 1 ? " is" : "s are", what);
+}
+
+/* The kernel's own record of the locks, against its counter and against the MDLs that were found. */
+static const char *compare(lhi_case *c, const lhi_audited *row)
+{
+    const lhi_trackers *trackers = &row->tracking.trackers;
+    const lh_process *p = &row->process;
+    const uint64_t charged = p->locked_pages_known ? p->locked_pages : trackers->sum;
+    if (trackers->not_public)
+        return "its locks are tracked; the layout of lock trackers is not public for this generation of "
+               "Windows";
+    return lhi_arena_printf(
+        &c->arena, "%zu lock tracker%s with %" PRIu64 " page%s%s%s%s%s%s%s", trackers->count,
+        trackers->count == 1 ? "" : "s", trackers->sum, trackers->sum == 1 ? "" : "s",
+        trackers->complete  ? ""
+        : trackers->damaged ? " (the list is damaged)"
+                            : " (others are not in this dump)",
+        trackers->valid_known && trackers->valid == 0 ? "; Windows gave up tracking this process" : "",
+        more(c, charged, trackers->sum, "charged without a lock tracker"),
+        more(c, trackers->sum, charged, "tracked and not charged"),
+        more(c, trackers->sum, row->explained, "tracked and in no MDL that was found"),
+        more(c, row->explained, trackers->sum, "in MDLs and not tracked"));
+}
+
+static void tracking_of(lhi_case *c, lhi_node *object, lhi_node *absent, const lhi_audited *row)
+{
+    if (!row->tracked) {
+        lhi_tree_null(&c->arena, object, "trackers");
+        return;
+    }
+    const char *path = lhi_arena_printf(&c->arena, "process 0x%" PRIx64 ".trackers", row->address);
+    lhi_node *trackers = lhi_report_tracking(c, object, absent, path, &row->tracking);
+    lhi_tree_text(&c->arena, trackers, "statement", compare(c, row));
+}
+
 static bool process_row(lhi_audit *audit, lhi_node *list, lhi_node *absent, size_t index,
                         const lhi_share *shares, size_t count)
 {
@@ -155,12 +208,13 @@ static bool process_row(lhi_audit *audit, lhi_node *list, lhi_node *absent, size
     lhi_tree_count_if(&c->arena, object, "pid", p->pid_known, p->pid);
     lhi_tree_text(arena, object, "state", state_name(row));
     if (is_named(c, row) && !p->locked_pages_known)
-        lhi_tree_count(arena, object, "charged", c->parameters[2]);
+        lhi_tree_count(arena, object, "charged", c->parameters[c->code == 0xcb ? 3 : 2]);
     else
         lhi_tree_count_if(&c->arena, object, "charged", p->locked_pages_known, p->locked_pages);
     lhi_tree_count(arena, object, "explained", row->explained);
     mdls(c, object, shares, count);
     bool whole = holders(c, object, shares, count);
+    tracking_of(c, object, absent, row);
     lhi_tree_text(arena, object, "note", note_of(c, row));
     if (!p->name_known || !p->pid_known || !p->locked_pages_known || row->exited == LHI_UNKNOWN)
         lhi_report_absent(c, absent, lhi_arena_printf(arena, "process 0x%" PRIx64, row->address), p->absence,
@@ -182,8 +236,8 @@ static bool processes(lhi_audit *audit, lhi_node *root, lhi_node *absent)
             at++;
         for (first = at; at < count && shares[at].process == row->address; at++)
             ;
-        if (at > first || (row->process.locked_pages_known && row->process.locked_pages != 0) ||
-            is_named(c, row))
+        if (at > first || row->tracking.count != 0 ||
+            (row->process.locked_pages_known && row->process.locked_pages != 0) || is_named(c, row))
             whole = process_row(audit, list, absent, i, shares + first, at - first);
         else
             quiet += row->listed;

@@ -109,6 +109,9 @@ static void unlock_steps(lhi_case *c, lhi_node *list)
 {
     const lhi_unlocker *who = c->unlocker;
     step(c, list, "mdl", c->subject_mdl, "parameter 2 of the bug check: the MDL that was unlocked");
+    for (size_t i = 0; i < c->lock_count; i++)
+        if (c->locks[i].tracker.mdl == c->subject_mdl)
+            lock_steps(c, list, &c->locks[i]);
     const size_t last = who->client_frame != LHI_NONE ? who->client_frame : who->frame;
     for (size_t i = 0; i < who->stack.count && (last == LHI_NONE || i <= last); i++)
         step(c, list, "stack_frame", who->stack.frames[i].address,
@@ -229,12 +232,22 @@ static void tracker_commands(lhi_case *c, lhi_node *list)
         lock_commands(c, list, &c->locks[i]);
 }
 
+/* The commands for this lock tracker stand among those for all of the process. */
+static bool is_listed(const lhi_case *c, uint64_t tracker)
+{
+    for (size_t i = 0; i < c->lock_count && i < MOST_COMMANDS; i++)
+        if (c->locks[i].tracker.address == tracker)
+            return true;
+    return false;
+}
+
 static void unlock_commands(lhi_case *c, lhi_node *list)
 {
     lhi_arena *arena = &c->arena;
     const lhi_unlocker *who = c->unlocker;
     command(c, list, lhi_arena_printf(arena, "dt nt!_MDL 0x%" PRIx64, c->parameters[1]), NULL);
-    if (c->parameters[0] != 1 && c->parameters[0] != 9)
+    if (c->parameters[0] != 1 && c->parameters[0] != 9 && lhi_trackers_public(c->kernel) &&
+        !is_listed(c, c->parameters[2]))
         command(c, list, lhi_arena_printf(arena, "dt nt!_LOCK_TRACKER 0x%" PRIx64, c->parameters[2]), NULL);
     const char *expect = NULL;
     if (who && who->frame != LHI_NONE)
@@ -275,7 +288,7 @@ void lhi_report_reproduce(lhi_case *c, lhi_node *root)
                 lhi_arena_printf(arena, "%" PRIu64 " places in physical memory", c->hits));
     if (c->tracked)
         tracker_commands(c, list);
-    else if (c->method == &lhi_method_unlock)
+    if (c->method == &lhi_method_unlock)
         unlock_commands(c, list);
     if (c->subject && c->subject->by_frame)
         command(c, list, lhi_arena_printf(arena, "!pfn 0x%" PRIx64, c->subject->frame), NULL);

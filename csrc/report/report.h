@@ -3,6 +3,7 @@
 #define LHI_REPORT_REPORT_H
 
 #include "case/case.h"
+#include "case/lock.h"
 #include "nt/unwind.h"
 #include "report/out.h"
 #include "report/tree.h"
@@ -35,7 +36,9 @@ void lhi_report_verdict(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_subject(lhi_case *c, lhi_node *root, lhi_node *absent);
 /* advice.c: after the verdict. */
 void lhi_report_advice(lhi_case *c, lhi_node *root, lhi_node *absent);
-/* trackers.c */
+/* trackers.c: `trackers` of a case; and of `parent`, whose absences are entered under `path`. */
+lhi_node *lhi_report_tracking(lhi_case *c, lhi_node *parent, lhi_node *absent, const char *path,
+                              const lhi_tracking *tracking);
 void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_chain(lhi_case *c, lhi_node *root);
 void lhi_report_reproduce(lhi_case *c, lhi_node *root);

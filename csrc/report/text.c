@@ -366,6 +366,10 @@ static void audit_lines(const lhi_page *page, const lhi_node *root)
             say(page, text_of(page, h, "driver"));
             lhi_out_raw(page->out, "\n");
         }
+        if (!is_null(p, "trackers")) {
+            wrapped(page, 6, text_of(page, lhi_tree_get(p, "trackers"), "statement"));
+            lhi_report_tracking_text(page, lhi_tree_get(p, "trackers"), 8);
+        }
         if (text_of(page, p, "note"))
             wrapped(page, 6, text_of(page, p, "note"));
     }
@@ -393,7 +397,8 @@ static void advice_lines(const lhi_page *page, const lhi_node *root)
     const lhi_node *vendors = lhi_tree_get(advice, "vendors");
     heading(page, "For the next crash");
     const lhi_node *tracked = lhi_tree_get(tracking, "command");
-    if (tracked)
+    const char *state = text_of(page, tracking, "state");
+    if (tracked && !(state && strcmp(state, "on") == 0))
         text_line(page, tracked);
     wrapped(page, 6, text_of(page, tracking, "next_crash"));
     if (verifier && verifier->kind == LHI_NODE_OBJECT) {
@@ -443,6 +448,10 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
             steps(&page, lhi_tree_get(s, "evidence"), 4);
         }
         more(&page, 2, suspects);
+        if (lhi_tree_size(lhi_tree_get(lhi_tree_get(root, "trackers"), "list"))) {
+            heading(&page, "Lock trackers");
+            lhi_report_tracking_text(&page, lhi_tree_get(root, "trackers"), 2);
+        }
         reasons(&page, root, "cleared", "Cleared", "driver", "reason");
         reasons(&page, root, "considered", "Considered, not counted", "none", "reason");
         advice_lines(&page, root);

@@ -20,10 +20,10 @@ static void frame_row(lhi_case *c, lhi_node *list, const lhi_trace_entry *frame)
     lhi_tree_bool(arena, row, "unloaded", code && driver->module.unloaded);
 }
 
-static void lock_row(lhi_case *c, lhi_node *list, lhi_node *absent, size_t index)
+static void lock_row(lhi_case *c, lhi_node *list, lhi_node *absent, const char *path, const lhi_lock *lock,
+                     size_t index)
 {
     lhi_arena *arena = &c->arena;
-    const lhi_lock *lock = &c->locks[index];
     const lhi_tracker *tracker = &lock->tracker;
     bool whole = tracker->address != 0;
     lhi_node *row = lhi_tree_object(arena, list, NULL);
@@ -51,19 +51,16 @@ static void lock_row(lhi_case *c, lhi_node *list, lhi_node *absent, size_t index
     for (unsigned i = 0; i < tracker->trace_size; i++)
         frame_row(c, trace, &lock->frames[i]);
     if (lock->absence != LH_PRESENT)
-        lhi_report_absent(c, absent, lhi_arena_printf(arena, "trackers.list.%zu.driver", index),
+        lhi_report_absent(c, absent, lhi_arena_printf(arena, "%s.list.%zu.driver", path, index),
                           lock->absence, lock->absent_at);
 }
 
-void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent)
+lhi_node *lhi_report_tracking(lhi_case *c, lhi_node *parent, lhi_node *absent, const char *path,
+                              const lhi_tracking *tracking)
 {
     lhi_arena *arena = &c->arena;
-    const lhi_trackers *trackers = &c->trackers;
-    if (!c->tracked) {
-        lhi_tree_null(arena, root, "trackers");
-        return;
-    }
-    lhi_node *object = lhi_tree_object(arena, root, "trackers");
+    const lhi_trackers *trackers = &tracking->trackers;
+    lhi_node *object = lhi_tree_object(arena, parent, "trackers");
     lhi_tree_text(arena, object, "layout", lhi_tracker_form_name(trackers->form));
     lhi_tree_text(arena, object, "state",
                   trackers->not_public              ? "layout_not_public"
@@ -77,10 +74,20 @@ void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent)
     lhi_tree_count(arena, object, "count", trackers->count);
     lhi_tree_count(arena, object, "pages", trackers->sum);
     lhi_node *list = lhi_tree_list(arena, object, "list");
-    for (size_t i = 0; i < c->lock_count && i < MOST_LISTED; i++)
-        lock_row(c, list, absent, i);
+    for (size_t i = 0; i < tracking->count && i < MOST_LISTED; i++)
+        lock_row(c, list, absent, path, &tracking->locks[i], i);
     if (trackers->damaged)
-        lhi_report_absent(c, absent, "trackers", LH_ABSENT_LAYOUT, trackers->damage);
+        lhi_report_absent(c, absent, path, LH_ABSENT_LAYOUT, trackers->damage);
     else if (trackers->absence != LH_PRESENT)
-        lhi_report_absent(c, absent, "trackers", trackers->absence, trackers->absent_at);
+        lhi_report_absent(c, absent, path, trackers->absence, trackers->absent_at);
+    return object;
+}
+
+void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent)
+{
+    const lhi_tracking tracking = {.trackers = c->trackers, .locks = c->locks, .count = c->lock_count};
+    if (c->tracked)
+        lhi_report_tracking(c, root, absent, "trackers", &tracking);
+    else
+        lhi_tree_null(&c->arena, root, "trackers");
 }

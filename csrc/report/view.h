@@ -9,6 +9,9 @@ typedef struct lhi_page {
     bool redact, color;
 } lhi_page;
 
+/* trackers_text.c: the rows of a `trackers` object. */
+void lhi_report_tracking_text(const lhi_page *page, const lhi_node *trackers, unsigned indent);
+
 /* NULL: no text, or one that is not to be seen. */
 static inline const char *text_of(const lhi_page *page, const lhi_node *object, const char *key)
 {

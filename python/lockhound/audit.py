@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from . import display
 from .document import Document, row_of
+from .records import Record
 from .rows import BugCheck, Row
 from .tables import frame_of_rows
 
@@ -44,6 +45,7 @@ class AuditProcess(Row):
     explained: int
     mdls: tuple[AuditMdl, ...]
     holders: tuple[Holding, ...]  # most pages first
+    trackers: Record | None  # its lock trackers with their stacks, as in the JSON; None where its locks are not tracked
     note: str | None
 
 
@@ -69,10 +71,13 @@ class Audit(Document):
         object.__setattr__(self, "bugcheck", BugCheck.of_json(self.document["bugcheck"]))
 
     def to_frame(self) -> Any:
-        """The processes as a pandas DataFrame, a column for each field; mdls is their number, and what is not known is missing there."""
+        """The processes as a pandas DataFrame; mdls is their number, trackers their pages, and what is not known is missing there."""
         rows = self.processes
         holders = [", ".join(f"{each.driver} {each.pages}" for each in row.holders) for row in rows]
-        return frame_of_rows(AuditProcess, rows, mdls=("int", [len(row.mdls) for row in rows]), holders=("str", holders))
+        tracked = [row.trackers["pages"] if row.trackers else None for row in rows]
+        return frame_of_rows(
+            AuditProcess, rows, mdls=("int", [len(row.mdls) for row in rows]), holders=("str", holders), trackers=("int | None", tracked)
+        )
 
     def _repr_html_(self) -> str:
         shown = self.processes[: display.MOST_ROWS]

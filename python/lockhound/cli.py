@@ -272,10 +272,10 @@ def run_info(options: argparse.Namespace) -> int:
 # ---- advice
 
 
-def reg_file(advice: dict[str, Any]) -> list[str]:
-    """A .reg file; regedit wants an empty line behind the first."""
+def reg_file(advice: dict[str, Any]) -> str:
+    """A .reg file: with an empty line in front of its key and at the end, and the line ends of the system that will read it."""
     first, *others = advice["tracking"]["reg_file"]
-    return [first, "", *others]
+    return "".join(f"{line}\r\n" for line in (first, "", *others, ""))
 
 
 def vendor_text(advice: dict[str, Any]) -> list[str]:
@@ -289,7 +289,8 @@ def advice_text(document: dict[str, Any]) -> list[str]:
     advice, verdict = document["advice"], document["verdict"]
     tracking, verifier = advice["tracking"], advice["verifier"]
     lines = [verdict["sentence"], *([verdict["advice"]] if verdict["advice"] else [])]
-    lines += ["", f"  {tracking['command']}", tracking["next_crash"], f"  {tracking['undo']}"]
+    setting = [] if tracking["state"] == "on" else [f"  {tracking['command']}"]
+    lines += ["", *setting, tracking["next_crash"], f"  {tracking['undo']}"]
     if verifier:
         lines += ["", f"  {verifier['command']}", verifier["why"], f"  {verifier['undo']}"]
     return [*lines, *([""] if advice["vendors"] else []), *vendor_text(advice)]
@@ -306,8 +307,10 @@ def run_advice(options: argparse.Namespace) -> int:
     if options.json:
         write_line(sys.stdout, compact(advice))
         return NAMED
-    lines = reg_file(advice) if options.reg else vendor_text(advice) if options.vendor else advice_text(document)
-    for line in lines:
+    if options.reg:
+        sys.stdout.write(reg_file(advice))
+        return NAMED
+    for line in vendor_text(advice) if options.vendor else advice_text(document):
         write_line(sys.stdout, one_line(line))
     return NAMED
 

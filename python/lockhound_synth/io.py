@@ -82,9 +82,9 @@ def make_driver(
     pointers: bool = False,
 ) -> Driver:
     """Loads NAME.sys and makes its driver object; shown is the name that the machine's own structures give it instead, and
-    never what a given image must not import; one with pointers calls through them too, and is the forge's own."""
+    never what its image must not import; one with pointers calls through them too, and is the forge's own."""
     rng = machine.rng
-    wanted = sorted({*COMMON, *imports})
+    wanted = sorted({*COMMON, *imports} - set(never))
     if file_version is None:
         image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=machine.kernel.version, company="Microsoft Corporation")
     elif not pointers and (fitting := [i for i in machine.images if _fits(i, imports, never)]):

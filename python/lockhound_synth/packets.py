@@ -43,6 +43,11 @@ class Mdl:
     def pages(self) -> int:
         return len(self.frames)
 
+    @property
+    def told(self) -> int:
+        """Pages by offset and length, which a driver may have made fewer."""
+        return (self.offset + self.length + PAGE - 1) // PAGE
+
 
 @dataclass(slots=True)
 class Slot:

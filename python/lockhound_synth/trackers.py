@@ -27,6 +27,7 @@ class Lock:
     mdl: Mdl
     trace: Sequence[int]
     switched: bool = False  # in the second tree, by first frame
+    was: Mdl | None = None  # what the MDL said when it was locked, where it was changed since
 
 
 def track(machine: Machine, process: Process, locks: Sequence[Lock], *, count: int | None = None, valid: int = 1) -> list[int]:
@@ -46,14 +47,14 @@ def track(machine: Machine, process: Process, locks: Sequence[Lock], *, count: i
             record.set("LockMdlSwitchedTree", _tree(machine, process, sorted(second, key=lambda pair: pair[1].mdl.frames[0])))
     else:
         _list(machine, process, list(zip(places, locks, strict=True)), record)
-    record.set("Count", sum(lock.mdl.pages for lock in locks) if count is None else count).set("Valid", valid)
+    record.set("Count", sum((lock.was or lock.mdl).pages for lock in locks) if count is None else count).set("Valid", valid)
     machine.space.write(process.lock_header, bytes(record))
     machine.set_global("MmTrackLockedPages", 1)
     return places
 
 
 def _common(machine: Machine, process: Process, lock: Lock) -> Record:
-    shape, mdl = machine.layouts["LOCK_TRACKER"], lock.mdl
+    shape, mdl = machine.layouts["LOCK_TRACKER"], lock.was or lock.mdl
     record = Record(shape)
     address = mdl.address & ~MARK if lock.switched and machine.build >= NEWEST else mdl.address
     record.set("Mdl", address).set("StartVa", mdl.va & ~0xFFF).set("Count", mdl.pages).set("Offset", mdl.offset)

@@ -150,14 +150,17 @@ def test_an_audit_is_a_frame() -> None:
     with lh.open(scenarios.build("unlock_shared", build=23456, seed=0).to_bytes(6)) as dump:
         audit = dump.audit(progress=False)
     frame = audit.to_frame()
-    assert list(frame.columns) == ["address", "name", "pid", "state", "charged", "explained", "note", "mdls", "holders"]
-    kinds = ["uint64", "str", "UInt64", "str", "UInt64", "uint64", "str", "uint64", "str"]
+    assert list(frame.columns) == ["address", "name", "pid", "state", "charged", "explained", "trackers", "note", "mdls", "holders"]
+    kinds = ["uint64", "str", "UInt64", "str", "UInt64", "uint64", "UInt64", "str", "uint64", "str"]
     assert [str(kind) for kind in frame.dtypes] == kinds
     charged = [None if value is pandas.NA else value for value in frame["charged"]]
     assert charged == [row.charged for row in audit.processes]
     assert None in charged
     assert frame["pid"].tolist() == [row.pid for row in audit.processes]
     assert frame["mdls"].tolist() == [len(row.mdls) for row in audit.processes]
+    tracked = [None if value is pandas.NA else value for value in frame["trackers"]]
+    assert tracked == [row.trackers["pages"] if row.trackers else None for row in audit.processes]
+    assert set(tracked) >= {None}
 
 
 def test_another_schema_is_refused() -> None:

@@ -191,6 +191,7 @@ AUDIT: dict[str, Any] = {
             "address": "0xffffe00000000001", "name": None, "pid": 4, "state": "dead", "charged": None, "explained": 5,
             "mdls": [{"address": "0xffffe00000000001", "pages": 5, "state": "locked", "holder": "leaky.sys"}],
             "holders": [{"driver": "leaky.sys", "pages": 5}], "note": None,
+            "trackers": {**GOOD["trackers"], "statement": "one lock tracker with 5 pages"},
         },
     ],
     "quiet_processes": 3,
@@ -218,7 +219,8 @@ def test_audits_are_valid(audits: jsonschema.Draft202012Validator, build: int, k
     [
         (("schema",), "lockhound.case/1"), (("processes",), None), (("processes", 0, "state"), "zombie"), (("processes", 0, "address"), 5),
         (("processes", 0, "explained"), -1), (("processes", 0, "holders", 0, "pages"), "5"), (("processes", 0, "mdls", 0, "holder"), ""),
-        (("quiet_processes",), None), (("coverage",), None),
+        (("quiet_processes",), None), (("coverage",), None), (("processes", 0, "trackers", "statement"), ""),
+        (("processes", 0, "trackers", "list", 0, "trace", 0, "kind"), "code"), (("processes", 0, "trackers", "pages"), None),
     ],
 )  # fmt: skip
 def test_a_spoilt_audit_is_not(audits: jsonschema.Draft202012Validator, path: tuple[str | int, ...], value: Any) -> None:

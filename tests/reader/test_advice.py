@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,35 @@ from lockhound import cli
 from lockhound_synth import scenarios
 
 from .machines import case_of, dump_bytes, forged
+
+# Each command of WinDbg that a case may give, with its arguments: whatever else would be typed is a mistake.
+COMMANDS = re.compile(
+    r"\.bugcheck|kn|dt nt!_(EPROCESS|MDL|LOCK_TRACKER|IO_STACK_LOCATION) 0x[0-9a-f]+( [A-Za-z]+)*"
+    r"|!(search|lockedpages|devstack|pfn) 0x[0-9a-f]+|!irp 0x[0-9a-f]+ 1|!drvobj 0x[0-9a-f]+ 7|(ln|ub|lmv a) 0x[0-9a-f]+"
+)
+SUSPECTS = "Windows keeps no record of an unlock: send the vendor of each suspect its text"
+ADVICE = {
+    "unlock_completer": SUSPECTS,
+    "unlock_shared": SUSPECTS,
+    "unlock_locked": SUSPECTS,
+    "unlock_library_alone": "Update the drivers and programs that use this library of Windows",
+    "unlock_no_module": "puts code into the kernel without the loader",
+    "unlock_damaged_stack": "compare the stacks of several crashes",
+    "unlock_by_nt": "compare the stacks of several crashes",
+    "unlock_length_changed": 'set "ba w4 @rcx+0x28": the next write into the MDL\'s ByteCount stops the system',
+    "unlock_frame_changed": "whether the next crash has the same driver in the lock tracker",
+    "unlock_switched": "whether the next crash has the same driver in the lock tracker",
+    "unlock_stack_absent": "complete or kernel memory dump",
+    "tracked_request_gone": "Nothing is missing in this dump that could tell more",
+    "tracked_no_import": "Nothing is missing in this dump that could tell more",
+    "tracked_no_module": "puts code into the kernel without the loader",
+    "tracked_kernel": "look for software that works on this process from outside",
+    "held_by_kernel": "look for software that works on this process from outside",
+    "no_mdl": "Set TrackLockedPages",
+    "mdl_absent": "complete or kernel dump",
+    "relative_unlock_of_never_locked": "Driver Verifier stopped the system at the call that broke its rule",
+    "relative_page_unlocked_twice": "the next wrong unlock stops the system at once (0x76, first parameter 1)",
+}
 
 ON, OFF, DISABLED, UNKNOWN = "on", "off", "disabled", None
 
@@ -108,6 +138,35 @@ def test_a_name_that_no_shell_should_see_is_in_no_command() -> None:
         assert case["advice"]["vendors"][0]["driver"] == names[0]
 
 
+@pytest.mark.parametrize("name", ADVICE)
+def test_what_to_do_where_nobody_is_named(name: str) -> None:
+    verdict = case_of(dump_bytes(name, 19041, 0, 6))["verdict"]
+    assert verdict["drivers"] == []
+    assert ADVICE[name] in verdict["advice"]
+
+
+@pytest.mark.parametrize("build", [7601, 19041])
+def test_advice_contradicts_nothing(build: int) -> None:
+    """Over all stories: what is on is not asked for, who is cleared is not written to, and only known commands are to be typed."""
+    for name in (n for n in (*scenarios.NAMES, *scenarios.MORE) if build in scenarios.builds_of(n) and not n.startswith("pages_")):
+        case = case_of(dump_bytes(name, build, 0, 6))
+        for row in case["reproduce"]:
+            assert COMMANDS.fullmatch(row["command"]), (name, row["command"])
+        assert build >= 9600 or not any("_LOCK_TRACKER" in row["command"] for row in case["reproduce"]), "no public symbols have it"
+        advice = case["advice"]
+        if advice is None:
+            continue
+        vendors, named = [v["driver"] for v in advice["vendors"]], [d["name"] for d in case["verdict"]["drivers"]]
+        assert not set(vendors) & {row["driver"] for row in case["cleared"]} - set(named), name
+        assert case["verdict"]["kind"] != "kernel" or not vendors, name
+        on = advice["tracking"]["state"] == ON
+        assert ("on already" in advice["tracking"]["next_crash"]) == on, name
+        assert not (on and "Set TrackLockedPages" in case["verdict"]["advice"]), name
+        if advice["verifier"]:
+            assert ("on already" in advice["verifier"]["why"]) == on, name
+            assert set(advice["verifier"]["command"].removeprefix("verifier /flags 0x8 /driver ").split()) <= set(vendors), name
+
+
 def test_nobody_to_write_to() -> None:
     case = case_of(dump_bytes("no_mdl", 19041, 0, 6))
     assert case["advice"]["vendors"] == []
@@ -135,12 +194,13 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert cli.main(["advice", *arguments, str(path)]) == status
         return capsys.readouterr().out
 
-    assert shown("--reg").splitlines() == [
-        "Windows Registry Editor Version 5.00",
-        "",
-        "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Memory Management]",
-        '"TrackLockedPages"=dword:00000001',
-    ]
+    assert shown("--reg") == (
+        "Windows Registry Editor Version 5.00\r\n"
+        "\r\n"
+        "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Memory Management]\r\n"
+        '"TrackLockedPages"=dword:00000001\r\n'
+        "\r\n"
+    )
     assert victim in shown("--vendor")
     assert driver in shown("--vendor")
     for view in ((), ("--vendor",), ("--json",)):

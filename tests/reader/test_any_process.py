@@ -159,6 +159,50 @@ def test_a_freed_process_object_is_no_process() -> None:
             assert (victim in {p.address for p in dump.audit(progress=False).processes}) == (not trap)
 
 
+@pytest.mark.parametrize("build", [b for b in scenarios.ALL_BUILDS if b >= 9600 and b != UNKNOWN_BUILD])
+def test_the_audit_holds_the_books_against_lock_trackers(build: int) -> None:
+    """Every tracker with its stack, whoever the process is; their sum against what is charged, and what the MDLs explain."""
+    forged = scenarios.build("tracked_several", build=build)
+    with lh.open(forged.to_bytes(6)) as dump:
+        audit = dump.audit(progress=False)
+        case = dump.investigate(progress=False)
+    victim = forged.truth.process
+    assert victim is not None
+    row = next(p for p in audit.processes if p.address == int(victim["address"], 16))
+    assert row.trackers is not None
+    assert row.trackers["pages"] == row.charged == row.explained
+    assert row.trackers["statement"] == f"6 lock trackers with {row.charged} pages"
+    wanted = [{**each, "rule": None} for each in case.to_dict()["trackers"]["list"]]
+    assert audit.to_dict()["processes"][audit.processes.index(row)]["trackers"]["list"] == wanted
+    text = audit.text()
+    for tracker in wanted:
+        frame = next(f for f in tracker["trace"] if f["kind"] == "driver")
+        assert f"{frame['module']}+{frame['offset']}  driver" in text
+        assert f"locked by driver  {tracker['driver']}" in text
+    others = [p for p in audit.processes if p is not row]
+    assert all(p.trackers is None for p in others)
+
+
+def test_what_trackers_and_counter_do_not_agree_on() -> None:
+    forged = scenarios.build("tracked_short", build=19041)
+    tracker = next(at for label, at in forged.machine.labels.items() if label.startswith("tracker:"))
+    place = forged.translate(tracker)
+    assert place is not None
+    with lh.open(forged.to_bytes(6)) as dump:
+        (row,) = [p for p in dump.audit(progress=False).processes if p.trackers]
+        with dump.without_pages([place >> 12]) as less:
+            (without,) = [p for p in less.audit(progress=False).processes if p.trackers]
+    assert row.charged is not None
+    more = row.charged - row.explained
+    assert more > 0
+    assert row.trackers is not None
+    assert without.trackers is not None
+    assert f"; {more} page{' is' if more == 1 else 's are'} charged without a lock tracker" in row.trackers["statement"]
+    assert without.trackers["state"] == "not_captured"
+    assert without.trackers["statement"].startswith("0 lock trackers with 0 pages (others are not in this dump)")
+    assert f"; {row.explained} page{' is' if row.explained == 1 else 's are'} in MDLs and not tracked" in without.trackers["statement"]
+
+
 def test_passes_do_not_grow_with_other_processes() -> None:
     """10,000 locked MDLs of others and 1,000 dead ones of the process itself cost no further pass."""
     passes = []

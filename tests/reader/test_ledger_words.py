@@ -8,6 +8,8 @@ import pytest
 
 import lockhound as lh
 from lockhound_synth import packets, scenarios
+from lockhound_synth.scenarios.pending import guilty_device, send
+from lockhound_synth.scenarios.stage import Stage
 
 from .machines import PARAMETERS, case_of, dump_bytes, forged, with_parameters
 from .scene import Cast, Scene, built, named
@@ -152,3 +154,62 @@ def test_the_views_say_it() -> None:
     assert case.ledger.statement is not None
     assert case.ledger.statement in " ".join(case.text().split())
     assert case.ledger.statement in case.html()
+
+
+def test_29_of_37() -> None:
+    """The manual's example, word for word: an MDL of 8 pages went with 3 % of the pool, which has 512 pages."""
+    stage = Stage("29 of 37", 19041, 0, large_pool=True)
+    machine, victim = stage.machine, stage.make_victim()
+    driver, device = guilty_device(stage)
+    mdl, other = (packets.make_mdl(machine, victim, pages, mapped=False, alone=pages == 8) for pages in (29, 8))
+    send(stage, victim, device, mdl, linked="thread")
+    stage.charge(mdl, driver)
+    stage.charge(other, None)
+    stage.kind = "insufficient"
+    forged = stage.finish()
+    used = {at & ~0xFFF for at in machine.nonpaged.blocks} | {at + 0x1000 & ~0xFFF for at in machine.nonpaged.blocks}
+    with lh.open(forged.to_bytes(6)) as dump:
+        walk = dump.kernel().walk
+        large = other.address & ~0x1F_FFFF
+        spare = [walk(at).physical for at in range(large, large + (512 << 12), 0x1000) if at not in used]
+        pages = [at >> 12 for at in (walk(other.address).physical, *spare[-14:]) if at is not None]
+        assert len(pages) == 15
+        with dump.without_pages(pages) as less:
+            ledger = less.investigate(progress=False).to_dict()["ledger"]
+    assert ledger["statement"] == "29 of 37 pages are explained by one MDL; 8 are not: no MDL found, 3 % of the non-paged pool not captured"
+
+
+@pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
+def test_freed_while_locked_is_said(build: int) -> None:
+    pages = forged("freed_locked", build, 0).truth.ledger["explained"]
+    statement = case_of(dump_bytes("freed_locked", build, 0, 6))["ledger"]["statement"]
+    are = "page is" if pages == 1 else "pages are"
+    assert statement == f"{pages} of {pages} {are} explained by one MDL; 1 MDL was freed without being unlocked"
+
+
+@pytest.mark.parametrize("build", [7601, 19041, 26100])
+def test_doubles_and_copies(build: int) -> None:
+    """A double lock counts twice, a copy once; where reference counts can't tell, the sentence has both ends."""
+    double = forged("double_lock", build, 0).truth.ledger
+    ledger = case_of(dump_bytes("double_lock", build, 0, 6))["ledger"]
+    assert ledger["statement"] == f"{double['explained']} of {double['charged']} pages are explained by {len(double['mdls'])} MDLs"
+    copied = forged("mdl_copy", build, 0).truth.ledger
+    case = case_of(dump_bytes("mdl_copy", build, 0, 6))
+    verb = "page is" if copied["charged"] == 1 else "pages are"
+    assert case["ledger"]["statement"] == f"{copied['explained']} of {copied['charged']} {verb} explained by one MDL"
+    assert [row["class"] for row in case["considered"]].count("copy") == 1
+    open_ = case_of(dump_bytes("copy_uncounted", build, 0, 6))["ledger"]
+    least, most = open_["explained_range"]
+    assert f" ({least} to {most}: copies can't be told from locks)" in open_["statement"]
+
+
+@pytest.mark.parametrize("build", [7601, 19041, 26100])
+def test_the_second_book_refutes(build: int) -> None:
+    """An MDL that looks locked, and a frame of it without a reference: in the list of what does not count, with the reason."""
+    machine = forged("refuted_by_count", build, 0)
+    case = case_of(dump_bytes("refuted_by_count", build, 0, 6))
+    (wanted,) = [row for row in machine.truth.considered if row["why"] == "refuted"]
+    (shown,) = [row for row in case["considered"] if row["address"] == wanted["address"]]
+    assert shown["class"] == "refuted"
+    assert "reference" in shown["reason"]
+    assert case["ledger"]["explained"] == case["ledger"]["charged"]

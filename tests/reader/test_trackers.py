@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 import lockhound as lh
-from lockhound_synth import scenarios
+from lockhound_synth import io, packets, scenarios
 from lockhound_synth.forge import Forged
 from lockhound_synth.machine import Machine
+from lockhound_synth.scenarios.pending import guilty_device
+from lockhound_synth.scenarios.stage import Stage
+from lockhound_synth.scenarios.tracking import left_locked
+from lockhound_synth.trackers import Lock
 
 from .machines import Answer, case_of, dump_bytes, forged, patched, with_parameters
 
@@ -179,12 +183,57 @@ def test_the_report_shows_the_trace(build: int) -> None:
 
 
 def test_innocents_are_cleared_with_a_reason() -> None:
-    for name in ("tracked_borrowed", "tracked_passed_on", "tracked_manager"):
+    for name in ("tracked_borrowed", "tracked_passed_on", "tracked_manager", "tracked_verifier", "tracked_unloaded", "tracked_kernel"):
         machine = forged(name, 19041, 0)
         cleared = {row["driver"]: row["reason"] for row in case_of(dump_bytes(name, 19041, 0, 6))["cleared"]}
         shown = {label.partition(":")[2] + ".sys" for label in machine.evidence_pages if label.startswith("device:")}
         assert cleared, name
         assert set(cleared) <= set(machine.truth.innocents), (name, shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "build", "words"),
+    [
+        ("tracked_verifier", 7601, "the bug check's parameters name another caller of the routine that locked"),
+        ("tracked_verifier", 22000, "the lock tracker shows that another driver locked"),
+        ("tracked_kernel", 9600, "the lock tracker shows that Windows itself locked"),
+        ("tracked_kernel", 22000, "the lock tracker shows that Windows itself locked"),
+    ],
+)
+def test_whoever_keeps_a_pointer_is_no_suspect_where_a_tracker_tells(name: str, build: int, words: str) -> None:
+    """Not in the evidence alone: in what is cleared, with the reason; and a lock of Windows' own has no vendor to write to."""
+    case = case_of(dump_bytes(name, build, 0, 6))
+    (row,) = case["cleared"]
+    assert row["reason"] == f"keeps a pointer to the MDL: {words}"
+    assert [v["driver"] for v in case["advice"]["vendors"]] == [d["name"] for d in case["verdict"]["drivers"]]
+    assert (case["advice"]["verifier"] is None) == (name == "tracked_kernel")
+
+
+def request_lost(stage: Stage) -> None:
+    """The I/O manager locked for a stack of three devices; nothing is left of the request."""
+    machine, victim = stage.machine, stage.make_victim()
+    _, device = guilty_device(stage)
+    middle = io.make_device(machine, stage.invent(), above=device)
+    top = io.make_device(machine, stage.invent(), above=middle)
+    mdl = packets.make_mdl(machine, victim, 3)
+    left_locked(stage, victim, [Lock(mdl, [top.driver.module.symbols["DispatchIo"], top.address])])
+    stage.charge(mdl, None)
+    stage.kind = "unattributed"
+    stage.cast = [top.driver, middle.driver, device.driver]
+
+
+@pytest.mark.parametrize("build", [7601, 9600, 26100])
+def test_all_drivers_of_the_stack_are_suspects_where_the_request_is_lost(build: int) -> None:
+    stage = Stage("request_lost", build, 0)
+    request_lost(stage)
+    case = case_of(stage.finish().to_bytes(6))
+    assert case["verdict"]["kind"] == "unattributed"
+    assert "Nothing is missing in this dump that could tell more" in case["verdict"]["advice"]
+    suspects = [(s["driver"], {e["kind"] for e in s["evidence"]}) for s in case["suspects"] if s["driver"] != "ntoskrnl.exe"]
+    assert [name for name, _ in suspects] == [driver.module.name for driver in stage.cast]
+    assert ["tracker" in kinds for _, kinds in suspects] == [True, False, False]
+    assert ["device_stack" in kinds for _, kinds in suspects] == [False, True, True]
+    assert [v["driver"] for v in case["advice"]["vendors"]] == [name for name, _ in suspects]
 
 
 def test_the_request_of_another_device_does_not_decide() -> None:

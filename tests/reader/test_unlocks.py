@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import pytest
 
-from lockhound_synth import scenarios
+import lockhound as lh
+from lockhound_synth import packets, scenarios
 from lockhound_synth.forge import Forged
+from lockhound_synth.packets import CONTROL, PENDING_RETURNED, Slot
+from lockhound_synth.scenarios import unlocks
+from lockhound_synth.scenarios.pending import guilty_device
+from lockhound_synth.scenarios.stage import Stage
 
 from .machines import case_of, dump_bytes, forged, patched
 from .triage_writer import memory, small_of
@@ -113,9 +121,9 @@ def test_the_completer_is_cleared_and_the_others_are_suspects() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("unlock_length_changed", "its length was changed while it was locked: from"),
-        ("unlock_frame_changed", "its first frame was changed while it was locked: from"),
-        ("unlock_frames_changed", "its frames were changed"),
+        ("unlock_length_changed", "the MDL's length was changed while it was locked: from"),
+        ("unlock_frame_changed", "the MDL's first frame was changed while it was locked: from"),
+        ("unlock_frames_changed", "the MDL's frames were changed"),
         ("unlock_locked", "by its own flags it is locked"),
         ("unlock_no_module", "code outside any module unlocked it"),
         ("unlock_library_alone", "storport.sys unlocked it, a library of Windows"),
@@ -153,3 +161,133 @@ def test_a_small_dump_shows_words_and_names_nobody() -> None:
     returns = [int(e["address"], 16) for e in words[name]]
     assert [struct.unpack("<Q", memory(machine, at, 8))[0] for at in returns] == [frame]
     assert all(rsp <= at < rsp + 0x400 for at in returns)
+
+
+# ---- an MDL that was changed while it was locked: by whom, nobody saw
+
+
+def told(story: Callable[[Stage], None], build: int = BUILD) -> tuple[Forged, dict[str, Any]]:
+    stage = Stage(story.__name__, build, SEED)
+    story(stage)
+    machine = stage.finish()
+    return machine, case_of(machine.to_bytes(6))
+
+
+def evidence(case: dict[str, Any], kind: str) -> list[tuple[str, str]]:
+    return [(s["driver"], e["statement"]) for s in case["suspects"] for e in s["evidence"] if e["kind"] == kind]
+
+
+def sends_packets(stage: Stage) -> None:
+    """It locked, keeps and unlocks; and could have handed the MDL on."""
+    mdl, was = unlocks.shortened(stage)
+    driver, device = guilty_device(stage)
+    unlocks.keep(stage, device, mdl)
+    unlocks.begin_changed(stage, mdl, was, driver, driver, 5)
+
+
+def another_locked(stage: Stage) -> None:
+    mdl, was = unlocks.shortened(stage)
+    locker, _ = guilty_device(stage, never=unlocks.SENDING)
+    driver, device = guilty_device(stage, never=unlocks.SENDING)
+    unlocks.keep(stage, device, mdl)
+    unlocks.begin_changed(stage, mdl, was, locker, driver, 5)
+
+
+def another_keeps(stage: Stage) -> None:
+    """A second driver's memory leads to the MDL."""
+    mdl, was = unlocks.shortened(stage)
+    driver, device = guilty_device(stage, never=unlocks.SENDING)
+    _, other = guilty_device(stage, never=unlocks.SENDING)
+    unlocks.keep(stage, other, mdl)
+    unlocks.keep(stage, device, mdl)
+    stage.holders.pop(mdl.address)
+    unlocks.begin_changed(stage, mdl, was, driver, driver, 5)
+
+
+def packet_elsewhere(stage: Stage) -> None:
+    """A packet of the driver's own that is over went through another driver with the MDL."""
+    mdl, was = unlocks.shortened(stage)
+    driver, device = guilty_device(stage, never=unlocks.SENDING)
+    _, below = guilty_device(stage)
+    unlocks.keep(stage, device, mdl)
+    slot = Slot(below, CONTROL, completion=driver.module.symbols["Complete"], control=PENDING_RETURNED)
+    packets.make_irp(stage.machine, [slot], 3, mdl=mdl, manager=False, flags=0)
+    unlocks.begin_changed(stage, mdl, was, driver, driver, 5)
+
+
+def frames_of_its_own(stage: Stage) -> None:
+    """All that speaks against it when a length was changed; but it was a frame."""
+    mdl = packets.make_mdl(stage.machine, stage.others[0], 4, mapped=False)
+    driver, device = guilty_device(stage, never=unlocks.SENDING)
+    unlocks.keep(stage, device, mdl)
+    unlocks.begin_changed(stage, mdl, replace(mdl, frames=[mdl.frames[0] + 1, *mdl.frames[1:]]), driver, driver, 6)
+
+
+@pytest.mark.parametrize(
+    ("story", "words"),
+    [
+        (sends_packets, "it can hand an MDL on to another driver, in a packet that is over by now"),
+        (another_locked, "which locked it, and the driver that unlocks only finds it"),
+        (another_keeps, "the memory of several drivers leads to it"),
+        (packet_elsewhere, "a packet with it went through another driver"),
+        (frames_of_its_own, "Windows itself may give a locked MDL other frames"),
+    ],
+)
+@pytest.mark.parametrize("build", [9600, BUILD, 26100])
+def test_who_changed_an_mdl_is_not_told_by_who_unlocks(story: Callable[[Stage], None], words: str, build: int) -> None:
+    """Each takes away one of the things that the driver of `unlock_length_own` is named for."""
+    machine, case = told(story, build)
+    assert case["verdict"]["kind"] == "unattributed"
+    assert words in case["verdict"]["reason"]
+    assert case["verdict"]["rule"] == "unlock: changed"
+    frame = story is frames_of_its_own
+    assert ("ByteCount 0x" in case["verdict"]["reason"]) == (not frame)
+    ((suspect, statement),) = [row for row in evidence(case, "tracker") if "the lock tracker of the MDL" in row[1]]
+    assert f"locked by {suspect}" in statement
+    with lh.open(machine.to_bytes(6)) as dump:
+        for pfn in sorted(set(machine.evidence_pages.values())):
+            with dump.without_pages([pfn]) as less:
+                assert less.investigate(progress=False).verdict.kind in ("unattributed", "insufficient")
+
+
+@pytest.mark.parametrize("build", [b for b in scenarios.ALL_BUILDS if b >= 9600])
+def test_a_length_that_only_one_driver_can_have_changed(build: int) -> None:
+    machine = forged("unlock_length_own", build, SEED)
+    case = case_of(dump_bytes("unlock_length_own", build, SEED, 6))
+    verdict = case["verdict"]
+    assert verdict["driver"] == machine.truth.verdict["driver"]
+    assert verdict["rule"] == "unlock: length"
+    assert verdict["confidence"]["level"] == "medium"
+    assert {f["name"]: f["value"] for f in verdict["confidence"]["factors"]} == {
+        "stack": 1.0, "unlock_site": 1.0, "holder": 0.9, "changed": 0.85,
+    }  # fmt: skip
+    before, now = divmod(int(case["bugcheck"]["parameters"][3], 16), 1 << 32)
+    assert f"from {before} pages to {now} (ByteCount 0x" in verdict["reason"]
+    assert [step["kind"] for step in case["chain"]][:4] == ["process", "mdl", "tracker", "frame"]
+    (row,) = case["trackers"]["list"]
+    assert (row["address"], row["pages"], row["driver"]) == (case["bugcheck"]["parameters"][2], before, verdict["driver"])
+    with (
+        lh.open(dump_bytes("unlock_length_own", build, SEED, 6)) as dump,
+        dump.without_pages([machine.evidence_pages["unlocked_tracker"]]) as less,
+    ):
+        assert less.investigate(progress=False).verdict.kind == "insufficient"
+
+
+# ---- what trackers say of an MDL that has none
+
+
+def test_the_list_itself_says_that_no_lock_stands() -> None:
+    case = case_of(dump_bytes("unlock_unknown", BUILD, SEED, 6))
+    assert case["trackers"]["state"] == "complete"
+    assert case["trackers"]["header"] == case["bugcheck"]["parameters"][3]
+    assert f"!lockedpages {case['process']['address']}" in [row["command"] for row in case["reproduce"]]
+    assert any("no lock of its pages stands" in text for _, text in evidence(case, "tracker"))
+
+
+@pytest.mark.parametrize("build", [b for b in scenarios.ALL_BUILDS if b >= 9600])
+def test_what_is_left_of_a_tracker_tells_of_the_lock(build: int) -> None:
+    machine = forged("unlock_left_over", build, SEED)
+    case = case_of(dump_bytes("unlock_left_over", build, SEED, 6))
+    name = machine.truth.verdict["driver"]
+    assert f"a lock tracker that is no longer in use, of a lock by {name}" in case["verdict"]["reason"]
+    assert any(driver == name and "no longer in use" in text for driver, text in evidence(case, "tracker"))

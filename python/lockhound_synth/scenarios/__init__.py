@@ -124,6 +124,7 @@ TOLD_BY = {
     "ioring": (22000, EVER), "freed_in_pool": (0, 17763), "segment_heap_unknown": (18362, EVER),
     # Before 8.1 trackers have no public layout, and of several locks the bug check's parameters tell one.
     "tracked_several": (9600, EVER), "tracked_invalid": (9600, EVER), "tracked_kernel": (9600, EVER),
+    "unlock_length_own": (9600, EVER), "unlock_left_over": (9600, EVER),
 }  # fmt: skip
 LARGE_POOL = {"mdl_large_page": True, "mdl_cut": False}  # chance decides for all others
 EXTRA_FRAMES = {f"pages_{count}": count for count in mdls.SIZES if count > 1000}

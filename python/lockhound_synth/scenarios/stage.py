@@ -268,7 +268,7 @@ class Stage:
         """A living process's ledger holds the requests it has in flight."""
         for process, mdl in self.machine.locks:
             if process is subject:
-                self.charge(mdl, self.holders.get(mdl.address))
+                self.charge(mdl, self.holders.get(mdl.address), pages=mdl.told)
         for process, mdl in self.old:
             if process is subject:
                 self.consider(mdl, "unlocked")

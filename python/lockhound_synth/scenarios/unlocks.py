@@ -6,6 +6,7 @@ Parameters after Microsoft's bug check reference; 5, 6, 7 and 9 after observed b
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 from lockhound_synth import io, packets
 from lockhound_synth.io import Device, Driver
@@ -19,6 +20,8 @@ from .pending import guilty_device, send
 from .stage import Stage
 
 CALL = b"\xff\xd0"  # call rax
+# Whoever imports none of these hands no MDL on.
+SENDING = ("IofCallDriver", "IoCallDriver", "PoCallDriver", "IoInitializeIrp", "ExNotifyCallback", *io.PACKET_MAKERS)
 
 
 def from_program(machine: Machine) -> list[int]:
@@ -329,19 +332,55 @@ def unlock_by_nt(stage: Stage) -> None:
     begin(stage, mdl, [*inner(machine), *in_nt(machine, "IopfCompleteRequest", "NtDeviceIoControlFile", "KiSystemServiceCopyEnd")])
 
 
+def lock_of(stage: Stage, mdl: Mdl, locker: Driver, was: Mdl) -> int:
+    """The tracker of an MDL that was changed since that driver locked it."""
+    machine = stage.machine
+    code = locker.module.return_from("MmProbeAndLockPages", "DispatchIo")
+    trace = [*in_nt(machine, "MmProbeAndLockPages"), code, *in_nt(machine, "IofCallDriver")]
+    (tracker,) = track(machine, stage.others[0], [Lock(mdl, trace, was=was)])
+    return tracker
+
+
+def begin_changed(stage: Stage, mdl: Mdl, was: Mdl, locker: Driver, unlocker: Driver, kind: int) -> None:
+    """The bug check of an MDL that was changed between its lock and its unlock."""
+    machine = stage.machine
+    before, now = {
+        5: (was.told, mdl.told),
+        6: (was.frames[0], mdl.frames[0]),
+        7: (mdl.frames[0], stage.rng.getrandbits(32)),
+    }[kind]
+    fourth = (before & 0xFFFF_FFFF) << 32 | now & 0xFFFF_FFFF
+    tracker = lock_of(stage, mdl, locker, was)
+    machine.label("unlocked_tracker", tracker, machine.layouts["LOCK_TRACKER"].size)
+    begin(stage, mdl, [*inner(machine), unlocking(unlocker), *from_program(machine)], kind=kind, third=tracker, fourth=fourth)
+
+
+def shortened(stage: Stage) -> tuple[Mdl, Mdl]:
+    """A locked MDL whose ByteCount a driver made smaller, and what it was before."""
+    mdl = packets.make_mdl(stage.machine, stage.others[0], stage.rng.randrange(6, 14), mapped=False)
+    was = replace(mdl)
+    packets.shorten(stage.machine, mdl, stage.rng.randrange(1, mdl.pages - 2))
+    return mdl, was
+
+
+def keep(stage: Stage, device: Device, mdl: Mdl) -> None:
+    """The MDL's address stands in the memory of a device, and its driver is the holder."""
+    stage.machine.space.write_u64(device.extension + 0x20, mdl.address)
+    stage.hold(mdl, device.driver)
+
+
 def _edited(stage: Stage, kind: int) -> None:
     """The MDL was changed between lock and unlock: the driver that unlocks is only the one that finds it."""
     machine, rng = stage.machine, stage.rng
     process = stage.others[0]
-    mdl = packets.make_mdl(machine, process, rng.randrange(2, 10))
+    if kind == 5:
+        mdl, was = shortened(stage)
+    else:
+        mdl = packets.make_mdl(machine, process, rng.randrange(2, 10))
+        was = replace(mdl, frames=[mdl.frames[0] + 1, *mdl.frames[1:]]) if kind == 6 else mdl
     culprit, device = guilty_device(stage)
     send(stage, process, device, mdl, linked="thread")
-    code = culprit.module.return_from("MmProbeAndLockPages", "DispatchIo")
-    trace = [*in_nt(machine, "MmProbeAndLockPages"), code, *in_nt(machine, "IofCallDriver")]
-    (tracker,) = track(machine, process, [Lock(mdl, trace)])
-    before, now = {5: (mdl.pages + 3, mdl.pages), 6: (mdl.frames[0] + 1, mdl.frames[0]), 7: (mdl.frames[0], rng.getrandbits(32))}[kind]
-    fourth = (before & 0xFFFF_FFFF) << 32 | now & 0xFFFF_FFFF
-    begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)], kind=kind, third=tracker, fourth=fourth)
+    begin_changed(stage, mdl, was, culprit, culprit, kind)
 
 
 def unlock_length_changed(stage: Stage) -> None:
@@ -362,6 +401,30 @@ def unlock_frames_changed(stage: Stage) -> None:
     _edited(stage, 7)
 
 
+def unlock_length_own(stage: Stage) -> None:
+    """A driver that sends no packets locked the pages, keeps the MDL in its device's memory, and unlocks it: with another length."""
+    stage.description = "a driver that hands nothing on locks and unlocks an MDL, whose length was changed in between"
+    mdl, was = shortened(stage)
+    culprit, device = guilty_device(stage, never=SENDING)
+    keep(stage, device, mdl)
+    begin_changed(stage, mdl, was, culprit, culprit, 5)
+    blame(stage, culprit)
+
+
+def unlock_left_over(stage: Stage) -> None:
+    """The tracker of the MDL went with its first unlock, and its memory still says who had locked."""
+    stage.description = "an MDL is unlocked a second time; what is left of its lock tracker tells of the lock"
+    machine = stage.machine
+    mdl = stale(stage)
+    culprit, _ = culprit_with(stage, mdl)
+    gone = lock_of(stage, mdl, culprit, mdl)
+    machine.nonpaged.free(gone)
+    machine.space.write(gone, struct.pack("<2Q", machine.nonpaged.base + 0x40, machine.nonpaged.base + 0x80))  # links of a free list
+    begin(stage, mdl, [*inner(machine), unlocking(culprit), *from_program(machine)])
+    machine.space.write_u64(stage.others[0].lock_header, 0)  # the root of the tree
+    blame(stage, culprit)
+
+
 def unlock_switched(stage: Stage) -> None:
     """P1 = 9: the MDL was given other frames, and the tracker does not know it."""
     stage.description = "an MDL is switched to other frames that the tracker does not know"
@@ -378,6 +441,6 @@ STORIES = {
         unlock_twice, unlock_never, unlock_nonpaged, unlock_partial, unlock_completer, unlock_completer_jumps, unlock_library,
         unlock_library_alone, unlock_unloaded, unlock_no_module, unlock_shared, unlock_stack_absent, unlock_damaged_stack, unlock_locked,
         unlock_verifier, unlock_verifier_in_nt, unlock_by_nt, unlock_length_changed, unlock_frame_changed, unlock_frames_changed,
-        unlock_switched,
+        unlock_switched, unlock_length_own, unlock_left_over,
     )
 }  # fmt: skip

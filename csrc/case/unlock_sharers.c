@@ -1,0 +1,73 @@
+/* Who else had the MDL that was unlocked: the drivers that a packet with it went through. */
+#include <inttypes.h>
+
+#include "base/error.h"
+#include "case/unlock.h"
+
+/* It can unlock pages; where its imports are gone, whether it could is open. */
+static bool may_unlock(lhi_case *c, size_t party, lhi_sharers *out)
+{
+    const lhi_answer can = lhi_case_can_unlock(c, party);
+    const lhi_party *p = &c->parties[party];
+    const bool unloaded = p->driver.has_module && p->driver.module.unloaded;
+    const bool gone = can == LHI_UNKNOWN && !p->framework && !unloaded;
+    out->missing = out->missing || gone;
+    return can != LHI_NO && !gone;
+}
+
+/* Libraries of Windows unlock what they locked. */
+static bool take_sharer(lhi_unlock *u, const lhi_packet *packet, size_t party, lhi_sharers *out)
+{
+    lhi_case *c = u->c;
+    const lhi_party *p = &c->parties[party];
+    if (p->driver.is_kernel || (out->who != LHI_NONE && lhi_case_same_driver(c, party, out->who)))
+        return true;
+    if (!out->writers && (p->library || !may_unlock(c, party, out)))
+        return true;
+    out->count++;
+    const char *text = lhi_arena_printf(
+        &c->arena, "the packet at 0x%" PRIx64 " names the MDL and went through it, and it %s",
+        packet->irp->address, out->writers ? "could change the MDL" : "can unlock pages");
+    return lhi_case_note(c, out->writers ? "packet" : "unlock_import", party, packet->irp->address, text);
+}
+
+static lh_status ask_packet(lhi_unlock *u, const lhi_packet *packet, lhi_sharers *out, lh_error *err)
+{
+    lhi_case *c = u->c;
+    for (size_t i = 0; i < packet->irp->slot_count; i++) {
+        lhi_device device = {0};
+        lhi_driver driver = {0};
+        if (packet->irp->slots[i].device == 0)
+            continue;
+        lhi_device_driver(c->kernel, packet->irp->slots[i].device, &device, &driver);
+        if (!driver.object_known) {
+            out->missing = out->missing || driver.absence != LH_ABSENT_LAYOUT;
+            continue;
+        }
+        size_t party = lhi_case_party(c, &driver, err);
+        if (party == LHI_NONE)
+            return LH_ERR_NO_MEMORY;
+        if (!take_sharer(u, packet, party, out))
+            return lhi_fail_memory(err);
+    }
+    return LH_OK;
+}
+
+lh_status lhi_unlock_sharers(lhi_unlock *u, lhi_sharers *out, lh_error *err)
+{
+    const lhi_case *c = u->c;
+    lh_status status = LH_OK;
+    out->missing = lhi_case_pool_could_hide(c);
+    if (u->record == LHI_NONE)
+        return LH_OK;
+    const lhi_vec *packets = &c->records[u->record].packets;
+    for (size_t i = 0; status == LH_OK && i < packets->count; i++) {
+        const lhi_packet *packet = &c->packets[packets->data[i]];
+        const lhi_irp_state state = packet->irp->state;
+        out->missing = out->missing || lhi_irp_is_lost(packet->irp);
+        if (state == LHI_IRP_PENDING || state == LHI_IRP_RETURNED ||
+            (out->over && state == LHI_IRP_COMPLETED))
+            status = ask_packet(u, packet, out, err);
+    }
+    return status;
+}
