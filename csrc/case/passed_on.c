@@ -178,6 +178,13 @@ static bool is_emptied(const lhi_case *c, uint64_t address, uint64_t process)
            may_be_of(c, &irp, process);
 }
 
+/* A word leads to such a request: by its address, or as a link of the queue that it waits in. */
+static bool leads_to_emptied(const lhi_case *c, uint64_t word, uint64_t process)
+{
+    const uint64_t link = c->kernel->layout->offsets[LHI_F_IRP_ListEntry];
+    return is_emptied(c, word, process) || is_emptied(c, word - link, process);
+}
+
 bool lhi_case_serves_emptied(const lhi_case *c, const lhi_packet *packet, uint64_t process)
 {
     for (size_t i = 0; i < packet->irp->slot_count; i++) {
@@ -185,12 +192,12 @@ bool lhi_case_serves_emptied(const lhi_case *c, const lhi_packet *packet, uint64
         const uint64_t places[] = {slot->parameters[0], slot->parameters[1], slot->parameters[2],
                                    slot->parameters[3], slot->context};
         for (size_t k = 0; k < sizeof places / sizeof places[0]; k++) {
-            if (is_emptied(c, places[k], process))
+            if (leads_to_emptied(c, places[k], process))
                 return true;
             for (uint64_t at = 0; lhi_is_kernel(places[k]) && at < REACH; at += 8) {
                 uint64_t word = 0;
                 if (lhi_space_u64(&c->kernel->space, places[k] + at, &word) == LH_PRESENT &&
-                    is_emptied(c, word, process))
+                    leads_to_emptied(c, word, process))
                     return true;
             }
         }
