@@ -84,24 +84,29 @@ static void stranger(lhi_climb *climb, size_t thing, const char *words)
     prefer(climb, thing, 4);
 }
 
-/* The client of the framework whose objects lie on the way from a thing back to the MDL; LHI_NONE: none, or
- * objects of several. */
-static size_t client_on_way(const lhi_climb *climb, size_t thing, bool *several)
+/* Whose objects of the framework lie on the way from a thing back to the MDL. */
+typedef struct lhi_clients {
+    size_t client; /* LHI_NONE: there are none, or nobody's alone */
+    bool several, unknown;
+} lhi_clients;
+
+static lhi_clients clients_on_way(const lhi_climb *climb, size_t thing)
 {
     const lhi_holders *h = climb->h;
-    size_t client = LHI_NONE;
-    *several = false;
+    lhi_clients out = {.client = LHI_NONE};
     for (size_t at = thing; at != climb->start; at = h->grips[h->via[at]].held) {
         const lhi_site *site = &h->things[at].site;
-        if (!site->what || site->client == LHI_NONE)
+        if (!site->what)
             continue;
-        if (client != LHI_NONE && !lhi_case_same_driver(h->c, client, site->client)) {
-            *several = true;
-            return LHI_NONE;
-        }
-        client = site->client;
+        out.unknown = out.unknown || site->client == LHI_NONE;
+        out.several = out.several || (out.client != LHI_NONE && site->client != LHI_NONE &&
+                                      !lhi_case_same_driver(h->c, out.client, site->client));
+        if (out.client == LHI_NONE)
+            out.client = site->client;
     }
-    return client;
+    if (out.several || out.unknown)
+        out.client = LHI_NONE;
+    return out;
 }
 
 /* Whose memory a thing is. An object of the framework is its client's, and what the framework itself keeps of
@@ -115,8 +120,7 @@ static size_t owner_of(const lhi_climb *climb, size_t thing)
         return site->client;
     if (party == LHI_NONE || strcmp(c->parties[party].driver.name, LHI_FRAMEWORK) != 0)
         return party;
-    bool several = false;
-    const size_t client = client_on_way(climb, thing, &several);
+    const size_t client = clients_on_way(climb, thing).client;
     return client == LHI_NONE ? party : client;
 }
 
@@ -125,7 +129,13 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
     lhi_case *c = climb->h->c;
     lhi_claims *claims = climb->claims;
     const lhi_site *site = &climb->h->things[thing].site;
+    const lhi_clients clients = clients_on_way(climb, thing);
     size_t party = owner_of(climb, thing);
+    if (clients.unknown) {
+        stranger(climb, thing,
+                 "an object of the framework leads to it, and for which driver it was made is not known");
+        return;
+    }
     if (party == LHI_NONE) {
         stranger(climb, thing,
                  site->why ? site->why : "memory of a driver that can't be named keeps a pointer to it");
@@ -150,10 +160,8 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
     claims->framework = claims->framework || site->served || (can == LHI_UNKNOWN && locked_for);
     if (can == LHI_UNKNOWN && locked_for)
         can = LHI_YES;
-    bool several = false;
-    const size_t client = client_on_way(climb, thing, &several);
-    claims->several = claims->several || several ||
-                      (client != LHI_NONE && !lhi_case_same_driver(c, client, party)); /* another's object */
+    claims->several = claims->several || clients.several || /* another's object */
+                      (clients.client != LHI_NONE && !lhi_case_same_driver(c, clients.client, party));
     size_t *place = can == LHI_YES ? &claims->can : can == LHI_UNKNOWN ? &claims->unknown : &claims->cannot;
     if (can != LHI_NO) {
         size_t other = claims->can != LHI_NONE ? claims->can : claims->unknown;

@@ -24,10 +24,11 @@ enum { TYPE_FIRST = 0x1000, TYPE_LAST = 0x15ff };
 #define MOST_IMAGE      0x800000u
 #define MOST_SLOTS      4096u
 
+/* A module whose name is not in the dump may be the framework: then the rest of the head decides. */
 static bool in_framework(const lh_kernel *kernel, uint64_t va)
 {
     const lhi_module *module = lhi_module_at(&kernel->modules, va);
-    return module && strcmp(module->name, LHI_FRAMEWORK) == 0;
+    return module && (module->name_absence != LH_PRESENT || strcmp(module->name, LHI_FRAMEWORK) == 0);
 }
 
 lhi_answer lhi_fx_object_read(const lh_kernel *kernel, uint64_t address, lhi_fx_object *out, lh_absence *why)

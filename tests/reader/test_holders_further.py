@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import struct
+from functools import partial
 
 import pytest
 
 import lockhound as lh
 from lockhound_synth import io, packets, scenarios
+from lockhound_synth.machine import Module
 from lockhound_synth.packets import NONPAGED_SOURCE, ON_ALL, PENDING_RETURNED, READ, Slot
 from lockhound_synth.scenarios.frameworks import DEVICE, HANDLE, REQUEST, SIZES, Client
 from lockhound_synth.scenarios.libraries import framework
@@ -166,3 +168,26 @@ def test_other_shapes_of_the_frameworks_memory(shape: str) -> None:
     case = judged(where)
     assert [row["name"] for row in case["verdict"]["drivers"]] == [client.driver.module.name]
     assert case["ledger"]["mdls"][0]["trail"].startswith(f"MDL <- KMDF {what} in pool block 'Fx")
+
+
+def unname(where: Scene, module: Module) -> None:
+    """The text of a module's names lies where nothing is mapped, which no count of missing pages tells."""
+    shape = where.machine.layouts["KLDR_DATA_TABLE_ENTRY"]
+    for name in ("BaseDllName", "FullDllName"):
+        put(where, module.kldr + shape.offset(name) + 8, where.machine.next_system_pte + 0x10_0000)
+
+
+@pytest.mark.parametrize("lost", ["wdf01000.sys", "wdfldr.sys", ""])
+def test_an_object_of_a_client_that_is_not_known(lost: str) -> None:
+    """A bystander has a pointer into another client's context. Without the name of a module that tells whose it is, nobody is named."""
+    where = scene("unknown_client")
+    kmdf = framework(where.stage)
+    client, other = Client(where.stage, kmdf), Client(where.stage, kmdf)
+    mdl, request = where.lock(), client.make(REQUEST)
+    put(where, request.context + 0x10, mdl.address)
+    put(where, other.fx.context + 0x18, request.context)
+    for module in (m for m in where.machine.modules if m.name == lost):
+        where.later(partial(unname, where, module))
+    verdict = judged(where)["verdict"]
+    assert not verdict["drivers"]
+    assert verdict["kind"] == ("insufficient" if lost == "wdfldr.sys" else "unattributed")
