@@ -1,5 +1,6 @@
 /* The result tree as HTML: a page with everything in itself, or a fragment for a notebook. No script. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "report/view.h"
 
@@ -407,7 +408,8 @@ static void advice_part(const lhi_page *page, const lhi_node *root)
                    *vendors = lhi_tree_get(advice, "vendors"), *command = lhi_tree_get(tracking, "command");
     open_fold(page, "For the next crash, and for the vendor", 0);
     raw(page, "<div class=\"commands\">\n");
-    if (command)
+    const char *state = text_of(page, tracking, "state");
+    if (command && !(state && strcmp(state, "on") == 0))
         line_part(page, command);
     element(page, "span", text_of(page, tracking, "next_crash"));
     if (verifier && verifier->kind == LHI_NODE_OBJECT) {
