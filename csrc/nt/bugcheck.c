@@ -150,6 +150,7 @@ static const name_row names[] = {
     {0x17e, "MICROCODE_REVISION_MISMATCH"},
     {0x18b, "SECURE_KERNEL_ERROR"},
     {0x192, "KERNEL_AUTO_BOOST_LOCK_ACQUISITION_WITH_RAISED_IRQL"},
+    {0x1c8, "MANUALLY_INITIATED_POWER_BUTTON_HOLD"},
     {0x1ca, "SYNTHETIC_WATCHDOG_TIMEOUT"},
     {0x1d3, "VERIFIER_DRIVER_IRQL_VIOLATION"},
     /* Bit 28 marks the same stop taken on a smaller dump setting (the _M names of bugcodes.h). */

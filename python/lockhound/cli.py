@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ STATUS_OF_KIND = {
     "insufficient": NOT_NAMED,
     "unattributed": NOT_NAMED,
 }
+# As the arguments of a bug check stand in a debugger's output, and in what is shown here for it: no other number looks like that.
+SIXTEEN_DIGITS = re.compile("(?=0|.*[a-f])[0-9a-f]{16}", re.IGNORECASE | re.ASCII)
+SPELLINGS = "0x..., decimal, or ffffe000`12345080, with its ` or without"
 WORST_FIRST = (ERROR, USAGE, NOT_NAMED, NOT_APPLICABLE, NAMED)
 EPILOG = """\
 exit status: 0 a driver was named, or the question was answered; 1 error; 2 usage; 3 not a locked-pages dump;
@@ -33,10 +37,11 @@ exit status: 0 a driver was named, or the question was answered; 1 error; 2 usag
 
 
 def number(text: str) -> int:
-    """A 64-bit number: 0x..., decimal, or hexadecimal as the debugger writes it (ffffe000`12345080)."""
+    """A 64-bit number: 0x..., decimal, or hexadecimal as the debugger writes it (ffffe000`12345080, ffffe00012345080)."""
     plain = text.replace("_", "")
+    debuggers = "`" in plain or SIXTEEN_DIGITS.fullmatch(plain) is not None
     try:
-        value = int(plain.replace("`", ""), 16) if "`" in plain else int(plain, 0)
+        value = int(plain.replace("`", ""), 16) if debuggers else int(plain, 0)
     except ValueError:
         raise argparse.ArgumentTypeError(f"not a number: {one_line(text)}") from None
     if not 0 <= value < 1 << 64:
@@ -121,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
 
     search = commands.add_parser("search", help="find values in memory")
     search.add_argument("dump", metavar="DUMP")
-    search.add_argument("values", nargs="+", type=number, metavar="VALUE", help="0x..., decimal, or ffffe000`12345080")
+    search.add_argument("values", nargs="+", type=number, metavar="VALUE", help=SPELLINGS)
     search.add_argument("--align", type=positive, choices=(1, 2, 4, 8), default=8)
     search.add_argument("--limit", type=positive, metavar="N", help="at most N hits")
     search.add_argument("--threads", type=positive, metavar="N", help="default: one for each processor")
@@ -145,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
 
     identify = commands.add_parser("identify", help="what lies at an address, and whose it is")
     identify.add_argument("dump", metavar="DUMP")
-    identify.add_argument("addresses", nargs="+", type=number, metavar="ADDRESS", help="0x..., decimal, or ffffe000`12345080")
+    identify.add_argument("addresses", nargs="+", type=number, metavar="ADDRESS", help=SPELLINGS)
     identify.add_argument("--json", action="store_true")
     identify.set_defaults(run=run_identify)
 

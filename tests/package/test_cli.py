@@ -155,7 +155,8 @@ def test_the_guard_lets_colors_through_and_nothing_else(text: str) -> None:
     [
         "", "analyze", "nonsense", "analyze x --color pink", "analyze x --threads 0", "analyze x --timeout -1", "analyze x --timeout no",
         "analyze x y --html z", "analyze x --html",
-        "search x", "search x -1", "search x 0x10000000000000000", "search x zz", "search x 1 --align 3", "search x 1 --limit 0",
+        "search x", "search x -1", "search x 0x10000000000000000", "search x zz",
+        "search x ffffe0001234508", "search x 0ffffe00012345080", "search x 1 --align 3", "search x 1 --limit 0",
     ],
 )  # fmt: skip
 def test_usage(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,8 +168,12 @@ def test_usage(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("16", 16), ("0x10", 16), ("ffffe000`12345080", 0xFFFFE00012345080), ("0xffffe000`12345080", 0xFFFFE00012345080), ("0x_10", 16)],
-)
+    [
+        ("16", 16), ("0x10", 16), ("ffffe000`12345080", 0xFFFFE00012345080), ("0xffffe000`12345080", 0xFFFFE00012345080), ("0x_10", 16),
+        ("ffffe00012345080", 0xFFFFE00012345080), ("FFFFE00012345080", 0xFFFFE00012345080), ("0000000000000076", 0x76),
+        ("1234567890123456", 1234567890123456), ("0", 0),
+    ],
+)  # fmt: skip
 def test_spellings_of_numbers(text: str, value: int) -> None:
     assert cli.number(text) == value
 

@@ -14,6 +14,7 @@ import pytest
 import lockhound as lh
 from lockhound_synth import scenarios
 from lockhound_synth.containers import BITMAP_KERNEL
+from tests.reader.test_triage import real_dumps
 
 PLACE = {"address": "0xffffe00000000001", "physical": "0x1", "file_offset": None}
 REGION = {"present": 1, "not_captured": 0, "clipped": 0, "not_ram": 0, "device": 0, "share": 1.0}
@@ -181,6 +182,33 @@ def test_every_case_obeys_it(validator: jsonschema.Draft202012Validator, name: s
                 continue
             validator.validate(case.to_dict())
             validator.validate(case.to_dict(redact=True))
+
+
+@pytest.fixture(scope="module")
+def infos(root: Path) -> jsonschema.Draft202012Validator:
+    """What `lockhound info --json` writes, by the part of the same schema that docs/case-1.md names."""
+    schema = json.loads((root / "docs" / "case-1.schema.json").read_text())
+    del schema["required"]  # of a case
+    return jsonschema.Draft202012Validator({**schema, "$ref": "#/$defs/info"})
+
+
+@pytest.mark.parametrize("kind", [1, 5, BITMAP_KERNEL])
+@pytest.mark.parametrize("build", scenarios.ALL_BUILDS)
+def test_what_a_dump_is_obeys_it(infos: jsonschema.Draft202012Validator, build: int, kind: int) -> None:
+    with lh.open(scenarios.build("pending_irp", build=build).to_bytes(kind)) as dump:
+        for redact in (False, True):
+            found = json.loads(dump.kernel().info_json(redact=redact))
+            infos.validate(found)
+            assert found.keys() == infos.schema["$defs"]["info"]["properties"].keys()
+    for part in found:
+        assert not infos.is_valid({key: value for key, value in found.items() if key != part}), part
+        assert not infos.is_valid({**found, part: 5}), part
+
+
+def test_what_a_real_dump_is_obeys_it(infos: jsonschema.Draft202012Validator, shared: Path) -> None:
+    for path in real_dumps(shared):
+        with lh.open(path) as dump:
+            infos.validate(json.loads(dump.kernel().info_json()))
 
 
 AUDIT: dict[str, Any] = {

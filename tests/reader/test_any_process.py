@@ -238,7 +238,8 @@ def test_address_pid_and_name_mean_the_same(tmp_path: Path) -> None:
     path, forged = sample(tmp_path)
     for process in forged.truth.processes:
         answers = []
-        for which in (process["address"], str(process["pid"]), process["name"], process["name"].upper()):
+        address, name = process["address"], process["name"]
+        for which in (address, address.removeprefix("0x"), str(process["pid"]), name, name.upper()):
             status, out, _ = run("analyze", "--process", which, "--json", str(path))
             assert status == 0, "a living process is a question that was answered"
             answers.append(json.loads(out))

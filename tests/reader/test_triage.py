@@ -82,6 +82,7 @@ def test_every_real_dump_opens_and_says_what_it_is(shared: Path) -> None:
         assert shown["identity"]["system_time"] == quad(data, 0xFA8)
         assert shown["uptime_seconds"] == quad(data, 0x1030) // 10**7
         assert info["bugcheck"]["code"] == word(data, 0x38)
+        assert info["bugcheck"]["name"]
         assert [int(p, 16) for p in info["bugcheck"]["parameters"]] == [quad(data, 0x40 + 8 * i) for i in range(4)]
         assert info["coverage"]["notes"] == []
         check_process(data, info, known[word(data, 0xC), machine])
