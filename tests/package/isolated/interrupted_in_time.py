@@ -73,6 +73,7 @@ def interrupted(dump: lh.Dump, source: Throttled, value: int, threads: int, tota
 
 
 def main(path: str, threads: int, times: int) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs behind it with SIGINT ignored
     source = Throttled(Path(path).read_bytes())
     dump = lh.open(source)
     value = dump.bugcheck.parameters[1]
