@@ -215,6 +215,24 @@ def test_a_page_of_a_stack_that_is_missing_could_hide_the_owner() -> None:
     refuses(judged(machine.without([pfn >> 12])), "insufficient")
 
 
+@pytest.mark.parametrize("library", ["storport", "fltmgr"])
+def test_stacks_are_known_where_a_librarys_client_was_looked_for(library: str) -> None:
+    """For a library's packet the stacks are read before anybody judges. A dead word on one says nothing of another MDL then either, and a
+    frame that waits with it does."""
+    for live in (False, True):
+        where = scene("library_beside")
+        driver, device = holder(where)
+        mdl = where.lock()
+        where.own(where.stage.windows[library], where.driver()[1], where.lock())
+        if live:
+            waits(where, mdl.address, driver)
+        else:
+            put(where, device.extension + 0x20, mdl.address)
+            thread = next(t for t in where.machine.threads if t.alive)
+            put(where, thread.stack_limit + 0x400, mdl.address)
+        assert Answer.of(judged(where)["verdict"]) == names(driver, mdl)
+
+
 @pytest.mark.parametrize("second", [False, True])
 def test_two_drivers_on_one_stack(second: bool) -> None:
     """What lies in a frame may be a register that was saved for a caller: with two drivers' frames nobody is named."""
