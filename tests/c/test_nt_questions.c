@@ -288,7 +288,7 @@ static void test_bugcheck(void)
         found++;
         CHECK_EQ(strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"), strlen(name));
     }
-    CHECK_EQ(found, 135);
+    CHECK_EQ(found, 136);
 }
 
 int main(void)
