@@ -2,15 +2,19 @@
  * than the one whose memory the way ends in.
  *
  * Whoever registers a routine gives a context with it, and the pair stands where the routine will be called
- * from: in another driver's memory, in a work item, in a DPC. The context is of the driver that the routine
- * is of. And what FsContext and FsContext2 of an open file lead to belongs to a driver of the file's devices.
- * Neither makes its driver an owner: the pair may be left over. */
+ * from: in another driver's memory, in a work item, in a DPC; and an interface that a driver was given has a
+ * context and the routines that take it. The context is of the driver that the routine is of. And what
+ * FsContext and FsContext2 of an open file lead to belongs to a driver of the file's devices. Neither makes
+ * its driver an owner: the pair may be left over. */
 #include "case/holder_graph.h"
 #include "nt/read.h"
 
-#define WORD       8u
-#define FSCONTEXT  0x18u /* FILE_OBJECT.FsContext, then FsContext2 (WDK wdm.h; facts B.4) */
-#define MOST_STACK 32u   /* devices of one stack */
+#define WORD      8u
+#define FSCONTEXT 0x18u /* FILE_OBJECT.FsContext, then FsContext2 (WDK wdm.h; facts B.4) */
+/* of an INTERFACE: with its header alone, and more than any has */
+#define INTERFACE_LEAST 0x20u
+#define INTERFACE_MOST  0x1000u
+#define MOST_STACK      32u /* devices of one stack */
 
 /* The driver could have locked, and is not the one that is asked about. */
 static lh_status is_other(lhi_case *c, const lhi_driver *driver, size_t party, bool *other, lh_error *err)
@@ -56,12 +60,29 @@ static bool routine_before(const lhi_holders *h, uint64_t at, lhi_driver *driver
     return driver->has_module; /* else it is no code, or a page of the image is missing, which is counted */
 }
 
+/* INTERFACE, which others start with (WDK wdm.h): size and version, the context, and two routines. */
+static bool routines_behind(const lhi_holders *h, uint64_t at, lhi_driver *driver)
+{
+    const lh_kernel *kernel = h->c->kernel;
+    uint64_t head = 0, first = 0, second = 0;
+    if (!read_word(h, at - WORD, &head) || (head & 0xffff) < INTERFACE_LEAST ||
+        (head & 0xffff) > INTERFACE_MOST || head >> 32 != 0 || !read_word(h, at + WORD, &first) ||
+        !read_word(h, at + (uint64_t)2 * WORD, &second))
+        return false;
+    const lhi_module *module = lhi_module_at(&kernel->modules, first);
+    if (!module || lhi_module_at(&kernel->modules, second) != module)
+        return false;
+    lhi_driver_from_routine(kernel, first, driver);
+    return driver->has_module;
+}
+
 static lh_status ask_routine(lhi_holders *h, const lhi_grip *grip, size_t party, bool *other, lh_error *err)
 {
     const lhi_thing *held = &h->things[grip->held];
     const bool head = held->site.kind == LHI_SITE_LIST && held->members.count == 0;
     lhi_driver driver = {0};
-    return !head && grip->at % WORD == 0 && routine_before(h, grip->at, &driver)
+    return !head && grip->at % WORD == 0 &&
+                   (routine_before(h, grip->at, &driver) || routines_behind(h, grip->at, &driver))
                ? is_other(h->c, &driver, party, other, err)
                : LH_OK;
 }

@@ -350,6 +350,9 @@ def beside(where: Scene, way: str, *, own: bool) -> Driver:
     elif way == "block":
         registered(where, place + 0x20, owner, context)
         put(where, device.extension + 0x20, place)
+    elif way == "interface":  # INTERFACE, wdm.h: size and version, context, two routines
+        routine = owner.module.symbols["Complete"]
+        put(where, device.extension + 0x20, 1 << 16 | 0x40, context, routine, routine)
     else:
         put(where, device.extension + 0x20, mdl.address)
     if way == "work":  # WORK_QUEUE_ITEM, wdm.h
@@ -363,7 +366,7 @@ def beside(where: Scene, way: str, *, own: bool) -> Driver:
     return driver
 
 
-@pytest.mark.parametrize("way", ["extension", "block", "work", "item", "file"])
+@pytest.mark.parametrize("way", ["extension", "block", "interface", "work", "item", "file"])
 @pytest.mark.parametrize("build", [7601, BUILD, 26100])
 def test_a_context_is_of_the_driver_whose_routine_or_file_has_it(way: str, build: int) -> None:
     """Who merely keeps it is not named, and that with any page out."""
