@@ -56,7 +56,7 @@ def test_the_case_shows_the_way() -> None:
     assert [int(f["address"], 16) for f in stack["frames"]][1:] == [at for _, at in machine.stack]
     assert {"symbol": "MmUnlockPages", "module": "ntoskrnl.exe"}.items() <= stack["frames"][2].items()
     assert {"module": name, "offset": f"{offset:#x}"}.items() <= stack["frames"][3].items()
-    assert [step["kind"] for step in case["chain"]] == ["process", "mdl", *["stack_frame"] * 4, "module"]
+    assert [step["kind"] for step in case["chain"]] == ["process", "mdl", *["stack_frame"] * 4, "driver", "module"]
     (suspect,) = case["suspects"]
     site = next(row for row in suspect["evidence"] if row["kind"] == "unlock_site")
     assert site["address"] == f"{frame:#x}"
