@@ -158,7 +158,7 @@ def test_an_audit_is_a_frame() -> None:
     assert None in charged
     assert frame["pid"].tolist() == [row.pid for row in audit.processes]
     assert frame["mdls"].tolist() == [len(row.mdls) for row in audit.processes]
-    tracked = [None if value is pandas.NA else value for value in frame["trackers"]]
+    tracked = [None if value is pandas.NA else value for value in frame["tracked"]]
     assert tracked == [row.trackers["pages"] if row.trackers else None for row in audit.processes]
     assert set(tracked) >= {None}
 
