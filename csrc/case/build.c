@@ -100,6 +100,7 @@ void lhi_case_free(lhi_case *c)
         lhi_call_stack_free(&c->unlocker->stack);
     lhi_holders_free(c->holders);
     lhi_stacks_free(&c->stacks);
+    lhi_map_free(&c->charged_at);
     lhi_free_lists_free(&c->freed);
     lhi_trackers_free(&c->trackers);
     lhi_free(c->locks);

@@ -4,6 +4,7 @@
 #define LHI_CASE_CASE_H
 
 #include "base/arena.h"
+#include "base/map.h"
 #include "base/vec.h"
 #include "case/rules.h"
 #include "nt/device.h"
@@ -253,6 +254,7 @@ typedef struct lhi_case {
     size_t stamp;
     size_t *parts; /* partial MDLs by StartVa, for the judging of splits */
     size_t part_count;
+    lhi_map charged_at;               /* charged MDLs by each of their addresses */
     size_t *first_child, *next_child; /* associated packets by master */
     double next_poll;
     uint64_t pass_bytes; /* of the latest pass */

@@ -1,7 +1,9 @@
 /* Finds the clients of libraries that made packets. */
 #include "case/client.h"
 
+#include "base/alloc.h"
 #include "base/error.h"
+#include "base/map.h"
 #include "nt/framework.h"
 #include "nt/library.h"
 
@@ -11,6 +13,37 @@ typedef struct lhi_client {
     const char *reason;
     lh_absence absence; /* why none was found; LH_PRESENT: nothing is missing */
 } lhi_client;
+
+/* Whose the globals of the framework are: many packets have the same, and to find out all images are read. */
+typedef struct lhi_bound {
+    lhi_answer answer;
+    const lhi_module *client;
+    lh_absence why;
+} lhi_bound;
+
+typedef struct lhi_bounds {
+    lhi_map by_globals;
+    lhi_bound *rows;
+    size_t count, room;
+} lhi_bounds;
+
+static lh_status find_bound(lhi_case *c, lhi_bounds *known, uint64_t globals, lhi_bound *out, lh_error *err)
+{
+    const size_t at = lhi_map_get(&known->by_globals, globals);
+    if (at != SIZE_MAX) {
+        *out = known->rows[at];
+        return LH_OK;
+    }
+    lh_status status = lhi_case_poll(c, err);
+    if (status != LH_OK)
+        return status;
+    out->answer = lhi_fx_client(c->kernel, globals, &out->client, &out->why);
+    if (!lhi_grow(&known->rows, known->count, &known->room, sizeof *known->rows) ||
+        !lhi_map_put(&known->by_globals, globals, known->count))
+        return lhi_fail_memory(err);
+    known->rows[known->count++] = *out;
+    return LH_OK;
+}
 
 static void miss(lhi_client *out, lh_absence absence)
 {
@@ -48,29 +81,33 @@ static void by_device(const lhi_case *c, const lhi_packet *packet, const lhi_mod
 }
 
 /* The context of a framework's completion routine is its object for the request. */
-static void by_framework(const lhi_case *c, const lhi_packet *packet, lhi_client *out)
+static lh_status by_framework(lhi_case *c, lhi_bounds *known, const lhi_packet *packet, lhi_client *out,
+                              lh_error *err)
 {
     const lhi_irp *irp = packet->irp;
-    const lhi_module *client = NULL;
+    lhi_bound bound = {0};
     lhi_fx_object object = {0};
-    lh_absence why = LH_PRESENT;
     if (irp->slot_count == 0)
-        return;
-    lhi_answer answer = lhi_fx_object_read(c->kernel, irp->slots[irp->slot_count - 1].context, &object, &why);
-    if (answer == LHI_YES)
-        answer = lhi_fx_client(c->kernel, object.globals, &client, &why);
-    if (answer != LHI_YES) {
-        miss(out, why);
-        return;
+        return LH_OK;
+    bound.answer =
+        lhi_fx_object_read(c->kernel, irp->slots[irp->slot_count - 1].context, &object, &bound.why);
+    lh_status status = bound.answer == LHI_YES ? find_bound(c, known, object.globals, &bound, err) : LH_OK;
+    if (status != LH_OK)
+        return status;
+    if (bound.answer != LHI_YES) {
+        miss(out, bound.why);
+        return LH_OK;
     }
-    lhi_driver_from_code(c->kernel, client->base, &out->driver);
+    lhi_driver_from_code(c->kernel, bound.client->base, &out->driver);
     out->found = out->driver.has_module && !lhi_is_library(out->driver.name);
     out->reason = "the framework made the packet for the driver whose data point to the globals of the "
                   "framework's object";
+    return LH_OK;
 }
 
-static lh_status pass_on(lhi_case *c, lhi_packet *packet, lh_error *err)
+static lh_status pass_on(lhi_case *c, lhi_bounds *known, lhi_packet *packet, lh_error *err)
 {
+    lh_status status = LH_OK;
     const lhi_driver *driver = &c->parties[packet->maker].driver;
     const lhi_library *row = lhi_library_find(driver->name);
     lhi_client client = {0};
@@ -78,7 +115,9 @@ static lh_status pass_on(lhi_case *c, lhi_packet *packet, lh_error *err)
         return LH_OK;
     const lhi_module library = driver->module;
     if (row->clients & LHI_CLIENT_FRAMEWORK)
-        by_framework(c, packet, &client);
+        status = by_framework(c, known, packet, &client, err);
+    if (status != LH_OK)
+        return status;
     if (!client.found && (row->clients & LHI_CLIENT_DEVICE))
         by_device(c, packet, &library, &client);
     packet->client_absence = client.found ? LH_PRESENT : client.absence;
@@ -95,12 +134,15 @@ static lh_status pass_on(lhi_case *c, lhi_packet *packet, lh_error *err)
 
 lh_status lhi_case_clients(lhi_case *c, lh_error *err)
 {
+    lhi_bounds known = {0};
     lh_status status = LH_OK;
     for (size_t i = 0; status == LH_OK && i < c->packet_count; i++) {
         lhi_packet *packet = &c->packets[i];
         if (packet->irp->origin == LHI_ORIGIN_DRIVER && packet->maker != LHI_NONE && !packet->kept &&
             c->parties[packet->maker].library)
-            status = pass_on(c, packet, err);
+            status = pass_on(c, &known, packet, err);
     }
+    lhi_map_free(&known.by_globals);
+    lhi_free(known.rows);
     return status == LH_OK ? lhi_case_clients_on_stacks(c, err) : status;
 }

@@ -17,6 +17,7 @@ typedef struct lhi_climb {
     lhi_vec way;     /* things reached, in order */
     lhi_vec packets; /* packets among them */
     lhi_vec owners;  /* drivers' memory among them */
+    lhi_vec grips;   /* by which anything was reached, or could have been */
     size_t best;     /* the thing that the trail is told to, LHI_NONE */
     unsigned rank;   /* of that: what claims most comes first */
     size_t start;    /* the record itself */
@@ -248,7 +249,11 @@ static lh_status climb_from(lhi_climb *climb, size_t start, lh_error *err)
         size_t thing = climb->way.data[at];
         for (size_t g = h->things[thing].grips; g != LHI_NONE; g = h->grips[g].next) {
             const lhi_grip *grip = &h->grips[g];
-            if (grip->holder == start || h->reached[grip->holder] == h->answer)
+            if (grip->holder == start)
+                continue;
+            if (!grip->log && !lhi_vec_push(&climb->grips, g))
+                return lhi_fail_memory(err);
+            if (h->reached[grip->holder] == h->answer)
                 continue;
             if (thing == start && climb->packet && lhi_case_in_request(climb->packet, grip->at))
                 continue;
@@ -263,14 +268,35 @@ static lh_status climb_from(lhi_climb *climb, size_t start, lh_error *err)
     return LH_OK;
 }
 
+/* The driver that would have the MDL. */
+static size_t claimer(const lhi_climb *climb)
+{
+    const lhi_claims *claims = climb->claims;
+    return climb->packet                 ? climb->packet->maker
+           : claims->can != LHI_NONE     ? claims->can
+           : claims->unknown != LHI_NONE ? claims->unknown
+                                         : claims->cannot;
+}
+
+/* Nothing on the way says that it is another driver's. */
+static lh_status ask_beside(lhi_climb *climb, lh_error *err)
+{
+    const size_t party = claimer(climb);
+    lh_status status = LH_OK;
+    for (size_t i = 0;
+         status == LH_OK && party != LHI_NONE && !climb->claims->stranger && i < climb->grips.count; i++) {
+        const char *why = NULL;
+        status = lhi_holder_beside(climb->h, climb->grips.data[i], party, &why, err);
+        if (status == LH_OK && why)
+            stranger(climb, climb->h->grips[climb->grips.data[i]].holder, why);
+    }
+    return status;
+}
+
 /* Packets that carry it are no strangers where the only driver that claims it is the only one in them. */
 static lh_status ask_packets(lhi_climb *climb, size_t start, lh_error *err)
 {
-    const lhi_claims *claims = climb->claims;
-    size_t party = climb->packet                 ? climb->packet->maker
-                   : claims->can != LHI_NONE     ? claims->can
-                   : claims->unknown != LHI_NONE ? claims->unknown
-                                                 : claims->cannot;
+    const size_t party = claimer(climb);
     for (size_t i = 0; i < climb->packets.count; i++) {
         const lhi_holders *h = climb->h;
         const lhi_site *site = &h->things[climb->packets.data[i]].site;
@@ -330,6 +356,9 @@ static const char *words_of(lhi_holders *h, const lhi_site *site)
         return lhi_arena_printf(arena, "MDL 0x%" PRIx64, site->base & ~(uint64_t)7);
     case LHI_SITE_DEAD:
         return site->why;
+    case LHI_SITE_BOOKS:
+        return site->object ? lhi_arena_printf(arena, "file object 0x%" PRIx64, site->object)
+                            : "the kernel's own books";
     default:
         return "memory of which nothing is known";
     }
@@ -398,9 +427,12 @@ lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, 
     if (status == LH_OK)
         status = ask_packets(&climb, start, err);
     if (status == LH_OK)
+        status = ask_beside(&climb, err);
+    if (status == LH_OK)
         tell(&climb, start, &c->records[record]);
     lhi_vec_free(&climb.way);
     lhi_vec_free(&climb.packets);
     lhi_vec_free(&climb.owners);
+    lhi_vec_free(&climb.grips);
     return status;
 }

@@ -28,6 +28,9 @@ static lh_status client_of(lhi_holders *h, uint64_t globals, size_t *party, lh_e
         h->truncated = true;
         return LH_OK;
     }
+    lh_status status = lhi_case_poll(h->c, err); /* all images are read */
+    if (status != LH_OK)
+        return status;
     if (lhi_fx_client(kernel, globals, &client, &why) == LHI_YES) {
         lhi_driver_from_code(kernel, client->base, &driver);
         if (driver.absence == LH_PRESENT && (*party = lhi_case_party(h->c, &driver, err)) == LHI_NONE)

@@ -27,14 +27,14 @@ typedef enum lhi_site_kind {
 typedef struct lhi_site {
     lhi_site_kind kind;
     uint64_t base, size; /* of blocks; of others the place itself */
-    uint64_t object;     /* device, driver object, thread, packet, or the framework's; of a list its number of
-                            blocks */
-    size_t party;        /* whose it is, LHI_NONE */
-    uint64_t outside;    /* of a stack: code in no module */
-    bool served;         /* of a stack: it lies in a frame of a library that the party called */
-    size_t library;      /* which */
-    const char *name;    /* of a device that is no row of c->owned; NULL */
-    const char *why;     /* of a dead one, and of a stack without an owner */
+    uint64_t object;  /* device, driver object, thread, packet, file, or the framework's; of a list its number
+                         of blocks */
+    size_t party;     /* whose it is, LHI_NONE */
+    uint64_t outside; /* of a stack: code in no module */
+    bool served;      /* of a stack: it lies in a frame of a library that the party called */
+    size_t library;   /* which */
+    const char *name; /* of a device that is no row of c->owned; NULL */
+    const char *why;  /* of a dead one, and of a stack without an owner */
     char tag[24];
     const char *what; /* of a block that is an object of KMDF, or a context of one: its kind; else NULL */
     uint64_t globals; /* and the framework's globals that it belongs to */
@@ -126,6 +126,10 @@ lh_status lhi_holder_chains(lhi_holders *h, const lhi_vec *blocks, lh_error *err
 void lhi_holder_kinds_free(lhi_holders *h);
 /* The pointer to a block is the first of a lookaside list: the blocks on it are free. */
 bool lhi_holder_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *tag, uint64_t size);
+
+/* holder_beside.c: what a grip itself tells against a driver's owning what it leads to; *why NULL: nothing.
+ */
+lh_status lhi_holder_beside(lhi_holders *h, size_t grip, size_t party, const char **why, lh_error *err);
 
 /* holder_framework.c: what a block is to KMDF; leaves any other alone. */
 lh_status lhi_holder_framework(lhi_holders *h, lhi_site *site, lh_error *err);

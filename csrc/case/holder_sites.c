@@ -82,6 +82,7 @@ static lh_status in_object(lhi_holders *h, const lh_identity *identity, uint64_t
     case LH_PLACE_THREAD:
     case LH_PLACE_FILE:
         settle(out, LHI_SITE_BOOKS, identity->base, identity->size);
+        out->object = identity->place == LH_PLACE_FILE ? identity->base : 0;
         return LH_OK;
     default: /* an MDL: a block like others */
         return LH_OK;

@@ -413,12 +413,12 @@ static lh_status judge_one(lhi_case *c, size_t record, lh_error *err)
     return status;
 }
 
-/* Nothing is left of an earlier judging, which asked for the holders of other records. */
+/* Nothing is left of an earlier judging, which asked for the holders of other records. The stacks stay: they
+ * are the same, and whoever looked for clients has read them before the first judging. */
 static void begin(lhi_case *c)
 {
     lhi_holders_free(c->holders);
     c->holders = NULL;
-    lhi_stacks_free(&c->stacks);
     c->holders_missing = 0;
     c->named_count = 0;
     for (size_t i = 0; i < c->record_count; i++)

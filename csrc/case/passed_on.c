@@ -39,13 +39,8 @@ static bool is_direct(const lhi_case *c, const lhi_irp *irp)
 static bool lacks_its_mdl(const lhi_case *c, const lhi_irp *irp)
 {
     const lhi_slot *slot = &irp->slots[irp->current - 1u];
-    for (size_t i = 0; irp->mdl != 0 && i < c->record_count; i++) {
-        const lhi_record *r = &c->records[i];
-        if (r->mdl.klass == LHI_MDL_CHARGED && lhi_vec_find(&r->addresses, irp->mdl) != SIZE_MAX)
-            return false;
-    }
     if (irp->mdl != 0)
-        return true;
+        return lhi_map_get(&c->charged_at, irp->mdl) == SIZE_MAX;
     if (slot->major == 14) /* IRP_MJ_DEVICE_CONTROL: its third parameter is the code */
         return (slot->parameters[2] & METHOD_MASK) == 1 || (slot->parameters[2] & METHOD_MASK) == 2;
     return (slot->major == 3 || slot->major == 4) && irp->associated == 0 &&

@@ -24,8 +24,9 @@ static const struct {
     [LHI_RULE_TRACKER_KERNEL] = {"tracker: kernel", "the lock tracker of the MDL with its whole trace"},
     [LHI_RULE_TRACKER_NO_MODULE] = {"tracker: no module",
                                     "the lock tracker of the MDL, and the whole list of modules"},
-    [LHI_RULE_UNLOCK_DIRECT] = {"unlock: direct",
-                                "the crashing thread's stack, the code in front of the call, and the MDL"},
+    [LHI_RULE_UNLOCK_DIRECT] =
+        {"unlock: direct",
+         "the crashing thread's stack, the code in front of the call, the MDL, and every pointer to it"},
     [LHI_RULE_UNLOCK_COMPLETION] = {"unlock: completion",
                                     "the crashing thread's stack, and the packet that was completed"},
     [LHI_RULE_UNLOCK_ROUTINE] = {"unlock: other routine", "the crashing thread's stack"},

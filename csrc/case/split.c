@@ -78,6 +78,11 @@ lh_status lhi_case_index_pieces(lhi_case *c, lh_error *err)
         c->parts[i] = keyed[i].index;
     c->part_count = count;
     lhi_free(keyed);
+    for (size_t i = 0; i < c->record_count; i++)
+        for (size_t k = 0; c->records[i].mdl.klass == LHI_MDL_CHARGED && k < c->records[i].addresses.count;
+             k++)
+            if (!lhi_map_put(&c->charged_at, c->records[i].addresses.data[k], i))
+                return lhi_fail_memory(err);
     for (size_t i = 0; i < c->packet_count; i++)
         c->first_child[i] = c->next_child[i] = LHI_NONE;
     for (size_t i = c->packet_count; i-- > 0;) {

@@ -264,8 +264,10 @@ static lh_status judge_direct(lhi_unlock *u, lh_error *err)
     }
     const size_t party = who->client == LHI_NONE ? who->party : who->client;
     const lhi_driver *driver = &c->parties[party].driver;
-    lhi_sharers others = {.who = party};
+    lhi_sharers others = {.who = party, .over = true};
     lh_status status = lhi_unlock_sharers(u, &others, err);
+    if (status == LH_OK && u->violates && !u->certain && !others.count && !others.missing)
+        status = lhi_unlock_keepers(u, &others, err);
     if (status != LH_OK)
         return status;
     if (driver->absence != LH_PRESENT)
@@ -301,8 +303,8 @@ static lh_status judge_direct(lhi_unlock *u, lh_error *err)
         lhi_unlock_conclude(
             u, LH_VERDICT_INSUFFICIENT,
             lhi_arena_printf(&c->arena,
-                             "%s unlocked the MDL, and a packet through which another driver had it may "
-                             "lie in a page that is not in this dump",
+                             "%s unlocked the MDL, and what another driver had it by may lie in a page "
+                             "that is not in this dump",
                              driver->name));
     else
         return name(u, party, err);

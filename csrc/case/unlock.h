@@ -18,7 +18,7 @@ typedef struct lhi_unlock {
     const lhi_lock *over;  /* one that is no longer in use, of the very lock that the MDL describes */
 } lhi_unlock;
 
-/* Drivers that a packet with the MDL went through. */
+/* Drivers that had the MDL as well. */
 typedef struct lhi_sharers {
     size_t who;   /* the one that is asked about, and is none of them; LHI_NONE */
     bool writers; /* all that had it; else those that can unlock pages themselves, and no library */
@@ -40,6 +40,8 @@ const char *lhi_unlock_place(lhi_case *c, uint64_t address);
 const char *lhi_unlock_advice(const lhi_unlock *u, lh_verdict_kind kind);
 /* unlock_sharers.c: over all packets that name the MDL; notes each as evidence. */
 lh_status lhi_unlock_sharers(lhi_unlock *u, lhi_sharers *out, lh_error *err);
+/* Those whose own memory leads to it, in passes of its own: where no packet tells of one already. */
+lh_status lhi_unlock_keepers(lhi_unlock *u, lhi_sharers *out, lh_error *err);
 /* unlock_trackers.c: reads the lock trackers of the process; after the search. */
 lh_status lhi_unlock_track(lhi_unlock *u, lh_error *err);
 /* What they say of the MDL, as evidence. false: no memory. */

@@ -1,7 +1,9 @@
-/* Who else had the MDL that was unlocked: the drivers that a packet with it went through. */
+/* Who else had the MDL that was unlocked: the drivers that a packet with it went through, and those whose
+ * memory leads to it. */
 #include <inttypes.h>
 
 #include "base/error.h"
+#include "case/holders.h"
 #include "case/unlock.h"
 
 /* It can unlock pages; where its imports are gone, whether it could is open. */
@@ -70,4 +72,43 @@ lh_status lhi_unlock_sharers(lhi_unlock *u, lhi_sharers *out, lh_error *err)
             status = ask_packet(u, packet, out, err);
     }
     return status;
+}
+
+/* Looks for what leads to this record alone. */
+static lh_status find_memory(lhi_case *c, size_t record, lhi_claims *claims, lh_error *err)
+{
+    lhi_holders_free(c->holders);
+    c->holders = NULL;
+    c->holders_missing = 0;
+    for (size_t i = 0; i < c->record_count; i++)
+        c->records[i].open = i == record;
+    lh_status status = lhi_case_find_holders(c, err);
+    return status == LH_OK ? lhi_case_claims(c, record, NULL, claims, err) : status;
+}
+
+lh_status lhi_unlock_keepers(lhi_unlock *u, lhi_sharers *out, lh_error *err)
+{
+    lhi_case *c = u->c;
+    lhi_claims claims = {0};
+    if (u->record == LHI_NONE)
+        return LH_OK;
+    lh_status status = find_memory(c, u->record, &claims, err);
+    if (status != LH_OK)
+        return status;
+    const lhi_record *r = &c->records[u->record];
+    out->missing = out->missing || claims.truncated || lhi_case_holder_could_hide(c);
+    for (unsigned i = 0; i < r->claimant_count; i++) {
+        const lhi_claimant *one = &r->claimants[i];
+        const lhi_party *p = &c->parties[one->party];
+        if (p->driver.is_kernel || p->library || lhi_case_same_driver(c, one->party, out->who) ||
+            !may_unlock(c, one->party, out))
+            continue;
+        out->count++;
+        if (!lhi_case_note(c, "unlock_import", one->party, one->at,
+                           lhi_arena_printf(&c->arena,
+                                            "its memory leads to the MDL, and it can unlock pages: %s",
+                                            one->trail)))
+            return lhi_fail_memory(err);
+    }
+    return LH_OK;
 }

@@ -71,7 +71,7 @@ class Audit(Document):
         object.__setattr__(self, "bugcheck", BugCheck.of_json(self.document["bugcheck"]))
 
     def to_frame(self) -> Any:
-        """The processes as a pandas DataFrame; mdls is their number, trackers their pages, and what is not known is missing there."""
+        """The processes as a pandas DataFrame; mdls is their number, tracked what lock trackers count; what is not known is missing."""
         rows = self.processes
         holders = [", ".join(f"{each.driver} {each.pages}" for each in row.holders) for row in rows]
         tracked = [row.trackers["pages"] if row.trackers else None for row in rows]

@@ -215,6 +215,24 @@ def test_a_page_of_a_stack_that_is_missing_could_hide_the_owner() -> None:
     refuses(judged(machine.without([pfn >> 12])), "insufficient")
 
 
+@pytest.mark.parametrize("library", ["storport", "fltmgr"])
+def test_stacks_are_known_where_a_librarys_client_was_looked_for(library: str) -> None:
+    """For a library's packet the stacks are read before anybody judges. A dead word on one says nothing of another MDL then either, and a
+    frame that waits with it does."""
+    for live in (False, True):
+        where = scene("library_beside")
+        driver, device = holder(where)
+        mdl = where.lock()
+        where.own(where.stage.windows[library], where.driver()[1], where.lock())
+        if live:
+            waits(where, mdl.address, driver)
+        else:
+            put(where, device.extension + 0x20, mdl.address)
+            thread = next(t for t in where.machine.threads if t.alive)
+            put(where, thread.stack_limit + 0x400, mdl.address)
+        assert Answer.of(judged(where)["verdict"]) == names(driver, mdl)
+
+
 @pytest.mark.parametrize("second", [False, True])
 def test_two_drivers_on_one_stack(second: bool) -> None:
     """What lies in a frame may be a register that was saved for a caller: with two drivers' frames nobody is named."""
@@ -309,3 +327,80 @@ def test_a_packet_that_has_it_in_a_field_of_its_own() -> None:
     refuses(case, "insufficient")
     (row,) = case["ledger"]["mdls"]
     assert row["trail"] == f"MDL <- IRP.Tail.Overlay.DriverContext <- packet {irp.address:#x}"
+
+
+# ---- what stands beside a pointer
+
+
+def registered(where: Scene, at: int, driver: Driver, value: int) -> None:
+    """A routine, and the context that it will be called with."""
+    put(where, at, driver.module.symbols["Complete"], value)
+
+
+def beside(where: Scene, way: str, *, own: bool) -> Driver:
+    """A bystander's device leads to the MDL: it has the context of another driver's routine, or an old pointer beside such a context, which
+    stands in a work item or in an open file. With `own` all of that is its own."""
+    (driver, device), (other, lower) = holder(where), holder(where)
+    owner, opened = (driver, device) if own else (other, lower)
+    mdl = where.lock()
+    context, place = block(where, tag=b"Ctx "), block(where, tag=b"Lky2")
+    put(where, context + 0x20, mdl.address)
+    if way == "extension":
+        registered(where, device.extension + 0x20, owner, context)
+    elif way == "block":
+        registered(where, place + 0x20, owner, context)
+        put(where, device.extension + 0x20, place)
+    elif way == "interface":  # INTERFACE, wdm.h: size and version, context, two routines
+        routine = owner.module.symbols["Complete"]
+        put(where, device.extension + 0x20, 1 << 16 | 0x40, context, routine, routine)
+    else:
+        put(where, device.extension + 0x20, mdl.address)
+    if way == "work":  # WORK_QUEUE_ITEM, wdm.h
+        registered(where, place + 0x10, owner, context)
+    elif way == "item":  # IO_WORKITEM (public PDB type): WORK_QUEUE_ITEM, routine, device, context
+        put(where, place + 0x20, owner.module.symbols["Complete"], opened.address, context)
+    elif way == "file":
+        put(where, io.make_file(where.machine, opened).address + where.stage.rng.choice((0x18, 0x20)), context)
+    for label, at in (("context", context), ("place", place), ("device", device.extension)):
+        where.machine.label(label, at)
+    return driver
+
+
+@pytest.mark.parametrize("way", ["extension", "block", "interface", "work", "item", "file"])
+@pytest.mark.parametrize("build", [7601, BUILD, 26100])
+def test_a_context_is_of_the_driver_whose_routine_or_file_has_it(way: str, build: int) -> None:
+    """Who merely keeps it is not named, and that with any page out."""
+    where = Scene(way, build, 0, trap=True)
+    beside(where, way, own=False)
+    machine = where.finish()
+    case = judged(machine)
+    refuses(case)
+    assert ("an open file of another driver's" if way == "file" else "a routine of another driver's") in case["verdict"]["reason"]
+    with lh.open(machine.to_bytes(6)) as dump:
+        for pfn in sorted(set(machine.evidence_pages.values())):
+            with dump.without_pages([pfn]) as less:
+                assert not less.investigate(progress=False).verdict.drivers
+    where = Scene(way, build, 0, trap=False)
+    driver = beside(where, way, own=True)
+    assert judged(where)["verdict"]["driver"] == driver.module.name
+
+
+def test_what_a_routine_beside_a_pointer_says_nothing_of() -> None:
+    """A library's routine, one that can't have locked, data of a module, and a word on a stack."""
+    for what in ("library", "unable", "data", "stack"):
+        where = scene(what)
+        driver, device = holder(where)
+        other, _ = where.driver(() if what == "unable" else io.LOCKING)
+        mdl = where.lock()
+        put(where, device.extension + 0x20, mdl.address)
+        module = where.stage.windows["storport"].module if what == "library" else other.module
+        if what == "data":
+            image = module.image
+            assert image is not None
+            (data,) = [s for s in image.sections if s.name == ".data"]
+            put(where, device.extension + 0x18, module.base + data.rva + 0x40)
+        elif what == "stack":
+            put(where, waits(where, mdl.address, driver) - 8, other.module.symbols["Complete"])
+        else:
+            put(where, device.extension + 0x18, module.symbols["Complete" if what == "unable" else "DispatchIo"])
+        assert Answer.of(judged(where)["verdict"]) == names(driver, mdl), what

@@ -191,3 +191,18 @@ def test_an_object_of_a_client_that_is_not_known(lost: str) -> None:
     verdict = judged(where)["verdict"]
     assert not verdict["drivers"]
     assert verdict["kind"] == ("insufficient" if lost == "wdfldr.sys" else "unattributed")
+
+
+def test_whose_the_packets_of_the_framework_are_is_told_for_each_client() -> None:
+    """Several packets each of two clients, and one of globals that nobody's data point to: asked once for each, and not mixed up."""
+    where = scene("clients")
+    kmdf = framework(where.stage)
+    clients = [Client(where.stage, kmdf) for _ in range(3)]
+    _, lower = where.driver()
+    mdls = [where.lock(pages) for pages in (3, 5, 9)]
+    for index in (0, 1, 2, 1, 0, 2, 0):
+        where.own(kmdf, lower, mdls[index], context=clients[index].make(REQUEST).address)
+    put(where, clients[2].driver.module.symbols["data"], 0)
+    case = judged(where)
+    held = {row["name"]: row["pages"] for row in case["verdict"]["drivers"]}
+    assert held == {client.driver.module.name: mdl.pages for client, mdl in zip(clients[:2], mdls, strict=False)}

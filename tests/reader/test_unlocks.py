@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 import lockhound as lh
-from lockhound_synth import packets, scenarios
+from lockhound_synth import io, packets, scenarios
 from lockhound_synth.forge import Forged
+from lockhound_synth.io import Driver
 from lockhound_synth.packets import CONTROL, PENDING_RETURNED, Slot
 from lockhound_synth.scenarios import unlocks
 from lockhound_synth.scenarios.pending import guilty_device
 from lockhound_synth.scenarios.stage import Stage
 
 from .machines import case_of, dump_bytes, forged, patched
+from .scene import Loose
 from .triage_writer import memory, small_of
 
 BUILD, SEED = 19041, 0
@@ -54,7 +56,7 @@ def test_the_case_shows_the_way() -> None:
     assert [int(f["address"], 16) for f in stack["frames"]][1:] == [at for _, at in machine.stack]
     assert {"symbol": "MmUnlockPages", "module": "ntoskrnl.exe"}.items() <= stack["frames"][2].items()
     assert {"module": name, "offset": f"{offset:#x}"}.items() <= stack["frames"][3].items()
-    assert [step["kind"] for step in case["chain"]] == ["process", "mdl", *["stack_frame"] * 4, "module"]
+    assert [step["kind"] for step in case["chain"]] == ["process", "mdl", *["stack_frame"] * 4, "driver", "module"]
     (suspect,) = case["suspects"]
     site = next(row for row in suspect["evidence"] if row["kind"] == "unlock_site")
     assert site["address"] == f"{frame:#x}"
@@ -161,6 +163,51 @@ def test_a_small_dump_shows_words_and_names_nobody() -> None:
     returns = [int(e["address"], 16) for e in words[name]]
     assert [struct.unpack("<Q", memory(machine, at, 8))[0] for at in returns] == [frame]
     assert all(rsp <= at < rsp + 0x400 for at in returns)
+
+
+# ---- an MDL that is not locked: the driver that unlocks is named where no other one could have unlocked before
+
+
+def unlocked_beside(stage: Stage, *, how: str, can: bool = True) -> tuple[Driver, Driver]:
+    """A driver unlocks its MDL in the dispatch routine, and another one had it: in its device's memory, in a block that this leads to, or
+    in a packet of the first one's that is over."""
+    machine = stage.machine
+    mdl = unlocks.stale(stage)
+    driver, device = guilty_device(stage)
+    other, lower = guilty_device(stage, imports=io.LOCKING if can else (), never=() if can else io.LOCKING)
+    machine.space.write_u64(device.extension + 0x20, mdl.address)
+    if how == "packet":
+        slot = Slot(lower, CONTROL, completion=driver.module.symbols["Complete"], control=PENDING_RETURNED)
+        packets.complete(machine, packets.make_irp(machine, [slot], 2, mdl=mdl, manager=False, flags=0))
+    else:
+        block = machine.nonpaged.alloc(0x60, b"Ctx ")
+        machine.space.write_u64(lower.extension + 0x28, block if how == "context" else mdl.address)
+        machine.space.write_u64(block + 0x18, mdl.address if how == "context" else 0)
+        machine.label("other", lower.extension)
+        machine.label("context", block)
+    unlocks.begin(stage, mdl, [*unlocks.inner(machine), unlocks.unlocking(driver), *unlocks.from_program(machine)])
+    return driver, other
+
+
+@pytest.mark.parametrize("how", ["extension", "context", "packet"])
+@pytest.mark.parametrize("build", [7601, 9600, BUILD, 26100])
+def test_another_driver_that_had_the_mdl_may_have_unlocked_it_before(how: str, build: int) -> None:
+    """Nobody is named, and that with any page out. One that can't unlock did not: then it is as if it were not there."""
+    stage = Loose(how, build, SEED)
+    driver, other = unlocked_beside(stage, how=how)
+    machine = stage.finish()
+    case = case_of(machine.to_bytes(6))
+    assert case["verdict"]["kind"] == "unattributed"
+    assert "another driver that has it may have done so before" in case["verdict"]["reason"]
+    assert other.module.name in [name for name, _ in evidence(case, "unlock_import")]
+    with lh.open(machine.to_bytes(6)) as dump:
+        for pfn in sorted(set(machine.evidence_pages.values())):
+            with dump.without_pages([pfn]) as less:
+                assert less.investigate(progress=False).verdict.kind in ("unattributed", "insufficient")
+
+    stage = Loose(how, build, SEED)
+    driver, other = unlocked_beside(stage, how=how, can=False)
+    assert case_of(stage.finish().to_bytes(6))["verdict"]["driver"] == driver.module.name
 
 
 # ---- an MDL that was changed while it was locked: by whom, nobody saw
