@@ -160,7 +160,18 @@ def test_an_audit_is_a_frame() -> None:
     assert frame["mdls"].tolist() == [len(row.mdls) for row in audit.processes]
     tracked = [None if value is pandas.NA else value for value in frame["tracked"]]
     assert tracked == [row.trackers["pages"] if row.trackers else None for row in audit.processes]
-    assert set(tracked) >= {None}
+    assert tracked == [None] * len(tracked)
+
+
+def test_what_lock_trackers_count_is_a_column() -> None:
+    pytest.importorskip("pandas")
+    with lh.open(scenarios.build("tracked_leak", build=19041, seed=0).to_bytes(6)) as dump:
+        audit = dump.audit(progress=False)
+    column = audit.to_frame()["tracked"]
+    assert str(column.dtype) == "UInt64"
+    assert any(row.trackers and row.trackers["pages"] > 0 for row in audit.processes)
+    for value, row in zip(column, audit.processes, strict=True):
+        assert row.trackers is None or value == row.trackers["pages"]
 
 
 def test_another_schema_is_refused() -> None:
