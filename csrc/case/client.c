@@ -30,7 +30,7 @@ typedef struct lhi_bounds {
 static lh_status find_bound(lhi_case *c, lhi_bounds *known, uint64_t globals, lhi_bound *out, lh_error *err)
 {
     const size_t at = lhi_map_get(&known->by_globals, globals);
-    if (at != SIZE_MAX) {
+    if (at < known->count) {
         *out = known->rows[at];
         return LH_OK;
     }

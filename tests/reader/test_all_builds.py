@@ -87,11 +87,12 @@ KEPT = 0.4
 KEPT_OF = {
     name: share
     for share, names in {
+        0.05: "unlock_never unlock_unloaded",
         0.1: "held_in_extension held_by_context held_two_deep held_in_data held_embedded held_in_driver_extension held_in_big_block"
-        " held_on_stack held_by_mapping held_packed held_in_urb held_in_list shared_tag holder_and_borrower",
-        0.15: "returned_intact mdl_transition double_lock unlock_never unlock_unloaded unlock_length_own",
-        0.2: "partial_pending unlock_unknown async_built associated_pending pages_1 mdl_cut unlock_twice unlock_verifier"
-        " unlock_verifier_in_nt unlock_left_over unlock_library library_port library_framework",
+        " held_on_stack held_by_mapping held_packed held_in_urb held_in_list shared_tag holder_and_borrower unlock_verifier"
+        " unlock_verifier_in_nt unlock_twice unlock_unknown unlock_left_over",
+        0.15: "returned_intact mdl_transition double_lock unlock_length_own unlock_library",
+        0.2: "partial_pending async_built associated_pending pages_1 mdl_cut library_port library_framework",
         0.25: "driver_irp_in_bus partial_lower tracked_leak associated_back maker_in_extension maker_in_data mdl_embedded copy_uncounted"
         " made_with_context looping_lists tracked_verifier tracked_borrowed tracked_invalid tracked_freed tracked_short",
         0.3: "borrowed_mdl reused_mdl pages_22 pages_23 mdl_alias mdl_flags edited_mdl one_page_stale hostile_driver lying_counts"
