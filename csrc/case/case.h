@@ -312,6 +312,8 @@ bool lhi_case_serves(const lhi_case *c, size_t party, unsigned how);
 lh_status lhi_case_know_stacks(lhi_case *c, lh_error *err);
 /* packet.c: device, driver, maker, thread and file of a packet just found. */
 lh_status lhi_case_resolve_packet(lhi_case *c, lhi_packet *packet, lh_error *err);
+/* Bytes behind an address in a packet's locations that belong to what it points to. */
+#define LHI_PACKET_REACH 0x200u
 /* An address in the packet, or in what its locations point to. */
 bool lhi_case_in_request(const lhi_packet *packet, uint64_t va);
 /* Does the driver own a device in one of the packet's locations? By its object, or by its image; `loaded`:

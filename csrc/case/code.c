@@ -8,7 +8,6 @@
 #include "code/profile.h"
 #include "dump/header.h"
 
-#define MACHINE_X64  0x8664u
 #define MOST_DRIVERS 16u         /* of those with evidence */
 #define MOST_LEADS   64u         /* images looked at for leads */
 #define MOST_BYTES   (32u << 20) /* of images, for leads */
@@ -275,7 +274,7 @@ lh_status lhi_case_code(lhi_case *c, lh_error *err)
 
     if (!lhi_code_available())
         return lhi_case_skip_rule(c, LHI_RULE_WITNESS, NULL) ? LH_OK : lhi_fail_memory(err);
-    if (lhi_dump_header(c->kernel->dump)->machine != MACHINE_X64)
+    if (lhi_dump_header(c->kernel->dump)->machine != LHI_MACHINE_X64)
         return lhi_case_skip_rule(c, LHI_RULE_WITNESS, "a version that decodes this processor's code")
                    ? LH_OK
                    : lhi_fail_memory(err);

@@ -3,8 +3,6 @@
 #include "case/case.h"
 #include "nt/read.h"
 
-#define REACH 0x200u /* bytes behind an address in a packet's parameters that belong to what it points to */
-
 bool lhi_case_in_request(const lhi_packet *packet, uint64_t va)
 {
     const lhi_irp *irp = packet->irp;
@@ -15,7 +13,7 @@ bool lhi_case_in_request(const lhi_packet *packet, uint64_t va)
         const uint64_t places[] = {slot->parameters[0], slot->parameters[1], slot->parameters[2],
                                    slot->parameters[3], slot->context};
         for (size_t k = 0; k < sizeof places / sizeof places[0]; k++)
-            if (lhi_is_kernel(places[k]) && va >= places[k] && va - places[k] < REACH)
+            if (lhi_is_kernel(places[k]) && va >= places[k] && va - places[k] < LHI_PACKET_REACH)
                 return true;
     }
     return false;

@@ -13,12 +13,8 @@
 
 #define MOST_DEVICES 4096u
 #define MOST_SLOTS   32u   /* more than any stack of devices has */
-#define TYPE_IRP     6u    /* IO_TYPE_IRP, WDK wdm.h */
-#define IRP_SIZE     0xd0u /* sizeof(IRP), public PDB type _IRP */
-#define SLOT_SIZE    0x48u /* sizeof(IO_STACK_LOCATION), public PDB type */
 #define DIRECT_IO    0x10u /* DEVICE_OBJECT.Flags: DO_DIRECT_IO, WDK wdm.h */
-#define REACH        0x200u /* bytes behind an address in a packet's locations that belong to what it points to */
-#define METHOD_MASK  3u     /* of a control code; 1 and 2 are the direct methods (WDK, devioctl.h) */
+#define METHOD_MASK  3u    /* of a control code; 1 and 2 are the direct methods (WDK, devioctl.h) */
 
 typedef struct lhi_passed {
     lhi_case *c;
@@ -90,14 +86,14 @@ static lh_status take_request(lhi_passed *p, const lhi_irp *irp, size_t party, l
 static lh_status take_hit(lhi_passed *p, uint64_t va, uint64_t device, size_t party, lh_error *err)
 {
     const lhi_case *c = p->c;
-    const uint64_t field = IRP_SIZE + c->kernel->layout->offsets[LHI_F_IO_STACK_LOCATION_DeviceObject];
+    const uint64_t field = LHI_IRP_SIZE + c->kernel->layout->offsets[LHI_F_IO_STACK_LOCATION_DeviceObject];
     for (unsigned slot = 0; slot < MOST_SLOTS; slot++) {
-        uint64_t back = field + (uint64_t)SLOT_SIZE * slot;
+        uint64_t back = field + (uint64_t)LHI_SLOT_SIZE * slot;
         uint16_t type = 0;
         lhi_irp irp;
         if (va - LHI_KERNEL_HALF < back)
             return LH_OK;
-        if (lhi_space_u16(&c->kernel->space, va - back, &type) != LH_PRESENT || type != TYPE_IRP)
+        if (lhi_space_u16(&c->kernel->space, va - back, &type) != LH_PRESENT || type != LHI_IRP_TYPE)
             continue;
         lhi_irp_read(c->kernel, va - back, 0, &c->freed, &irp);
         if (irp.state == LHI_IRP_PENDING && irp.origin != LHI_ORIGIN_DRIVER && slot < irp.slot_count &&
@@ -166,7 +162,7 @@ static bool is_emptied(const lhi_case *c, uint64_t address, uint64_t process)
     uint16_t type = 0;
     lhi_irp irp;
     if (!lhi_is_kernel(address) || lhi_space_u16(&c->kernel->space, address, &type) != LH_PRESENT ||
-        type != TYPE_IRP)
+        type != LHI_IRP_TYPE)
         return false;
     lhi_irp_read(c->kernel, address, 0, &c->freed, &irp);
     return irp.state == LHI_IRP_PENDING && irp.origin != LHI_ORIGIN_DRIVER && lacks_its_mdl(c, &irp) &&
@@ -189,7 +185,7 @@ bool lhi_case_serves_emptied(const lhi_case *c, const lhi_packet *packet, uint64
         for (size_t k = 0; k < sizeof places / sizeof places[0]; k++) {
             if (leads_to_emptied(c, places[k], process))
                 return true;
-            for (uint64_t at = 0; lhi_is_kernel(places[k]) && at < REACH; at += 8) {
+            for (uint64_t at = 0; lhi_is_kernel(places[k]) && at < LHI_PACKET_REACH; at += 8) {
                 uint64_t word = 0;
                 if (lhi_space_u64(&c->kernel->space, places[k] + at, &word) == LH_PRESENT &&
                     leads_to_emptied(c, word, process))

@@ -8,7 +8,6 @@
 #include "dump/header.h"
 
 #define MOST_STRUCT 4096u
-#define MACHINE_X64 0x8664u
 
 const char *lh_flow_name(lh_flow flow)
 {
@@ -107,7 +106,7 @@ static lh_status check(const lh_kernel *kernel, const lh_instruction *rows, size
         return lhi_fail_argument(err, "rows.struct_size", "%zu is no size of this struct", rows->struct_size);
     if (!lhi_code_available())
         return lhi_fail(err, LH_ERR_UNSUPPORTED, "this library was built without Zydis, which decodes code");
-    if (lhi_dump_header(kernel->dump)->machine != MACHINE_X64)
+    if (lhi_dump_header(kernel->dump)->machine != LHI_MACHINE_X64)
         return lhi_fail(err, LH_ERR_UNSUPPORTED, "only x64 code is decoded by this version");
     return LH_OK;
 }

@@ -4,9 +4,9 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "code/helpers.h"
+#include "dump/header.h"
 
-#define MACHINE_X64 0x8664u
-#define MOST_BYTES  (64u << 20) /* of code in one image; nt has about 6 MiB */
+#define MOST_BYTES (64u << 20) /* of code in one image; nt has about 6 MiB */
 
 static void note_gap(lhi_profile *out, lh_absence absence, uint64_t at)
 {
@@ -246,7 +246,7 @@ lh_status lhi_profile_read(const lhi_routines *routines, const lhi_module *modul
     if (code == NULL)
         return lhi_fail_memory(err);
     lh_status status = lhi_code_image_open(routines->kernel, module, code, &out->absence, err);
-    if (status == LH_OK && out->absence == LH_PRESENT && code->image.machine != MACHINE_X64)
+    if (status == LH_OK && out->absence == LH_PRESENT && code->image.machine != LHI_MACHINE_X64)
         out->absence = LH_ABSENT_LAYOUT;
     if (status == LH_OK && out->absence == LH_PRESENT) {
         out->table_whole = code->table_whole;

@@ -5,9 +5,6 @@
 
 #include <string.h>
 
-#define TYPE_IRP  6     /* IO_TYPE_IRP, WDK wdm.h */
-#define IRP_SIZE  0xd0u /* sizeof(IRP), public PDB type _IRP */
-#define SLOT_SIZE 0x48u /* sizeof(IO_STACK_LOCATION), public PDB type */
 /* Stack locations that a place may lie in, counted from the lowest: more than any stack of devices has. */
 #define MOST_SLOTS_BACK 32u
 
@@ -215,7 +212,7 @@ static void read_slots(const lh_kernel *kernel, lhi_irp *irp, const uint8_t *raw
     const uint16_t *at = kernel->layout->offsets;
     irp->slot_count = irp->stack_count;
     for (unsigned i = 0; i < irp->slot_count; i++) {
-        uint64_t base = IRP_SIZE + (uint64_t)SLOT_SIZE * i;
+        uint64_t base = LHI_IRP_SIZE + (uint64_t)LHI_SLOT_SIZE * i;
         lhi_slot *slot = &irp->slots[i];
         slot->major = u8_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_MajorFunction]);
         slot->minor = u8_at(raw, size, base + at[LHI_F_IO_STACK_LOCATION_MinorFunction]);
@@ -262,11 +259,11 @@ typedef struct head {
 /* The fixed part; false when the verdict is already told. */
 static bool decode(const lh_kernel *kernel, uint64_t mdl, lhi_irp *irp, head *out)
 {
-    uint8_t raw[IRP_SIZE];
+    uint8_t raw[LHI_IRP_SIZE];
     lh_error err = {0};
     if (lhi_space_read(&kernel->space, irp->address, raw, sizeof raw, NULL, &err) != LH_OK) {
         uint16_t seen = 0;
-        bool other = lhi_space_u16(&kernel->space, irp->address, &seen) == LH_PRESENT && seen != TYPE_IRP;
+        bool other = lhi_space_u16(&kernel->space, irp->address, &seen) == LH_PRESENT && seen != LHI_IRP_TYPE;
         irp->state = other || err.absence == LH_ABSENT_NOT_MAPPED ? LHI_IRP_NOT_ONE : LHI_IRP_UNREADABLE;
         irp->reason = other ? "what is left of it is no packet" : "part of it is not in this dump";
         irp->absence = err.absence;
@@ -307,7 +304,7 @@ static bool decode(const lh_kernel *kernel, uint64_t mdl, lhi_irp *irp, head *ou
  * (facts B.2), the Type alone was damaged. */
 static bool is_overwritten(const lhi_irp *irp, const head *h)
 {
-    bool whole = irp->size >= IRP_SIZE + SLOT_SIZE && (irp->size - IRP_SIZE) % SLOT_SIZE == 0;
+    bool whole = irp->size >= LHI_IRP_SIZE + LHI_SLOT_SIZE && (irp->size - LHI_IRP_SIZE) % LHI_SLOT_SIZE == 0;
     return h->type == 0 || !whole || h->first >> 48 != 0;
 }
 
@@ -319,11 +316,11 @@ static const char *disagreement(const lhi_irp *irp, const head *h)
     if (irp->stack_count == 0 || irp->stack_count > LHI_IRP_MOST_STACKS || irp->current == 0 ||
         irp->current > irp->stack_count + 2u)
         return "CurrentLocation does not fit StackCount";
-    if (irp->current_slot != irp->address + IRP_SIZE + (uint64_t)SLOT_SIZE * (irp->current - 1u))
+    if (irp->current_slot != irp->address + LHI_IRP_SIZE + (uint64_t)LHI_SLOT_SIZE * (irp->current - 1u))
         return "CurrentStackLocation does not fit CurrentLocation";
-    if (h->type == TYPE_IRP && irp->size < IRP_SIZE + (uint64_t)SLOT_SIZE * irp->stack_count)
+    if (h->type == LHI_IRP_TYPE && irp->size < LHI_IRP_SIZE + (uint64_t)LHI_SLOT_SIZE * irp->stack_count)
         return "Size is too small for its stack locations";
-    if (h->type != TYPE_IRP && !is_overwritten(irp, h))
+    if (h->type != LHI_IRP_TYPE && !is_overwritten(irp, h))
         return "its Type is none of a packet";
     return NULL;
 }
@@ -333,13 +330,14 @@ static const char *disagreement(const lhi_irp *irp, const head *h)
  * of packets that begins here, it is a witness whose words are lost. */
 static bool is_damaged(const lh_kernel *kernel, const lhi_irp *irp, const head *h)
 {
-    uint64_t start = irp->current_slot - IRP_SIZE - (uint64_t)SLOT_SIZE * (irp->current - 1u);
+    uint64_t start = irp->current_slot - LHI_IRP_SIZE - (uint64_t)LHI_SLOT_SIZE * (irp->current - 1u);
     uint64_t here = 0;
     uint64_t there = 0;
     if (irp->stack_count != 0 && irp->stack_count <= LHI_IRP_MOST_STACKS && irp->current != 0 &&
         irp->current <= irp->stack_count + 2u && start == irp->address)
         return true;
-    if (h->type != TYPE_IRP || irp->size < IRP_SIZE + SLOT_SIZE || (irp->size - IRP_SIZE) % SLOT_SIZE != 0)
+    if (h->type != LHI_IRP_TYPE || irp->size < LHI_IRP_SIZE + LHI_SLOT_SIZE ||
+        (irp->size - LHI_IRP_SIZE) % LHI_SLOT_SIZE != 0)
         return false;
     if (lhi_space_translate(&kernel->space, irp->address, &here) == LH_PRESENT &&
         lhi_space_translate(&kernel->space, start, &there) == LH_PRESENT && here == there)
@@ -369,8 +367,8 @@ void lhi_irp_read(const lh_kernel *kernel, uint64_t address, uint64_t mdl, const
         irp->reason = why;
         return;
     }
-    uint64_t needed = IRP_SIZE + (uint64_t)SLOT_SIZE * irp->stack_count;
-    if (h.type != TYPE_IRP) {
+    uint64_t needed = LHI_IRP_SIZE + (uint64_t)LHI_SLOT_SIZE * irp->stack_count;
+    if (h.type != LHI_IRP_TYPE) {
         /* The arithmetic still says what it was. */
         irp->state = LHI_IRP_FREED;
         irp->reason = "its Type is overwritten: freed";
@@ -386,7 +384,7 @@ void lhi_irp_read(const lh_kernel *kernel, uint64_t address, uint64_t mdl, const
         irp->state = LHI_IRP_PENDING;
         irp->reason = "CurrentLocation is a driver's";
     }
-    uint8_t raw[IRP_SIZE + SLOT_SIZE * LHI_IRP_MOST_STACKS];
+    uint8_t raw[LHI_IRP_SIZE + LHI_SLOT_SIZE * LHI_IRP_MOST_STACKS];
     lh_error err = {0};
     if (lhi_space_read(&kernel->space, address, raw, (size_t)needed, NULL, &err) != LH_OK) {
         irp->state = LHI_IRP_UNREADABLE;
@@ -423,11 +421,11 @@ bool lhi_irp_around(const lh_kernel *kernel, uint64_t va, uint64_t value, const 
                                parameters + 16, parameters + 24};
     for (unsigned slot = 0; slot < MOST_SLOTS_BACK; slot++) {
         for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
-            uint64_t back = IRP_SIZE + (uint64_t)SLOT_SIZE * slot + fields[i];
+            uint64_t back = LHI_IRP_SIZE + (uint64_t)LHI_SLOT_SIZE * slot + fields[i];
             uint16_t type = 0;
             if (va - LHI_KERNEL_HALF < back ||
                 lhi_space_u16(&kernel->space, va - back + at[LHI_F_IRP_Type], &type) != LH_PRESENT ||
-                type != TYPE_IRP)
+                type != LHI_IRP_TYPE)
                 continue;
             lhi_irp_read(kernel, va - back, 0, freed, out);
             if (out->state != LHI_IRP_NOT_ONE && slot < out->slot_count && lhi_irp_names(out, value))

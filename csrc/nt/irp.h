@@ -70,7 +70,10 @@ bool lhi_irp_is_managers(const lhi_irp *irp);
 /* A packet is there, and what it says can't be known. */
 bool lhi_irp_is_lost(const lhi_irp *irp);
 
-#define LHI_IRP_ASSOCIATED 0x8u /* Flags: IRP_ASSOCIATED_IRP, WDK wdm.h */
+#define LHI_IRP_TYPE       6u    /* IO_TYPE_IRP, WDK wdm.h */
+#define LHI_IRP_SIZE       0xd0u /* sizeof(IRP), public PDB type _IRP */
+#define LHI_SLOT_SIZE      0x48u /* sizeof(IO_STACK_LOCATION), public PDB type */
+#define LHI_IRP_ASSOCIATED 0x8u  /* Flags: IRP_ASSOCIATED_IRP, WDK wdm.h */
 
 /* Decodes what lies at `address`. `mdl`: what MdlAddress should be, 0 for any. `freed`: lookaside entries,
  * may be NULL. */

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
+#include "dump/header.h"
 #include "image/functions.h"
 #include "nt/epilogue.h"
 #include "nt/read.h"
@@ -85,7 +86,7 @@ static void enter_module(lhi_walker *w)
     if (!module)
         return;
     w->image_absence = lhi_image_open(&w->kernel->space, module->base, module->size, &w->image);
-    w->image_known = w->image_absence == LH_PRESENT && w->image.machine == 0x8664;
+    w->image_known = w->image_absence == LH_PRESENT && w->image.machine == LHI_MACHINE_X64;
     if (w->image_absence == LH_PRESENT && !w->image_known)
         w->image_absence = LH_ABSENT_LAYOUT;
 }
