@@ -121,5 +121,6 @@ void lhi_case_free(lhi_case *c)
     lhi_free(c->unevaluated);
     lhi_free(c->evidence);
     lhi_free(c->cleared);
+    lhi_free(c->excerpts);
     lhi_arena_free(&c->arena);
 }
