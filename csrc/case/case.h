@@ -117,6 +117,7 @@ typedef struct lhi_step {
     lhi_site_kind kind; /* what it stands in */
     uint64_t base;      /* of a block */
     uint64_t object;    /* device, driver object, thread or packet; 0: none */
+    const char *tag;    /* of a pool block or a list of such, as the pool's header shows it; else NULL */
 } lhi_step;
 
 /* A driver whose own memory leads to an MDL. */

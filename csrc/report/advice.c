@@ -266,6 +266,16 @@ static void sites(lhi_case *c, lhi_node *vendor, lhi_node *lines, size_t party)
     }
 }
 
+/* The blocks whose tag is the driver's. */
+static void pool_tags(lhi_case *c, lhi_node *lines, size_t party)
+{
+    for (size_t i = 0; i < c->evidence_count; i++) {
+        const lhi_evidence *e = &c->evidence[i];
+        if (strcmp(e->kind, "pool_tag") == 0 && lhi_case_same_driver(c, e->party, party))
+            line(c, lines, lhi_arena_printf(&c->arena, "Pool: %s", e->statement));
+    }
+}
+
 /* The instructions around those places, by their offsets: addresses are of this machine's run. */
 static void listings(lhi_case *c, lhi_node *lines, size_t party)
 {
@@ -354,6 +364,7 @@ static void vendor_object(lhi_case *c, lhi_node *list, lhi_node *absent, size_t 
     request(c, vendor, lines, r);
     sites(c, vendor, lines, party);
     listings(c, lines, party);
+    pool_tags(c, lines, party);
     lhi_report_finish(vendor, lines);
 }
 
