@@ -84,10 +84,30 @@ typedef enum lhi_outcome {
     LHI_OUTCOME_INSUFFICIENT
 } lhi_outcome;
 
+/* What a place in memory is to a search for holders. */
+typedef enum lhi_site_kind {
+    LHI_SITE_NOWHERE = 0, /* memory of which nothing is known */
+    LHI_SITE_MDL,         /* an open record itself */
+    LHI_SITE_MODULE,      /* data of a module */
+    LHI_SITE_DEVICE,      /* a device object with its extension */
+    LHI_SITE_EXTENSION,   /* a driver object, or an extension of one */
+    LHI_SITE_STACK,       /* the part in use of a thread's stack */
+    LHI_SITE_QUEUED,      /* a work item in a queue of the kernel's: its driver will be given what it has */
+    LHI_SITE_PACKET,      /* a packet that is not over */
+    LHI_SITE_POOL,        /* a block that may belong to anybody */
+    LHI_SITE_PAGES,       /* a page without a pool header: which block it is of has to be found */
+    LHI_SITE_LIST,        /* a doubly linked list of blocks of one kind */
+    LHI_SITE_BOOKS,       /* the kernel's own books: processes, threads, files, trackers */
+    LHI_SITE_DEAD         /* freed, left over, read-only: nobody's */
+} lhi_site_kind;
+
 /* One place on the way from an MDL to who holds it. */
 typedef struct lhi_step {
-    uint64_t at;
+    uint64_t at; /* where the pointer stands */
     const char *statement;
+    lhi_site_kind kind; /* what it stands in */
+    uint64_t base;      /* of a block */
+    uint64_t object;    /* device, driver object, thread, work item or packet; 0: none */
 } lhi_step;
 
 /* A driver whose own memory leads to an MDL. */

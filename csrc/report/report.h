@@ -41,6 +41,7 @@ lhi_node *lhi_report_tracking(lhi_case *c, lhi_node *parent, lhi_node *absent, c
                               const lhi_tracking *tracking);
 void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_chain(lhi_case *c, lhi_node *root);
+/* reproduce.c */
 void lhi_report_reproduce(lhi_case *c, lhi_node *root);
 /* stack.c */
 void lhi_report_stack(lhi_case *c, lhi_node *root, lhi_node *absent);

@@ -329,10 +329,11 @@ static void coverage_lines(const lhi_page *page, const lhi_node *root)
     const lhi_node *search = lhi_tree_get(coverage, "search");
     if (search)
         lhi_out_format(page->out,
-                       "  searched %" PRIu64 " MiB in %" PRIu64 " passes (%s): %" PRIu64
+                       "  searched %" PRIu64 " MiB in %" PRIu64 " pass%s (%s): %" PRIu64
                        " places name %s, %" PRIu64 " are no MDL\n",
                        number_of(search, "bytes") >> 20, number_of(search, "passes"),
-                       text_of(page, search, "instruction_set"), number_of(search, "hits"),
+                       number_of(search, "passes") == 1 ? "" : "es", text_of(page, search, "instruction_set"),
+                       number_of(search, "hits"),
                        lhi_tree_get(root, "processes") ? "a process" : "the process",
                        number_of(search, "not_mdls"));
     if (search && text_of(page, search, "limit_met"))
