@@ -132,7 +132,7 @@ static void place_command(lhi_case *c, lhi_node *list, const lhi_step *step)
         format = "!thread 0x%" PRIx64;
         break;
     case LHI_SITE_QUEUED:
-        format = "dps 0x%" PRIx64 " L7"; /* links, nt's routine and its parameter, then an IO_WORKITEM's own */
+        format = "dps 0x%" PRIx64 " L7"; /* with the routines of nt and of the driver */
         break;
     case LHI_SITE_PACKET:
         format = "!irp 0x%" PRIx64 " 1";
