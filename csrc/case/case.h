@@ -126,6 +126,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool by_holder;        /* named by who keeps it, not by a packet */
     bool by_framework;     /* and a library of Windows may have locked for the driver */
     bool may_be_old;       /* one pointer leads to it, and whether its pool block is free can't be told */
+    bool shared;           /* another driver has it as well as the one that is named, or that locked */
     uint64_t passed_on;    /* a request that who keeps it sent on, and that waits elsewhere; 0: none */
     const char *trail;     /* what leads to it, to the one that claims most; NULL */
     const lhi_step *steps; /* the same place by place, from the MDL outward */
@@ -295,6 +296,7 @@ void lhi_case_free(lhi_case *c);
 /* gather.c: the passes over physical memory. */
 lh_status lhi_case_gather(lhi_case *c, lh_error *err);
 /* crash.c: what the crash itself keeps of the MDL that it is about; before the search. */
+void lhi_case_find_copies(lhi_case *c); /* of parameters and registers alone */
 void lhi_case_find_crash(lhi_case *c, const lhi_unlocker *u);
 bool lhi_case_of_crash(const lhi_case *c, uint64_t va);
 /* parties.c */
@@ -304,6 +306,9 @@ lhi_answer lhi_case_can_split(lhi_case *c, size_t party);
 /* Its packets need not lie in the pool. */
 bool lhi_case_places_packets(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party);
+/* The same where its imports can't tell: a framework may for it, and of one that was unloaded they are gone.
+ * LHI_UNKNOWN: a page that would tell is missing. */
+lhi_answer lhi_case_may_unlock(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_send(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 /* holder_stack.c: a library that serves its clients in these ways (LHI_CLIENT_*, nt/library.h). */

@@ -8,11 +8,13 @@
 #include "nt/identify.h"
 #include "nt/library.h"
 
-#define MOST_STEPS 16u /* of a trail that is told */
+#define MOST_STEPS  16u /* of a trail that is told */
+#define MOST_OWNERS 64u
 
 typedef struct lhi_climb {
     lhi_holders *h;
     const lhi_packet *packet;
+    size_t asked; /* the driver that it is asked about, LHI_NONE: the one that claims it */
     lhi_claims *claims;
     lhi_vec way;     /* things reached, in order */
     lhi_vec packets; /* packets among them */
@@ -178,7 +180,7 @@ static bool note_owner(lhi_climb *climb, size_t thing)
 {
     const lhi_holders *h = climb->h;
     size_t party = owner_of(climb, thing);
-    if (party == LHI_NONE || climb->owners.count >= LHI_MOST_CLAIMANTS)
+    if (party == LHI_NONE || climb->owners.count >= MOST_OWNERS)
         return true;
     for (size_t i = 0; i < climb->owners.count; i++)
         if (lhi_case_same_driver(h->c, owner_of(climb, climb->owners.data[i]), party))
@@ -396,7 +398,7 @@ static void tell(lhi_climb *climb, size_t start, lhi_record *record)
     if (climb->best != LHI_NONE)
         record->trail = trail_to(climb, start, climb->best, &record->steps, &record->step_count);
     record->claimant_count = 0;
-    for (size_t i = 0; i < climb->owners.count; i++) {
+    for (size_t i = 0; i < climb->owners.count && i < LHI_MOST_CLAIMANTS; i++) {
         size_t thing = climb->owners.data[i], count = 0;
         const lhi_step *steps = NULL;
         const char *trail = trail_to(climb, start, thing, &steps, &count);
@@ -405,34 +407,101 @@ static void tell(lhi_climb *climb, size_t start, lhi_record *record)
     }
 }
 
-lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, lhi_claims *out,
-                          lh_error *err)
+static const lhi_claims no_claims = {
+    .can = LHI_NONE, .unknown = LHI_NONE, .cannot = LHI_NONE, .library = LHI_NONE, .kernel = LHI_NONE};
+
+/* Everything that leads to a record. LHI_NONE in `start`: a limit was met before it was entered. */
+static lh_status climb_record(lhi_climb *climb, size_t record, lh_error *err)
 {
-    lhi_holders *h = c->holders;
-    lhi_climb climb = {.h = h, .packet = packet, .claims = out, .best = LHI_NONE};
-    size_t start = lhi_map_get(&h->of_record, record);
-    *out = (lhi_claims){.can = LHI_NONE,
-                        .unknown = LHI_NONE,
-                        .cannot = LHI_NONE,
-                        .library = LHI_NONE,
-                        .kernel = LHI_NONE,
-                        .truncated = h->truncated};
-    if (start == SIZE_MAX)
-        return LH_OK; /* a limit was met before it was entered */
+    lhi_holders *h = climb->h;
+    const size_t start = lhi_map_get(&h->of_record, record);
+    climb->start = start == SIZE_MAX ? LHI_NONE : start;
+    if (climb->start == LHI_NONE)
+        return LH_OK;
     if (!h->via)
         h->via = lhi_calloc(h->thing_count + 1, sizeof *h->via);
     if (!h->reached)
         h->reached = lhi_calloc(h->thing_count + 1, sizeof *h->reached);
-    lh_status status = h->via && h->reached ? climb_from(&climb, start, err) : lhi_fail_memory(err);
-    if (status == LH_OK)
-        status = ask_packets(&climb, start, err);
-    if (status == LH_OK)
+    return h->via && h->reached ? climb_from(climb, start, err) : lhi_fail_memory(err);
+}
+
+static void free_climb(lhi_climb *climb)
+{
+    lhi_vec_free(&climb->way);
+    lhi_vec_free(&climb->packets);
+    lhi_vec_free(&climb->owners);
+    lhi_vec_free(&climb->grips);
+}
+
+lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, lhi_claims *out,
+                          lh_error *err)
+{
+    lhi_climb climb = {.h = c->holders, .packet = packet, .asked = LHI_NONE, .claims = out, .best = LHI_NONE};
+    *out = no_claims;
+    out->truncated = c->holders->truncated;
+    lh_status status = climb_record(&climb, record, err);
+    const bool entered = climb.start != LHI_NONE;
+    if (status == LH_OK && entered)
+        status = ask_packets(&climb, climb.start, err);
+    if (status == LH_OK && entered)
         status = ask_beside(&climb, err);
-    if (status == LH_OK)
-        tell(&climb, start, &c->records[record]);
-    lhi_vec_free(&climb.way);
-    lhi_vec_free(&climb.packets);
-    lhi_vec_free(&climb.owners);
-    lhi_vec_free(&climb.grips);
+    if (status == LH_OK && entered)
+        tell(&climb, climb.start, &c->records[record]);
+    free_climb(&climb);
+    return status;
+}
+
+/* ------------------------------------------------------------------ asked about one driver */
+
+/* Is the way to this driver's memory its own all along? What merely keeps another's context has not got it.
+ */
+static lh_status is_own_way(lhi_climb *climb, size_t thing, bool *own, lh_error *err)
+{
+    lhi_holders *h = climb->h;
+    lh_status status = LH_OK;
+    *own = h->things[thing].site.kind != LHI_SITE_POOL; /* of the framework, and nothing leads to it */
+    for (size_t at = thing; status == LH_OK && *own && at != climb->start; at = h->grips[h->via[at]].held) {
+        const char *why = NULL;
+        status = lhi_holder_beside(h, h->via[at], climb->asked, &why, err);
+        *own = why == NULL;
+    }
+    return status;
+}
+
+static lh_status take_keeper(lhi_climb *climb, size_t thing, lhi_keeping *out, lh_error *err)
+{
+    lhi_case *c = climb->h->c;
+    const size_t party = owner_of(climb, thing);
+    bool own = false;
+    if (c->parties[party].driver.is_kernel || c->parties[party].library)
+        return LH_OK;
+    if (lhi_case_same_driver(c, party, climb->asked)) {
+        lh_status status = is_own_way(climb, thing, &own, err);
+        out->own = out->own || own;
+        return status;
+    }
+    size_t *place = lhi_case_may_unlock(c, party) == LHI_NO ? &out->unable : &out->other;
+    if (*place == LHI_NONE)
+        *place = party;
+    return LH_OK;
+}
+
+lh_status lhi_case_keeping(lhi_case *c, size_t record, size_t party, lhi_keeping *out, lh_error *err)
+{
+    lhi_claims claims = no_claims;
+    lhi_climb climb = {.h = c->holders, .asked = party, .claims = &claims, .best = LHI_NONE};
+    *out = (lhi_keeping){.other = LHI_NONE, .unable = LHI_NONE, .truncated = true};
+    if (!c->holders)
+        return LH_OK;
+    lh_status status = climb_record(&climb, record, err);
+    out->truncated = c->holders->truncated || climb.start == LHI_NONE;
+    for (size_t i = 0; status == LH_OK && i < climb.owners.count; i++)
+        status = take_keeper(&climb, climb.owners.data[i], out, err);
+    out->stranger = claims.stranger  ? claims.stranger
+                    : claims.outside ? "code outside any module works with it as well"
+                                     : NULL;
+    if (status == LH_OK && climb.start != LHI_NONE)
+        tell(&climb, climb.start, &c->records[record]);
+    free_climb(&climb);
     return status;
 }

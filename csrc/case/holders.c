@@ -483,6 +483,14 @@ lh_status lhi_case_find_holders(lhi_case *c, lh_error *err)
     return status;
 }
 
+lh_status lhi_case_find_holders_again(lhi_case *c, lh_error *err)
+{
+    lhi_holders_free(c->holders);
+    c->holders = NULL;
+    c->holders_missing = 0;
+    return lhi_case_find_holders(c, err);
+}
+
 void lhi_holders_free(lhi_holders *h)
 {
     if (!h)

@@ -84,6 +84,7 @@ static void score_pages(lhi_scoring *s, const lhi_record *r, const lhi_party *pa
     weigh(s, party->driver.basis == LHI_NAME_UNLOADED, LHI_WEIGHT_UNLOADED, NULL);
     weigh(s, party->driver.basis == LHI_NAME_OBJECT, LHI_WEIGHT_NAME, NULL);
     weigh(s, party->library, LHI_WEIGHT_LIBRARY, NULL);
+    weigh(s, r->shared, LHI_WEIGHT_SHARED, NULL);
 }
 
 /* Everything that weakens (or, at 1.0, carries) the naming of a driver for one lock by a packet. */

@@ -10,6 +10,7 @@ from . import (
     situations_packets,
     situations_pieces,
     situations_refusals,
+    situations_tracked,
 )
 from .scene import Situation
 
@@ -21,5 +22,6 @@ PARTS = (
     situations_copies,
     situations_pieces,
     situations_kept,
+    situations_tracked,
 )
 SITUATIONS: dict[str, Situation] = {situation.__name__: situation for part in PARTS for situation in part.ALL}
