@@ -127,6 +127,20 @@ static size_t owner_of(const lhi_climb *climb, size_t thing)
     return client == LHI_NONE ? party : client;
 }
 
+/* A word that nothing shows to be in use makes nobody an owner; who could have locked may be one. */
+static void add_loose(lhi_climb *climb, size_t thing, size_t party, lhi_answer can)
+{
+    lhi_claims *claims = climb->claims;
+    prefer(climb, thing, 2);
+    if (can == LHI_NO)
+        return;
+    claims->loose_several =
+        claims->loose_several ||
+        (claims->loose != LHI_NONE && !lhi_case_same_driver(climb->h->c, claims->loose, party));
+    if (claims->loose == LHI_NONE)
+        claims->loose = party;
+}
+
 static void add_owner(lhi_climb *climb, size_t thing, bool direct)
 {
     lhi_case *c = climb->h->c;
@@ -146,6 +160,7 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
     }
     if (c->parties[party].driver.is_kernel) {
         /* nt has lists of everything: only what points to the MDL itself is a claim. */
+        direct = direct && !site->loose;
         if (direct && claims->kernel == LHI_NONE)
             claims->kernel = party;
         prefer(climb, thing, direct ? 3 : 1);
@@ -160,9 +175,14 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
     lhi_answer can = lhi_case_can_lock(c, party);
     const bool locked_for =
         c->parties[party].bound || (site->served && lhi_case_serves(c, site->library, LHI_CLIENT_LOCKS));
-    claims->framework = claims->framework || site->served || (can == LHI_UNKNOWN && locked_for);
+    if (!site->loose)
+        claims->framework = claims->framework || site->served || (can == LHI_UNKNOWN && locked_for);
     if (can == LHI_UNKNOWN && locked_for)
         can = LHI_YES;
+    if (site->loose) {
+        add_loose(climb, thing, party, can);
+        return;
+    }
     claims->several = claims->several || clients.several || /* another's object */
                       (clients.client != LHI_NONE && !lhi_case_same_driver(c, clients.client, party));
     size_t *place = can == LHI_YES ? &claims->can : can == LHI_UNKNOWN ? &claims->unknown : &claims->cannot;
@@ -175,16 +195,20 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
     prefer(climb, thing, can == LHI_YES ? 9 : can == LHI_UNKNOWN ? 8 : 7);
 }
 
-/* The first place of each driver. */
+/* The first place of each driver, of those that show something. */
 static bool note_owner(lhi_climb *climb, size_t thing)
 {
     const lhi_holders *h = climb->h;
     size_t party = owner_of(climb, thing);
     if (party == LHI_NONE || climb->owners.count >= MOST_OWNERS)
         return true;
-    for (size_t i = 0; i < climb->owners.count; i++)
-        if (lhi_case_same_driver(h->c, owner_of(climb, climb->owners.data[i]), party))
-            return true;
+    for (size_t i = 0; i < climb->owners.count; i++) {
+        if (!lhi_case_same_driver(h->c, owner_of(climb, climb->owners.data[i]), party))
+            continue;
+        if (h->things[climb->owners.data[i]].site.loose)
+            climb->owners.data[i] = thing;
+        return true;
+    }
     return lhi_vec_push(&climb->owners, thing);
 }
 
@@ -407,8 +431,12 @@ static void tell(lhi_climb *climb, size_t start, lhi_record *record)
     }
 }
 
-static const lhi_claims no_claims = {
-    .can = LHI_NONE, .unknown = LHI_NONE, .cannot = LHI_NONE, .library = LHI_NONE, .kernel = LHI_NONE};
+static const lhi_claims no_claims = {.can = LHI_NONE,
+                                     .unknown = LHI_NONE,
+                                     .cannot = LHI_NONE,
+                                     .library = LHI_NONE,
+                                     .kernel = LHI_NONE,
+                                     .loose = LHI_NONE};
 
 /* Everything that leads to a record. LHI_NONE in `start`: a limit was met before it was entered. */
 static lh_status climb_record(lhi_climb *climb, size_t record, lh_error *err)
@@ -443,6 +471,9 @@ lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, 
     const bool entered = climb.start != LHI_NONE;
     if (status == LH_OK && entered)
         status = ask_packets(&climb, climb.start, err);
+    const size_t other = out->can != LHI_NONE ? out->can : out->unknown;
+    out->several = out->several || (other != LHI_NONE && out->loose != LHI_NONE &&
+                                    (out->loose_several || !lhi_case_same_driver(c, other, out->loose)));
     if (status == LH_OK && entered)
         status = ask_beside(&climb, err);
     if (status == LH_OK && entered)
@@ -459,7 +490,8 @@ static lh_status is_own_way(lhi_climb *climb, size_t thing, bool *own, lh_error 
 {
     lhi_holders *h = climb->h;
     lh_status status = LH_OK;
-    *own = h->things[thing].site.kind != LHI_SITE_POOL; /* of the framework, and nothing leads to it */
+    /* Nothing leads to an object of the framework itself, or shows that a word is in use. */
+    *own = h->things[thing].site.kind != LHI_SITE_POOL && !h->things[thing].site.loose;
     for (size_t at = thing; status == LH_OK && *own && at != climb->start; at = h->grips[h->via[at]].held) {
         const char *why = NULL;
         status = lhi_holder_beside(h, h->via[at], climb->asked, &why, err);

@@ -33,6 +33,7 @@ typedef struct lhi_site {
     uint64_t outside; /* of a stack: code in no module */
     bool served;      /* of a stack: it lies in a frame of a library that the party called */
     size_t library;   /* which */
+    bool loose;       /* of a stack: nothing shows that the word is in use */
     const char *name; /* of a device that is no row of c->owned; NULL */
     const char *why;  /* of a dead one, and of a stack without an owner */
     char tag[24];

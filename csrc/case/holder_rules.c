@@ -107,6 +107,10 @@ static lh_status judge_unowned(lhi_case *c, lhi_record *r, const lhi_claims *cla
                                 (unsigned long long)claims->outside));
     else if (claims->stranger)
         settle(r, LHI_OUTCOME_INSUFFICIENT, claims->stranger);
+    else if (claims->loose != LHI_NONE)
+        refuse(
+            c, r,
+            "a word on a driver's stack points to it that may be left over: nothing shows that it is in use");
     else if (claims->library != LHI_NONE)
         refuse(c, r, "a library driver keeps it for one of its clients, and no client is found");
     else if (claims->cannot != LHI_NONE)
@@ -167,14 +171,17 @@ lh_status lhi_case_ask_others(lhi_case *c, size_t record, const lhi_packet *pack
     *own = false;
     if (status != LH_OK)
         return status;
-    size_t other = claims.can != LHI_NONE ? claims.can : claims.unknown;
+    const size_t other = claims.can != LHI_NONE       ? claims.can
+                         : claims.unknown != LHI_NONE ? claims.unknown
+                                                      : claims.loose;
     if (claims.truncated)
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "who keeps a pointer to it beside the packet leads further than the limits of this case");
     else if (claims.stranger || claims.outside)
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                claims.stranger ? claims.stranger : "code outside any module works with it as well");
-    else if (claims.several || (other != LHI_NONE && !lhi_case_same_driver(c, other, packet->maker)))
+    else if (claims.several || claims.loose_several ||
+             (other != LHI_NONE && !lhi_case_same_driver(c, other, packet->maker)))
         refuse(c, r, "the memory of another driver than the packet's maker leads to it as well");
     else if (claims.unrooted && other == LHI_NONE)
         refuse(c, r, "something beside the packet keeps a pointer to the MDL, and it leads to no driver");

@@ -22,11 +22,13 @@ typedef struct lhi_claims {
     bool framework;       /* a library of Windows may have locked for one of the first two kinds */
     bool several;         /* more than one driver of the first two kinds */
     const char *stranger; /* something alive points to it of which nobody knows whose it is: what; NULL */
-    bool log;             /* a buffer that notes many */
-    bool unrooted;        /* memory that leads to no driver */
-    bool dead;            /* what is left over: freed blocks, old stack words, packets that are over */
-    uint64_t outside;     /* code outside any module that works with it; 0: none */
-    bool truncated;       /* a limit was met on the way */
+    size_t loose;       /* a driver that may lock, in whose frame is a word that nothing shows to be in use */
+    bool loose_several; /* and another one's has */
+    bool log;           /* a buffer that notes many */
+    bool unrooted;      /* memory that leads to no driver */
+    bool dead;          /* what is left over: freed blocks, old stack words, packets that are over */
+    uint64_t outside;   /* code outside any module that works with it; 0: none */
+    bool truncated;     /* a limit was met on the way */
 } lhi_claims;
 /* `packet`: pointers in it, in what its locations point to, and in packets of its maker count as its maker's;
  * NULL: none. Fills in the record's trail and its claimants. */

@@ -125,4 +125,46 @@ def maker_unloaded(scene: Scene) -> Cast:
     return nobody("unattributed")
 
 
-ALL = (swapped_buffers, emptied_request, emptied_in_queue, damaged_request, damaged_type, seen_twice, lists_damaged, maker_unloaded)
+def left_in_frame(scene: Scene) -> Cast:
+    """A thread waits in an innocent driver. A call that it had made before is over, and its frame left the MDL in a word that nobody has
+    written since. Without the trap the driver has the MDL in a register, which was saved for it."""
+    mdl = scene.lock()
+    driver, _ = scene.driver(io.LOCKING)
+    scene.waits(mdl.address, driver, loose=scene.trap)
+    return nobody() if scene.trap else named(driver, mdl)
+
+
+def left_in_library(scene: Scene) -> Cast:
+    """As before, in the frame of a library of Windows that the driver has called."""
+    mdl = scene.lock()
+    driver, _ = scene.driver(io.LOCKING)
+    library = io.make_driver(scene.machine, "ks", imports=io.LOCKING)
+    scene.waits(mdl.address, library, driver, loose=scene.trap)
+    return nobody() if scene.trap else named(driver, mdl)
+
+
+def packet_left_in_library(scene: Scene) -> Cast:
+    """As before, and what was left is a packet of the library's: whose it is is not known. Without the trap the library has the packet in a
+    register."""
+    mdl = scene.lock()
+    _, lower = scene.driver()
+    driver, _ = scene.driver(io.LOCKING)
+    library = io.make_driver(scene.machine, "ks", imports=MAKING)
+    irp = scene.own(library, lower, mdl)
+    scene.waits(irp.address, library, driver, loose=scene.trap)
+    return nobody() if scene.trap else named(driver, mdl)
+
+
+ALL = (
+    swapped_buffers,
+    emptied_request,
+    emptied_in_queue,
+    damaged_request,
+    damaged_type,
+    seen_twice,
+    lists_damaged,
+    maker_unloaded,
+    left_in_frame,
+    left_in_library,
+    packet_left_in_library,
+)
