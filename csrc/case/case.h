@@ -113,6 +113,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool freed;
     const char *freed_reason;
     bool pool_unknown;     /* it is not of those lists, and whether its block is free can't be told */
+    bool block_unknown;    /* nothing tells whether its block is free, but for those lists */
     bool lists_unknown;    /* it could lie on a list of freed MDLs that was not wholly read */
     bool liveness_unknown; /* lists of freed MDLs could not be read, or pool state can't be told */
     bool front_unknown;    /* likewise of an MDL in front of it, or its frames' references are not known */
@@ -125,7 +126,9 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool open;             /* no packet decides it alone: who else keeps a pointer is asked */
     bool by_holder;        /* named by who keeps it, not by a packet */
     bool by_framework;     /* and a library of Windows may have locked for the driver */
-    bool may_be_old;       /* one pointer leads to it, and whether its pool block is free can't be told */
+    bool lone;             /* and one pointer leads to it, beside which nothing knows of the lock */
+    bool may_be_old;       /* and whether its pool block is free can't be told */
+    bool beside;           /* a block that leads to no driver has it as well */
     bool shared;           /* another driver has it as well as the one that is named, or that locked */
     uint64_t passed_on;    /* a request that who keeps it sent on, and that waits elsewhere; 0: none */
     const char *trail;     /* what leads to it, to the one that claims most; NULL */

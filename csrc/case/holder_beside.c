@@ -76,15 +76,19 @@ static bool routines_behind(const lhi_holders *h, uint64_t at, lhi_driver *drive
     return driver->has_module;
 }
 
-static lh_status ask_routine(lhi_holders *h, const lhi_grip *grip, size_t party, bool *other, lh_error *err)
+/* The driver whose routine is to be called with what the pointer leads to. */
+static bool find_routine(const lhi_holders *h, const lhi_grip *grip, lhi_driver *driver)
 {
     const lhi_thing *held = &h->things[grip->held];
     const bool head = held->site.kind == LHI_SITE_LIST && held->members.count == 0;
-    lhi_driver driver = {0};
     return !head && grip->at % WORD == 0 &&
-                   (routine_before(h, grip->at, &driver) || routines_behind(h, grip->at, &driver))
-               ? is_other(h->c, &driver, party, other, err)
-               : LH_OK;
+           (routine_before(h, grip->at, driver) || routines_behind(h, grip->at, driver));
+}
+
+static lh_status ask_routine(lhi_holders *h, const lhi_grip *grip, size_t party, bool *other, lh_error *err)
+{
+    lhi_driver driver = {0};
+    return find_routine(h, grip, &driver) ? is_other(h->c, &driver, party, other, err) : LH_OK;
 }
 
 /* Is the driver one of the file's devices'? */
@@ -143,4 +147,19 @@ lh_status lhi_holder_beside(lhi_holders *h, size_t grip, size_t party, const cha
     default:
         return LH_OK;
     }
+}
+
+lh_status lhi_holder_backs(lhi_holders *h, size_t grip, size_t party, bool *own, lh_error *err)
+{
+    const lhi_grip *g = &h->grips[grip];
+    lhi_driver driver = {0};
+    *own = false;
+    if (h->things[g->holder].site.kind != LHI_SITE_POOL || !find_routine(h, g, &driver) ||
+        driver.absence != LH_PRESENT)
+        return LH_OK;
+    const size_t whose = lhi_case_party(h->c, &driver, err);
+    if (whose == LHI_NONE)
+        return LH_ERR_NO_MEMORY;
+    *own = lhi_case_same_driver(h->c, whose, party);
+    return LH_OK;
 }

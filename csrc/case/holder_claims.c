@@ -1,29 +1,13 @@
-/* What leads to one MDL: the way up through the graph to the memory of drivers, and the words for it. */
-#include <inttypes.h>
+/* What leads to one MDL: the way up through the graph to the memory of drivers. */
 #include <string.h>
 
 #include "base/alloc.h"
-#include "case/holder_graph.h"
+#include "case/holder_climb.h"
 #include "case/keepers.h"
 #include "nt/identify.h"
 #include "nt/library.h"
 
-#define MOST_STEPS  16u /* of a trail that is told */
 #define MOST_OWNERS 64u
-
-typedef struct lhi_climb {
-    lhi_holders *h;
-    const lhi_packet *packet;
-    size_t asked; /* the driver that it is asked about, LHI_NONE: the one that claims it */
-    lhi_claims *claims;
-    lhi_vec way;     /* things reached, in order */
-    lhi_vec packets; /* packets among them */
-    lhi_vec owners;  /* drivers' memory among them */
-    lhi_vec grips;   /* by which anything was reached, or could have been */
-    size_t best;     /* the thing that the trail is told to, LHI_NONE */
-    unsigned rank;   /* of that: what claims most comes first */
-    size_t start;    /* the record itself */
-} lhi_climb;
 
 /* ------------------------------------------------------------------ packets on the way */
 
@@ -112,9 +96,9 @@ static lhi_clients clients_on_way(const lhi_climb *climb, size_t thing)
     return out;
 }
 
-/* Whose memory a thing is. An object of the framework is its client's, and what the framework itself keeps of
- * it, it keeps for that client. */
-static size_t owner_of(const lhi_climb *climb, size_t thing)
+/* An object of the framework is its client's, and what the framework itself keeps of it, it keeps for that
+ * client. */
+size_t lhi_climb_owner(const lhi_climb *climb, size_t thing)
 {
     const lhi_case *c = climb->h->c;
     const lhi_site *site = &climb->h->things[thing].site;
@@ -147,7 +131,7 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
     lhi_claims *claims = climb->claims;
     const lhi_site *site = &climb->h->things[thing].site;
     const lhi_clients clients = clients_on_way(climb, thing);
-    size_t party = owner_of(climb, thing);
+    size_t party = lhi_climb_owner(climb, thing);
     if (clients.unknown) {
         stranger(climb, thing,
                  "an object of the framework leads to it, and for which driver it was made is not known");
@@ -199,11 +183,11 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
 static bool note_owner(lhi_climb *climb, size_t thing)
 {
     const lhi_holders *h = climb->h;
-    size_t party = owner_of(climb, thing);
+    size_t party = lhi_climb_owner(climb, thing);
     if (party == LHI_NONE || climb->owners.count >= MOST_OWNERS)
         return true;
     for (size_t i = 0; i < climb->owners.count; i++) {
-        if (!lhi_case_same_driver(h->c, owner_of(climb, climb->owners.data[i]), party))
+        if (!lhi_case_same_driver(h->c, lhi_climb_owner(climb, climb->owners.data[i]), party))
             continue;
         if (h->things[climb->owners.data[i]].site.loose)
             climb->owners.data[i] = thing;
@@ -336,101 +320,6 @@ static lh_status ask_packets(lhi_climb *climb, size_t start, lh_error *err)
     return LH_OK;
 }
 
-/* ------------------------------------------------------------------ words */
-
-static const char *driver_of(const lhi_case *c, size_t party)
-{
-    if (party == LHI_NONE)
-        return "a driver without a name";
-    const lhi_driver *driver = &c->parties[party].driver;
-    return driver->absence == LH_PRESENT ? driver->name : driver->object_name;
-}
-
-static const char *words_of_device(lhi_case *c, const lhi_site *site)
-{
-    char name[128] = "";
-    if (site->name)
-        return lhi_arena_printf(&c->arena, "extension of device %s", site->name);
-    lhi_object_name(c->kernel, site->object, name, sizeof name);
-    if (name[0])
-        return lhi_arena_printf(&c->arena, "extension of device %s", name);
-    return lhi_arena_printf(&c->arena, "extension of device 0x%" PRIx64, site->object);
-}
-
-static const char *words_of(lhi_holders *h, const lhi_site *site)
-{
-    lhi_arena *arena = &h->c->arena;
-    switch (site->kind) {
-    case LHI_SITE_MODULE:
-        return "module data";
-    case LHI_SITE_DEVICE:
-        return words_of_device(h->c, site);
-    case LHI_SITE_EXTENSION:
-        return "extension of the driver object";
-    case LHI_SITE_STACK:
-        return site->served ? lhi_arena_printf(arena, "frame of %s on the stack of thread 0x%" PRIx64,
-                                               driver_of(h->c, site->library), site->object)
-                            : lhi_arena_printf(arena, "stack of thread 0x%" PRIx64, site->object);
-    case LHI_SITE_PACKET:
-        return lhi_arena_printf(arena, "packet 0x%" PRIx64, site->object);
-    case LHI_SITE_POOL:
-        return site->what ? lhi_arena_printf(arena, "KMDF %s in pool block '%s'", site->what, site->tag)
-                          : lhi_arena_printf(arena, "pool block '%s'", site->tag);
-    case LHI_SITE_LIST:
-        return lhi_arena_printf(arena, "list of %" PRIu64 " blocks '%s'", site->object, site->tag);
-    case LHI_SITE_MDL:
-        return lhi_arena_printf(arena, "MDL 0x%" PRIx64, site->base & ~(uint64_t)7);
-    case LHI_SITE_DEAD:
-        return site->why;
-    case LHI_SITE_BOOKS:
-        return site->object ? lhi_arena_printf(arena, "file object 0x%" PRIx64, site->object)
-                            : "the kernel's own books";
-    default:
-        return "memory of which nothing is known";
-    }
-}
-
-/* From the MDL outward: the way back from a thing that was reached, turned round. */
-static const char *trail_to(lhi_climb *climb, size_t start, size_t thing, const lhi_step **out, size_t *count)
-{
-    lhi_holders *h = climb->h;
-    lhi_arena *arena = &h->c->arena;
-    size_t things[MOST_STEPS] = {0};
-    *count = 0;
-    for (size_t at = thing; at != start && *count < MOST_STEPS; at = h->grips[h->via[at]].held)
-        things[(*count)++] = at;
-    lhi_step *steps = *count ? lhi_arena_alloc(arena, *count * sizeof *steps) : NULL;
-    if (!steps)
-        return NULL;
-    const char *trail = "MDL";
-    for (size_t i = 0; i < *count; i++) {
-        size_t at = things[*count - 1 - i];
-        const lhi_grip *grip = &h->grips[h->via[at]];
-        const char *words = words_of(h, &h->things[at].site);
-        steps[i] = (lhi_step){grip->at, lhi_arena_printf(arena, "%s: %s", words, grip->how)};
-        trail = grip->field ? lhi_arena_printf(arena, "%s <- %s <- %s", trail, grip->field, words)
-                            : lhi_arena_printf(arena, "%s <- %s", trail, words);
-    }
-    size_t party = owner_of(climb, thing);
-    *out = steps;
-    return party == LHI_NONE ? trail : lhi_arena_printf(arena, "%s <- %s", trail, driver_of(h->c, party));
-}
-
-static void tell(lhi_climb *climb, size_t start, lhi_record *record)
-{
-    const lhi_holders *h = climb->h;
-    if (climb->best != LHI_NONE)
-        record->trail = trail_to(climb, start, climb->best, &record->steps, &record->step_count);
-    record->claimant_count = 0;
-    for (size_t i = 0; i < climb->owners.count && i < LHI_MOST_CLAIMANTS; i++) {
-        size_t thing = climb->owners.data[i], count = 0;
-        const lhi_step *steps = NULL;
-        const char *trail = trail_to(climb, start, thing, &steps, &count);
-        record->claimants[record->claimant_count++] =
-            (lhi_claimant){owner_of(climb, thing), h->grips[h->via[thing]].at, trail};
-    }
-}
-
 static const lhi_claims no_claims = {.can = LHI_NONE,
                                      .unknown = LHI_NONE,
                                      .cannot = LHI_NONE,
@@ -450,7 +339,9 @@ static lh_status climb_record(lhi_climb *climb, size_t record, lh_error *err)
         h->via = lhi_calloc(h->thing_count + 1, sizeof *h->via);
     if (!h->reached)
         h->reached = lhi_calloc(h->thing_count + 1, sizeof *h->reached);
-    return h->via && h->reached ? climb_from(climb, start, err) : lhi_fail_memory(err);
+    if (!h->led)
+        h->led = lhi_calloc(h->thing_count + 1, sizeof *h->led);
+    return h->via && h->reached && h->led ? climb_from(climb, start, err) : lhi_fail_memory(err);
 }
 
 static void free_climb(lhi_climb *climb)
@@ -476,8 +367,10 @@ lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, 
                                     (out->loose_several || !lhi_case_same_driver(c, other, out->loose)));
     if (status == LH_OK && entered)
         status = ask_beside(&climb, err);
+    if (status == LH_OK && entered && other != LHI_NONE)
+        status = lhi_climb_weigh(&climb, record, other, err);
     if (status == LH_OK && entered)
-        tell(&climb, climb.start, &c->records[record]);
+        lhi_climb_tell(&climb, &c->records[record]);
     free_climb(&climb);
     return status;
 }
@@ -503,7 +396,7 @@ static lh_status is_own_way(lhi_climb *climb, size_t thing, bool *own, lh_error 
 static lh_status take_keeper(lhi_climb *climb, size_t thing, lhi_keeping *out, lh_error *err)
 {
     lhi_case *c = climb->h->c;
-    const size_t party = owner_of(climb, thing);
+    const size_t party = lhi_climb_owner(climb, thing);
     bool own = false;
     if (c->parties[party].driver.is_kernel || c->parties[party].library)
         return LH_OK;
@@ -533,7 +426,7 @@ lh_status lhi_case_keeping(lhi_case *c, size_t record, size_t party, lhi_keeping
                     : claims.outside ? "code outside any module works with it as well"
                                      : NULL;
     if (status == LH_OK && climb.start != LHI_NONE)
-        tell(&climb, climb.start, &c->records[record]);
+        lhi_climb_tell(&climb, &c->records[record]);
     free_climb(&climb);
     return status;
 }

@@ -96,6 +96,7 @@ struct lhi_holders {
     bool pool_slot[512];  /* and those in which nothing but pool does */
     /* Scratch of the answers, by thing: the grip by which it was reached, and in which answer. */
     size_t *via, *reached;
+    size_t *led; /* who leads there, as holder_weigh.c marks it */
     size_t answer;
     bool truncated;
 };
@@ -131,6 +132,8 @@ bool lhi_holder_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *t
 /* holder_beside.c: what a grip itself tells against a driver's owning what it leads to; *why NULL: nothing.
  */
 lh_status lhi_holder_beside(lhi_holders *h, size_t grip, size_t party, const char **why, lh_error *err);
+/* A routine of the driver's is to be called with what the grip leads to. */
+lh_status lhi_holder_backs(lhi_holders *h, size_t grip, size_t party, bool *own, lh_error *err);
 
 /* holder_framework.c: what a block is to KMDF; leaves any other alone. */
 lh_status lhi_holder_framework(lhi_holders *h, lhi_site *site, lh_error *err);

@@ -31,14 +31,29 @@ static size_t holder_of(const lhi_claims *claims)
 static bool may_be_old(const lhi_case *c, const lhi_record *r)
 {
     lhi_pool_block block = {0};
-    if (!r->pool_unknown || r->other_pointers > 1)
+    if (!r->lone || !r->block_unknown)
         return false;
     lhi_pool_block_at(c->kernel, r->mdl.address, &block);
     return block.found && block.body == r->mdl.address;
 }
 
+/* One pointer may be from before, and something says that it is, or that another has the MDL now; NULL:
+ * nothing. */
+static const char *doubt_lone(const lhi_case *c, const lhi_claims *claims)
+{
+    if (!claims->lone)
+        return NULL;
+    if (c->charged_known && c->charged < c->explained)
+        return "a single pointer leads to it, which may be from before: more pages are described than are "
+               "charged";
+    return claims->beside ? "a single pointer leads to it, which may be from before, and a pool block that "
+                            "leads to no driver has it as well"
+                          : NULL;
+}
+
 static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claims, lh_error *err)
 {
+    const char *doubt = doubt_lone(c, claims);
     if (r->twin) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "another structure describes the same pages, and whose of the two is the lock can't be told");
@@ -51,6 +66,8 @@ static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claim
                "the driver whose memory leads to it has passed on a request of the process that waits in "
                "another "
                "driver, and may have kept the request's MDL");
+    } else if (doubt) {
+        refuse(c, r, doubt);
     } else {
         settle(r, LHI_OUTCOME_NAMED,
                claims->framework
@@ -58,6 +75,9 @@ static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claim
                    : "its own memory leads to the MDL, no packet does, and it can lock pages");
         r->by_holder = true;
         r->by_framework = claims->framework;
+        r->lone = claims->lone;
+        r->beside = claims->beside;
+        r->shared = claims->cannot != LHI_NONE;
         r->may_be_old = may_be_old(c, r);
         r->blamed = claims->can;
         if (!lhi_case_name(c, claims->can, r->mdl.pages, 0) ||

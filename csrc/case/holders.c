@@ -499,6 +499,7 @@ void lhi_holders_free(lhi_holders *h)
         lhi_vec_free(&h->things[i].members);
     lhi_free(h->via);
     lhi_free(h->reached);
+    lhi_free(h->led);
     lhi_free(h->things);
     lhi_free(h->grips);
     lhi_map_free(&h->places);

@@ -29,6 +29,9 @@ typedef struct lhi_claims {
     bool dead;          /* what is left over: freed blocks, old stack words, packets that are over */
     uint64_t outside;   /* code outside any module that works with it; 0: none */
     bool truncated;     /* a limit was met on the way */
+    /* Of the first two: */
+    bool lone;   /* one pointer of the driver's leads to it, and nothing beside that knows of the lock */
+    bool beside; /* a block that leads to no driver has it as well */
 } lhi_claims;
 /* `packet`: pointers in it, in what its locations point to, and in packets of its maker count as its maker's;
  * NULL: none. Fills in the record's trail and its claimants. */

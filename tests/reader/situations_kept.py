@@ -155,6 +155,46 @@ def packet_left_in_library(scene: Scene) -> Cast:
     return nobody() if scene.trap else named(driver, mdl)
 
 
+def used_again(scene: Scene) -> Cast:
+    """An innocent driver's device extension has an old pointer to an MDL that was freed, and whose memory is another driver's MDL since.
+    That one keeps it in a block of its own, and the block by a handle. Without the trap there is no such block."""
+    mdl = scene.lock()
+    keeper = scene.keeper(mdl)
+    scene.driver(io.LOCKING)
+    if not scene.trap:
+        return named(keeper, mdl)
+    block = scene.machine.nonpaged.alloc(0x60, b"Hndl")
+    scene.machine.space.write_u64(block + 0x18, mdl.address)
+    scene.machine.label("keeper", block)
+    return nobody()
+
+
+def old_description(scene: Scene) -> Cast:
+    """A request waits in a driver. An innocent one keeps an old description of some of the same pages, which nobody charged: more is
+    described than is charged. Without the trap it was made before, and the innocent one has thrown it away."""
+    mdl = scene.lock(8)
+    holder, device = scene.driver()
+    scene.request(mdl, device)
+    _, other = scene.driver(io.LOCKING)
+    if scene.trap:
+        old = packets.make_mdl(scene.machine, scene.victim, 3, frames=list(mdl.frames[:3]), va=mdl.va & ~0xFFF, charge=False, mapped=False)
+        scene.machine.space.write_u64(other.extension + 0x20, old.address)
+    return named(holder, mdl)
+
+
+def known_by_more(scene: Scene) -> Cast:
+    """As in the first of these, and the driver knows more of the lock than that one pointer: beside it stands the buffer's address. It is
+    named, whatever block there is."""
+    mdl = scene.lock()
+    driver, device = scene.driver(io.LOCKING)
+    scene.machine.space.write(device.extension + 0x20, struct.pack("<2Q", mdl.address, (mdl.va & ~0xFFF) + mdl.offset))
+    if scene.trap:
+        block = scene.machine.nonpaged.alloc(0x60, b"Hndl")
+        scene.machine.space.write_u64(block + 0x18, mdl.address)
+        scene.machine.label("keeper", block)
+    return named(driver, mdl)
+
+
 ALL = (
     swapped_buffers,
     emptied_request,
@@ -167,4 +207,7 @@ ALL = (
     left_in_frame,
     left_in_library,
     packet_left_in_library,
+    used_again,
+    old_description,
+    known_by_more,
 )

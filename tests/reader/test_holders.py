@@ -320,6 +320,55 @@ def test_a_packet_that_has_it_in_a_field_of_its_own() -> None:
     assert row["trail"] == f"MDL <- IRP.Tail.Overlay.DriverContext <- packet {irp.address:#x}"
 
 
+# ---- one pointer, or more than that
+
+
+def kept(where: Scene, way: str) -> None:
+    """A driver keeps the MDL by one pointer in its device extension (`lone`), and knows more of the lock."""
+    driver, device = holder(where)
+    if way == "embedded":
+        packets.make_mdl(where.machine, where.victim, 5, mapped=False, at=device.extension + 0x48)
+        return
+    mdl = where.lock()
+    knows = {"process": where.victim.address, "buffer": (mdl.va & ~0xFFF) + mdl.offset, "start": mdl.va & ~0xFFF}
+    if way == "register":
+        where.waits(mdl.address, driver)
+        return
+    put(where, device.extension + 0x40, mdl.address)
+    if way == "twice":
+        put(where, device.extension + 0x100, mdl.address)
+    elif way == "far":
+        put(where, device.extension + 0x140, where.victim.address)
+    elif way in knows:
+        put(where, device.extension + 0x60, knows[way])
+    elif way == "borrowed":
+        put(where, where.driver(("IoAllocateMdl", "IoFreeMdl"))[1].extension + 0x20, mdl.address)
+    elif way == "block":
+        put(where, device.extension + 0x60, knows["buffer"])
+        put(where, block(where) + 0x20, mdl.address)
+
+
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        ("lone", {"lone", "liveness"}),
+        ("far", {"lone", "liveness"}),
+        ("borrowed", {"lone", "liveness", "shared"}),
+        ("block", {"beside"}),
+        *((way, set[str]()) for way in ("twice", "process", "buffer", "start", "embedded", "register")),
+    ],
+)
+def test_a_single_pointer_weighs_less(way: str, told: set[str]) -> None:
+    """It may be from before the MDL's memory was used again; also of an MDL of a size that lies on lists when it is freed."""
+    for build in (17763, 22000):
+        where = Scene(way, build, 0, trap=True)
+        kept(where, way)
+        verdict = judged(where)["verdict"]
+        less = {row["name"] for row in verdict["confidence"]["factors"] if row["value"] < 1}
+        assert verdict["kind"] == "driver"
+        assert less == {"holder"} | told - ({"liveness"} if build == 17763 else set()), build
+
+
 # ---- what stands beside a pointer
 
 
