@@ -9,21 +9,6 @@
 #include "nt/stacks.h"
 #include "nt/unwind.h"
 
-typedef enum lhi_site_kind {
-    LHI_SITE_NOWHERE = 0, /* memory of which nothing is known */
-    LHI_SITE_MDL,         /* an open record itself */
-    LHI_SITE_MODULE,      /* data of a module */
-    LHI_SITE_DEVICE,      /* a device object with its extension */
-    LHI_SITE_EXTENSION,   /* a driver object, or an extension of one */
-    LHI_SITE_STACK,       /* the part in use of a thread's stack */
-    LHI_SITE_PACKET,      /* a packet that is not over */
-    LHI_SITE_POOL,        /* a block that may belong to anybody */
-    LHI_SITE_PAGES,       /* a page without a pool header: which block it is of has to be found */
-    LHI_SITE_LIST,        /* a doubly linked list of blocks of one kind */
-    LHI_SITE_BOOKS,       /* the kernel's own books: processes, threads, files, trackers */
-    LHI_SITE_DEAD         /* freed, left over, read-only: nobody's */
-} lhi_site_kind;
-
 typedef struct lhi_site {
     lhi_site_kind kind;
     uint64_t base, size; /* of blocks; of others the place itself */

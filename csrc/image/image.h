@@ -72,6 +72,8 @@ typedef struct lhi_section {
     char name[16]; /* escaped */
     uint32_t rva, size, flags;
 } lhi_section;
+/* Section `index`, from 0. LH_ABSENT_NOT_MAPPED: there are not so many; else its header is not there. */
+lh_absence lhi_image_section(const lhi_image *image, uint32_t index, lhi_section *out);
 /* The section an address lies in. false, *out untouched: none, or its header is not there. */
 bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out);
 #define LHI_IMPORT_NAME 128u

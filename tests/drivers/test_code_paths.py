@@ -278,3 +278,12 @@ def test_who_loses_locks_is_a_lead_where_nobody_is_named(name: str, lead: bool, 
     if lead:
         assert {row["kind"] for row in rows[0]} == {"lock_path"}
         assert all(f"{module.name}+0x" in row["statement"] for row in rows[0])
+    shown = [excerpt for excerpt in case.excerpts if excerpt.driver == module.name]
+    assert bool(shown) == lead
+    for excerpt in shown:
+        assert (excerpt.kind, excerpt.reason) == ("lock_path", None)
+        assert excerpt.function is not None
+        assert [row.address for row in excerpt.listing if row.marked] == [excerpt.address]
+    texts = {excerpt.statement: next(row for row in excerpt.listing if row.marked) for excerpt in shown}
+    assert not lead or (texts["the MDL is locked"].name or "").endswith("MmProbeAndLockPages")
+    assert not lead or texts["the function returns, and the MDL is still locked"].text.startswith(("ret", "jmp", "add"))

@@ -20,7 +20,8 @@ from .machines import case_of, dump_bytes, forged
 # Each command of WinDbg that a case may give, with its arguments: whatever else would be typed is a mistake.
 COMMANDS = re.compile(
     r"\.bugcheck|kn|dt nt!_(EPROCESS|MDL|LOCK_TRACKER|IO_STACK_LOCATION) 0x[0-9a-f]+( [A-Za-z]+)*"
-    r"|!(search|lockedpages|devstack|pfn) 0x[0-9a-f]+|!irp 0x[0-9a-f]+ 1|!drvobj 0x[0-9a-f]+ 7|(ln|ub|lmv a) 0x[0-9a-f]+"
+    r"|!(search|lockedpages|devstack|devobj|thread|pfn) 0x[0-9a-f]+|!irp 0x[0-9a-f]+ 1|!drvobj 0x[0-9a-f]+ 7|!pool 0x[0-9a-f]+ 2"
+    r"|(ln|ub|lmv a) 0x[0-9a-f]+|dq 0x[0-9a-f]+ L1"
 )
 SUSPECTS = "Windows keeps no record of an unlock: send the vendor of each suspect its text"
 ADVICE = {

@@ -12,6 +12,7 @@ from lockhound import cli
 from lockhound_synth import scenarios
 from lockhound_synth.truth import EXIT
 
+from .altered import Altered
 from .machines import FORMATS, TYPES, Answer, case_of, dump_bytes, forged
 
 SEEDS = (0, 1, 2)
@@ -112,6 +113,41 @@ def test_reproduce_names_the_values() -> None:
     assert f"!irp {mdl['irp']} 1" in commands
     assert any(c.startswith("!drvobj") for c in commands)
     assert any(c.startswith("lmv") for c in commands)
+
+
+PLACES = {
+    "held_two_deep": ["!pool", "!pool", "!devobj"],
+    "held_in_data": ["ln"],
+    "held_on_stack": ["!thread"],
+    "held_in_driver_extension": [],
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_reproduce_follows_the_holders(name: str) -> None:
+    """From the MDL to the driver object, each pointer and what it stands in; the pointer is what an independent reader finds."""
+    machine = Altered(forged(name, 19041, 0))
+    case = case_of(dump_bytes(name, 19041, 0, 6))
+    rows = {row["command"]: row["expect"] for row in case["reproduce"]}
+    commands = list(rows)
+    holders = [step["address"] for step in case["chain"] if step["kind"] == "holder"]
+    pointers = [f"dq {at} L1" for at in holders]
+    for at, command in zip(holders, pointers, strict=True):
+        assert rows[command] == f"{machine.u64(int(at, 16)):016x}"
+    start = commands.index(pointers[0])
+    assert [c for c in commands[start:] if c.startswith("dq")] == pointers
+    assert [c.split()[0] for c in commands[start:] if not c.startswith("dq")] == [*PLACES[name], "!drvobj", "lmv"]
+    assert f"!drvobj {next(step['address'] for step in case['chain'] if step['kind'] == 'driver')} 7" in commands
+    assert holders[0] in rows[f"!search {case['ledger']['mdls'][0]['address']}"]
+
+
+def test_reproduce_shows_each_named_driver() -> None:
+    case = case_of(dump_bytes("two_drivers", 19041, 0, 6))
+    commands = [row["command"] for row in case["reproduce"]]
+    assert len(case["verdict"]["drivers"]) == 2
+    for mdl in case["ledger"]["mdls"]:
+        assert {f"dt nt!_MDL {mdl['address']}", f"!irp {mdl['irp']} 1"} <= set(commands)
+    assert sum(c.startswith("lmv") for c in commands) == 2
 
 
 def test_unevaluated_names_the_later_rule() -> None:

@@ -22,6 +22,7 @@ from . import (
     pending,
     relatives,
     splits,
+    tags,
     tracked,
     tracking,
     unlocks,
@@ -136,7 +137,7 @@ MORE_STORIES: dict[str, Story] = {
     **libraries.STORIES,
     **relatives.STORIES,
 }
-FURTHER_STORIES: dict[str, Story] = {**chains.STORIES, **frameworks.STORIES, **callers.STORIES}
+FURTHER_STORIES: dict[str, Story] = {**chains.STORIES, **frameworks.STORIES, **callers.STORIES, **tags.STORIES}
 # Stories that only some kernels can tell: (first build, last build). Pool headers tell free blocks up to 17763.
 EVER = 1 << 31
 TOLD_BY = {
