@@ -280,6 +280,9 @@ typedef struct lhi_case {
     lhi_owned *owned; /* by address; filled when the judging needs to know who keeps a pointer */
     size_t owned_count, owned_room;
     bool owners_known;
+    lhi_vec emptied,
+        emptied_parties; /* requests without their MDLs that wait in makers of packets, and where */
+    bool emptied_known;
     lhi_holders *holders; /* NULL until somebody has to be asked for */
     lhi_stacks stacks;    /* filled when they are needed */
     bool stacks_known;
@@ -361,8 +364,10 @@ bool lhi_case_in_request(const lhi_packet *packet, uint64_t va);
 bool lhi_case_was_sent(const lhi_case *c, const lhi_packet *packet, size_t party, bool loaded);
 /* Is the packet's thread of the process that the packet was found by? */
 lhi_answer lhi_case_is_of_process(const lhi_case *c, const lhi_packet *packet);
-/* passed_on.c: do its locations lead to a request of the process that has lost its MDL? */
-bool lhi_case_serves_emptied(const lhi_case *c, const lhi_packet *packet, uint64_t process);
+/* passed_on.c: does a request of the process that has lost its MDL wait in its maker, or do its locations
+ * lead to one? */
+lh_status lhi_case_serves_emptied(lhi_case *c, const lhi_packet *packet, uint64_t process, bool *out,
+                                  lh_error *err);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
 /* Counts holders_missing. After c->stacks is filled. */

@@ -1,6 +1,8 @@
 /* How much it shows that a driver's memory leads to an MDL: by one pointer, which may be from before the
  * MDL's memory was used again, or by more than that; and whether a block has it as well that leads to nobody.
  */
+#include <string.h>
+
 #include "case/holder_climb.h"
 
 #define REACH       0x80u /* around a pointer, in which one structure may tell of the same lock */
@@ -117,6 +119,25 @@ static bool has_beside(const lhi_climb *climb, const lhi_grip *grip, const lhi_m
     return false;
 }
 
+/* The word itself is the MDL's address, or one of its mapping: words that lead somewhere into a structure are
+ * often older than it. */
+static bool names_it(const lhi_climb *climb, const lhi_grip *grip, const lhi_record *r)
+{
+    const lhi_mdl *mdl = &r->mdl;
+    uint64_t word = 0;
+    return grip->at == mdl->address ||
+           (lhi_space_u64(&climb->h->c->kernel->space, grip->at, &word) == LH_PRESENT &&
+            (lhi_vec_find(&r->addresses, word) != SIZE_MAX ||
+             ((mdl->flags & LHI_MDL_MAPPED_TO_SYSTEM_VA) && word >> 12 >= mdl->mapped_va >> 12 &&
+              (word >> 12) - (mdl->mapped_va >> 12) < mdl->pages)));
+}
+
+/* A tracker of the kernel's, of a build whose layout of them is not known: then the tag tells it. */
+static bool is_tracker(const lhi_site *site)
+{
+    return strcmp(site->tag, "MmLk") == 0;
+}
+
 /* It can't be from before: the MDL is part of what leads to it, the pointer stands in a structure that agrees
  * with it by its numbers, or in a register. */
 static bool is_current(const lhi_climb *climb, const lhi_grip *grip, const lhi_mdl *mdl)
@@ -128,7 +149,7 @@ static bool is_current(const lhi_climb *climb, const lhi_grip *grip, const lhi_m
 lh_status lhi_climb_weigh(lhi_climb *climb, size_t record, size_t party, lh_error *err)
 {
     const lhi_holders *h = climb->h;
-    const lhi_mdl *mdl = &h->c->records[record].mdl;
+    const lhi_record *r = &h->c->records[record];
     size_t pointers = 0;
     bool current = false;
     lh_status status = mark(climb, party, err);
@@ -136,12 +157,13 @@ lh_status lhi_climb_weigh(lhi_climb *climb, size_t record, size_t party, lh_erro
         const lhi_grip *grip = &h->grips[climb->grips.data[i]];
         const lhi_site *site = &h->things[grip->holder].site;
         const size_t by = mark_of(h, grip->holder);
-        if (grip->held != climb->start)
+        if (grip->held != climb->start || !names_it(climb, grip, r))
             continue;
         if (by == BY_DRIVER) {
             pointers++;
-            current = current || is_current(climb, grip, mdl);
-        } else if (by == BY_NOBODY && site->kind == LHI_SITE_POOL && !is_member(climb, site)) {
+            current = current || is_current(climb, grip, &r->mdl);
+        } else if (by == BY_NOBODY && site->kind == LHI_SITE_POOL && !is_tracker(site) &&
+                   !is_member(climb, site)) {
             climb->claims->beside = true;
         }
     }

@@ -118,15 +118,15 @@ def lay(machine: Machine, base: int, addresses: Sequence[int], held: Mapping[int
 
 # KSWITCH_FRAME (public PDB type), on top of the stack of a thread that does not run.
 SWITCH_RBP, SWITCH_RETURN = 0x30, 0x38
-BEHIND_PROLOGUE = 0x48  # of KiSwapContext, which saves ten registers before it calls
+FURTHER = 0x28  # into KiSwapContext than into others: it saves ten registers before it calls
 
 
 def switch_out(machine: Machine, thread: Thread, addresses: Sequence[int] = (), holds: tuple[int, int] | None = None) -> Laid:
     """A thread that waits: what it called last, innermost first, then the way down to the switch to another thread.
 
     holds: which of these functions has a value in a register, and the value; -1 is one of the wait's own."""
-    swap = machine.nt_base + machine.kernel.private["KiSwapContext"] + BEHIND_PROLOGUE
-    waits = [swap, *in_nt(machine, "KiSwapThread", "KiCommitThreadWait", "KeWaitForSingleObject")]
+    waits = in_nt(machine, "KiSwapContext", "KiSwapThread", "KiCommitThreadWait", "KeWaitForSingleObject")
+    waits[0] += FURTHER
     starts = in_nt(machine, "PspSystemThreadStartup", "KiStartSystemThread")
     whole, held = [*waits, *addresses, *starts], {}
     if holds is not None:

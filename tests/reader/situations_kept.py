@@ -34,22 +34,27 @@ def swapped_buffers(scene: Scene) -> Cast:
 def emptied_request(scene: Scene) -> Cast:
     """A driver took the MDL out of the request that it has and sent it down in a packet of its own, whose context is the request: the
     driver below has the pages. Without the trap the request had no MDL by its control code, and the driver locked for itself."""
-    return _emptied(scene, queued=False)
+    return _emptied(scene, "context")
 
 
 def emptied_in_queue(scene: Scene) -> Cast:
     """As before, and the context is the driver's device extension, which has the head of the queue that the request waits in."""
-    return _emptied(scene, queued=True)
+    return _emptied(scene, "queue")
 
 
-def _emptied(scene: Scene, *, queued: bool) -> Cast:
+def emptied_in_maker(scene: Scene) -> Cast:
+    """As before, and nothing of the packet leads to the request, which waits in the driver all the same."""
+    return _emptied(scene, "")
+
+
+def _emptied(scene: Scene, linked: str) -> Cast:
     mdl = scene.lock()
     holder, lower = scene.driver()
     maker, device = scene.driver(MAKING)
     code = 0x0022_2004 | (2 if scene.trap else 0)  # METHOD_OUT_DIRECT, or METHOD_BUFFERED, WDK devioctl.h
     request = scene.request(None, device, arguments=(0x1000, 0x10, code, 0))
-    scene.own(maker, lower, mdl, context=device.extension if queued else request.address)
-    if queued:
+    scene.own(maker, lower, mdl, context={"context": request.address, "queue": device.extension}.get(linked, 0))
+    if linked == "queue":
         head = device.extension + 0x40
         entry = request.address + scene.machine.layouts["IRP"].offset("Tail.Overlay.ListEntry")
         scene.machine.space.write(head, struct.pack("<2Q", entry, entry))
@@ -199,6 +204,7 @@ ALL = (
     swapped_buffers,
     emptied_request,
     emptied_in_queue,
+    emptied_in_maker,
     damaged_request,
     damaged_type,
     seen_twice,
