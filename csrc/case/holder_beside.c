@@ -88,7 +88,8 @@ static bool find_routine(const lhi_holders *h, const lhi_grip *grip, lhi_driver 
 static lh_status ask_routine(lhi_holders *h, const lhi_grip *grip, size_t party, bool *other, lh_error *err)
 {
     lhi_driver driver = {0};
-    return find_routine(h, grip, &driver) ? is_other(h->c, &driver, party, other, err) : LH_OK;
+    return !grip->queued && find_routine(h, grip, &driver) ? is_other(h->c, &driver, party, other, err)
+                                                           : LH_OK;
 }
 
 /* Is the driver one of the file's devices'? */

@@ -207,6 +207,7 @@ static bool reach(lhi_climb *climb, size_t grip, bool direct)
     case LHI_SITE_MODULE:
     case LHI_SITE_DEVICE:
     case LHI_SITE_EXTENSION:
+    case LHI_SITE_QUEUED:
         add_owner(climb, thing, direct);
         return note_owner(climb, thing);
     case LHI_SITE_STACK:
@@ -242,40 +243,76 @@ static bool reach(lhi_climb *climb, size_t grip, bool direct)
     case LHI_SITE_POOL:
     case LHI_SITE_LIST:
         climb->claims->unrooted = true;
-        prefer(climb, thing, 2);
+        prefer(climb, thing, h->grips[grip].routine_of == LHI_NONE ? 2 : 3);
         return note_owner(climb, thing) && lhi_vec_push(&climb->way, thing);
     }
     return true;
 }
 
-static lh_status climb_from(lhi_climb *climb, size_t start, lh_error *err)
+/* One grip: what it leads to is reached, unless there is a reason against it. */
+static bool take_grip(lhi_climb *climb, size_t index, bool direct)
 {
     lhi_holders *h = climb->h;
-    h->answer++;
-    climb->start = start;
-    if (!lhi_vec_push(&climb->way, start))
-        return lhi_fail_memory(err);
-    for (size_t at = 0; at < climb->way.count; at++) {
-        size_t thing = climb->way.data[at];
+    const lhi_grip *grip = &h->grips[index];
+    if (h->reached[grip->holder] == h->answer ||
+        (direct && climb->packet && lhi_case_in_request(climb->packet, grip->at)))
+        return true;
+    if (grip->log) {
+        climb->claims->log = true;
+        return true;
+    }
+    return reach(climb, index, direct && !grip->idle);
+}
+
+/* From the things of the way that were not looked at yet. */
+static lh_status climb_on(lhi_climb *climb, size_t *at, lh_error *err)
+{
+    const lhi_holders *h = climb->h;
+    for (; *at < climb->way.count; ++*at) {
+        const size_t thing = climb->way.data[*at];
         for (size_t g = h->things[thing].grips; g != LHI_NONE; g = h->grips[g].next) {
             const lhi_grip *grip = &h->grips[g];
-            if (grip->holder == start)
+            if (grip->holder == climb->start)
                 continue;
             if (!grip->log && !lhi_vec_push(&climb->grips, g))
                 return lhi_fail_memory(err);
-            if (h->reached[grip->holder] == h->answer)
-                continue;
-            if (thing == start && climb->packet && lhi_case_in_request(climb->packet, grip->at))
-                continue;
-            if (grip->log) {
-                climb->claims->log = true;
-                continue;
-            }
-            if (!reach(climb, g, thing == start))
+            if (grip->idle ? !lhi_vec_push(&climb->idle, g) : !take_grip(climb, g, thing == climb->start))
                 return lhi_fail_memory(err);
         }
     }
     return LH_OK;
+}
+
+/* What leads to it only over work items that are not queued. It can speak against whoever else has it; for
+ * itself it proves nothing. */
+static lh_status climb_idle(lhi_climb *climb, size_t *at, lh_error *err)
+{
+    lhi_claims *claims = climb->claims;
+    const lhi_claims before = *claims;
+    for (size_t i = 0; i < climb->idle.count; i++) { /* it grows while it is gone through */
+        const size_t grip = climb->idle.data[i];
+        lh_status status = take_grip(climb, grip, climb->h->grips[grip].held == climb->start)
+                               ? climb_on(climb, at, err)
+                               : lhi_fail_memory(err);
+        if (status != LH_OK)
+            return status;
+    }
+    if (before.can != LHI_NONE || before.unknown != LHI_NONE)
+        return LH_OK;
+    claims->idle = claims->can != LHI_NONE ? claims->can : claims->unknown;
+    claims->can = claims->unknown = LHI_NONE;
+    return LH_OK;
+}
+
+static lh_status climb_from(lhi_climb *climb, size_t start, lh_error *err)
+{
+    size_t at = 0;
+    climb->h->answer++;
+    climb->start = start;
+    if (!lhi_vec_push(&climb->way, start))
+        return lhi_fail_memory(err);
+    lh_status status = climb_on(climb, &at, err);
+    return status == LH_OK ? climb_idle(climb, &at, err) : status;
 }
 
 /* The driver that would have the MDL. */
@@ -285,6 +322,7 @@ static size_t claimer(const lhi_climb *climb)
     return climb->packet                 ? climb->packet->maker
            : claims->can != LHI_NONE     ? claims->can
            : claims->unknown != LHI_NONE ? claims->unknown
+           : claims->idle != LHI_NONE    ? claims->idle
                                          : claims->cannot;
 }
 
@@ -325,6 +363,7 @@ static const lhi_claims no_claims = {.can = LHI_NONE,
                                      .cannot = LHI_NONE,
                                      .library = LHI_NONE,
                                      .kernel = LHI_NONE,
+                                     .idle = LHI_NONE,
                                      .loose = LHI_NONE};
 
 /* Everything that leads to a record. LHI_NONE in `start`: a limit was met before it was entered. */
@@ -350,6 +389,7 @@ static void free_climb(lhi_climb *climb)
     lhi_vec_free(&climb->packets);
     lhi_vec_free(&climb->owners);
     lhi_vec_free(&climb->grips);
+    lhi_vec_free(&climb->idle);
 }
 
 lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, lhi_claims *out,
@@ -363,8 +403,9 @@ lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, 
     if (status == LH_OK && entered)
         status = ask_packets(&climb, climb.start, err);
     const size_t other = out->can != LHI_NONE ? out->can : out->unknown;
-    out->several = out->several || (other != LHI_NONE && out->loose != LHI_NONE &&
-                                    (out->loose_several || !lhi_case_same_driver(c, other, out->loose)));
+    const size_t any = other != LHI_NONE ? other : out->idle;
+    out->several = out->several || (any != LHI_NONE && out->loose != LHI_NONE &&
+                                    (out->loose_several || !lhi_case_same_driver(c, any, out->loose)));
     if (status == LH_OK && entered)
         status = ask_beside(&climb, err);
     if (status == LH_OK && entered && other != LHI_NONE)
@@ -388,7 +429,7 @@ static lh_status is_own_way(lhi_climb *climb, size_t thing, bool *own, lh_error 
     for (size_t at = thing; status == LH_OK && *own && at != climb->start; at = h->grips[h->via[at]].held) {
         const char *why = NULL;
         status = lhi_holder_beside(h, h->via[at], climb->asked, &why, err);
-        *own = why == NULL;
+        *own = why == NULL && !h->grips[h->via[at]].idle;
     }
     return status;
 }

@@ -14,6 +14,7 @@ typedef struct lhi_climb {
     lhi_vec packets; /* packets among them */
     lhi_vec owners;  /* drivers' memory among them */
     lhi_vec grips;   /* by which anything was reached, or could have been */
+    lhi_vec idle;    /* and by which nothing was reached: what they have is from a use that is over */
     size_t best;     /* the thing that the trail is told to, LHI_NONE */
     unsigned rank;   /* of that: what claims most comes first */
     size_t start;    /* the record itself */

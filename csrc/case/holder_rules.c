@@ -127,6 +127,9 @@ static lh_status judge_unowned(lhi_case *c, lhi_record *r, const lhi_claims *cla
                                 (unsigned long long)claims->outside));
     else if (claims->stranger)
         settle(r, LHI_OUTCOME_INSUFFICIENT, claims->stranger);
+    else if (claims->idle != LHI_NONE)
+        refuse(c, r,
+               "only a work item leads to it that is not queued: what it was given is from a use before");
     else if (claims->loose != LHI_NONE)
         refuse(
             c, r,
@@ -193,6 +196,7 @@ lh_status lhi_case_ask_others(lhi_case *c, size_t record, const lhi_packet *pack
         return status;
     const size_t other = claims.can != LHI_NONE       ? claims.can
                          : claims.unknown != LHI_NONE ? claims.unknown
+                         : claims.idle != LHI_NONE    ? claims.idle
                                                       : claims.loose;
     if (claims.truncated)
         settle(r, LHI_OUTCOME_INSUFFICIENT,

@@ -39,6 +39,8 @@ static const char *words_of(lhi_holders *h, const lhi_site *site)
         return site->served ? lhi_arena_printf(arena, "frame of %s on the stack of thread 0x%" PRIx64,
                                                driver_of(h->c, site->library), site->object)
                             : lhi_arena_printf(arena, "stack of thread 0x%" PRIx64, site->object);
+    case LHI_SITE_QUEUED:
+        return lhi_arena_printf(arena, "queued %s", site->name);
     case LHI_SITE_PACKET:
         return lhi_arena_printf(arena, "packet 0x%" PRIx64, site->object);
     case LHI_SITE_POOL:
@@ -92,6 +94,31 @@ static const char *trail_to(lhi_climb *climb, size_t thing, const lhi_step **out
     return party == LHI_NONE ? trail : lhi_arena_printf(arena, "%s <- %s", trail, driver_of(h->c, party));
 }
 
+static bool is_told(const lhi_case *c, const lhi_record *record, size_t party)
+{
+    for (unsigned i = 0; i < record->claimant_count; i++)
+        if (lhi_case_same_driver(c, record->claimants[i].party, party))
+            return true;
+    return false;
+}
+
+/* Whose routine something on the way is to be called with, also where that leads no further. */
+static void tell_routines(lhi_climb *climb, lhi_record *record)
+{
+    const lhi_holders *h = climb->h;
+    for (size_t i = 0; i < climb->grips.count && record->claimant_count < LHI_MOST_CLAIMANTS; i++) {
+        const size_t index = climb->grips.data[i];
+        const lhi_grip *grip = &h->grips[index];
+        const lhi_step *steps = NULL;
+        size_t count = 0;
+        if (grip->routine_of == LHI_NONE || h->reached[grip->holder] != h->answer ||
+            h->via[grip->holder] != index || is_told(h->c, record, grip->routine_of))
+            continue;
+        const char *trail = trail_to(climb, grip->holder, &steps, &count);
+        record->claimants[record->claimant_count++] = (lhi_claimant){grip->routine_of, grip->at, trail};
+    }
+}
+
 void lhi_climb_tell(lhi_climb *climb, lhi_record *record)
 {
     const lhi_holders *h = climb->h;
@@ -105,4 +132,5 @@ void lhi_climb_tell(lhi_climb *climb, lhi_record *record)
         record->claimants[record->claimant_count++] =
             (lhi_claimant){lhi_climb_owner(climb, thing), h->grips[h->via[thing]].at, trail};
     }
+    tell_routines(climb, record);
 }

@@ -29,7 +29,8 @@ static size_t mark_of_owner(const lhi_climb *climb, size_t thing, size_t party)
 {
     const lhi_site *site = &climb->h->things[thing].site;
     const bool memory = site->kind == LHI_SITE_MODULE || site->kind == LHI_SITE_DEVICE ||
-                        site->kind == LHI_SITE_EXTENSION || (site->kind == LHI_SITE_STACK && !site->loose);
+                        site->kind == LHI_SITE_EXTENSION || site->kind == LHI_SITE_QUEUED ||
+                        (site->kind == LHI_SITE_STACK && !site->loose);
     const size_t owner = memory ? lhi_climb_owner(climb, thing) : LHI_NONE;
     return owner == LHI_NONE                                 ? BY_NOBODY
            : lhi_case_same_driver(climb->h->c, owner, party) ? BY_DRIVER
@@ -51,8 +52,8 @@ static lh_status take_backing(const lhi_climb *climb, size_t grip, size_t party,
         return LH_OK;
     lh_status status = lhi_holder_backs(h, grip, party, &own, err);
     if (status == LH_OK && own) {
-        raise_mark(h, g->held, BY_DRIVER);
-        raise_mark(h, g->holder, BY_DRIVER);
+        raise_mark(h, g->held, g->idle ? BY_SOMEBODY : BY_DRIVER);
+        raise_mark(h, g->holder, g->idle ? BY_SOMEBODY : BY_DRIVER);
     }
     return status;
 }
@@ -70,7 +71,7 @@ static lh_status mark(const lhi_climb *climb, size_t party, lh_error *err)
         more = false;
         for (size_t i = climb->grips.count; i-- > 0;) {
             const lhi_grip *grip = &h->grips[climb->grips.data[i]];
-            if (h->reached[grip->holder] != h->answer)
+            if (h->reached[grip->holder] != h->answer || grip->idle)
                 continue;
             raise_mark(h, grip->holder, mark_of_owner(climb, grip->holder, party));
             more = raise_mark(h, grip->held, mark_of(h, grip->holder)) || more;
@@ -139,11 +140,13 @@ static bool is_tracker(const lhi_site *site)
 }
 
 /* It can't be from before: the MDL is part of what leads to it, the pointer stands in a structure that agrees
- * with it by its numbers, or in a register. */
+ * with it by its numbers, in a register, or with a work item
+ * that is queued. */
 static bool is_current(const lhi_climb *climb, const lhi_grip *grip, const lhi_mdl *mdl)
 {
     return grip->at == mdl->address || grip->field ||
-           climb->h->things[grip->holder].site.kind == LHI_SITE_STACK || has_beside(climb, grip, mdl);
+           climb->h->things[grip->holder].site.kind == LHI_SITE_STACK ||
+           climb->h->things[grip->holder].site.kind == LHI_SITE_QUEUED || has_beside(climb, grip, mdl);
 }
 
 lh_status lhi_climb_weigh(lhi_climb *climb, size_t record, size_t party, lh_error *err)
@@ -160,7 +163,7 @@ lh_status lhi_climb_weigh(lhi_climb *climb, size_t record, size_t party, lh_erro
         if (grip->held != climb->start || !names_it(climb, grip, r))
             continue;
         if (by == BY_DRIVER) {
-            pointers++;
+            pointers += !grip->idle;
             current = current || is_current(climb, grip, &r->mdl);
         } else if (by == BY_NOBODY && site->kind == LHI_SITE_POOL && !is_tracker(site) &&
                    !is_member(climb, site)) {
