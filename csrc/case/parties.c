@@ -207,6 +207,14 @@ lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party)
     return can(c, party, LHI_CAN_UNLOCK);
 }
 
+lhi_answer lhi_case_may_unlock(lhi_case *c, size_t party)
+{
+    const lhi_answer answer = lhi_case_can_unlock(c, party);
+    const lhi_party *p = &c->parties[party];
+    const bool unloaded = p->driver.has_module && p->driver.module.unloaded;
+    return answer == LHI_UNKNOWN && (p->framework || unloaded || p->silent) ? LHI_YES : answer;
+}
+
 lhi_answer lhi_case_can_send(lhi_case *c, size_t party)
 {
     return can(c, party, LHI_CAN_SEND);
