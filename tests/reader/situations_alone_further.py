@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from lockhound_synth import io, packets
+from lockhound_synth.layouts.derived import UNKNOWN
 from lockhound_synth.packets import CONTROL, PENDING_RETURNED, READ, Slot
 from lockhound_synth.regions import SEGMENT_HEAP
 
@@ -282,12 +283,13 @@ def list_cut_short(scene: Scene) -> Cast:
 
 def another_time_stamp(scene: Scene) -> Cast:
     """The record of the module that the request waits in has another time stamp than the image at its base: the record is left over, or the
-    image. Records have none before Windows 10. Without the trap it has that one."""
+    image. Records have none before Windows 10, and where it is in those of a build that no table knows is not known. Without the trap it
+    has that one."""
     holder, device = scene.driver()
     mdl = scene.lock()
     scene.request(mdl, device)
     shape = scene.machine.layouts["KLDR_DATA_TABLE_ENTRY"]
-    if not scene.trap or "TimeDateStamp" not in shape:
+    if not scene.trap or "TimeDateStamp" not in shape or scene.machine.build == UNKNOWN:
         return named(holder, mdl)
     stamp = struct.pack("<I", holder.module.timestamp ^ 0x100)
     scene.later(lambda: scene.machine.space.write(holder.module.kldr + shape.offset("TimeDateStamp"), stamp))
@@ -356,8 +358,9 @@ def list_of_devices_astray(scene: Scene) -> Cast:
 
 
 ALL = (
-    copied_without_status_block, copied_without_thread, copied_without_thread_or_lists, copied_without_either, copied_below_an_unused_location, child_in_the_same_thread,
-    waits_in_the_kernel, opened_on_a_volume, outstanding_write, piece_of_locked_system_address, hidden_without_a_table, many_pointers,
-    embedded_in_its_own, unvouched_with_damaged_lists, imports_paged_out, emptied_in_direct, emptied_read, emptied_write, copied_and_kept,
-    list_of_devices_astray, across_a_page, list_cut_short, another_time_stamp, routines_in_two_modules,
+    copied_without_status_block, copied_without_thread, copied_without_thread_or_lists, copied_without_either,
+    copied_below_an_unused_location, child_in_the_same_thread, waits_in_the_kernel, opened_on_a_volume, outstanding_write,
+    piece_of_locked_system_address, hidden_without_a_table, many_pointers, embedded_in_its_own, unvouched_with_damaged_lists,
+    imports_paged_out, emptied_in_direct, emptied_read, emptied_write, copied_and_kept, list_of_devices_astray, across_a_page,
+    list_cut_short, another_time_stamp, routines_in_two_modules,
 )  # fmt: skip
