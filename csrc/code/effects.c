@@ -224,6 +224,7 @@ bool lhi_effect_of_call(const lhi_teller *to, lhi_state *state, const lhi_routin
     case LHI_ROLE_NO_RETURN:
         return false;
     case LHI_ROLE_LOCK_FOR:
+    case LHI_ROLE_LEND:
     case LHI_ROLE_PAGES:
     case LHI_ROLE_SEND:
     case LHI_ROLE_COMPLETE:
