@@ -87,23 +87,50 @@ static bool tell_counts(lhi_reading *r, size_t party, uint64_t base, const lhi_p
     return lhi_case_note(c, "lock_site", party, base, text);
 }
 
-static lh_status tell_findings(lhi_reading *r, size_t party, const lhi_profile *profile, lh_error *err)
+/* The crash says that the length of an MDL was changed between its lock and its unlock. */
+static bool asks_for_length(const lhi_case *c)
+{
+    return c->code == 0x76 && c->parameters[0] == 5;
+}
+
+/* It can have done what the case is about. */
+static bool fits(const lhi_case *c, lhi_finding_kind kind)
+{
+    if (asks_for_length(c))
+        return kind == LHI_FINDING_LENGTH_CHANGED;
+    return kind == LHI_FINDING_LOCK_LOST || kind == LHI_FINDING_FREED_LOCKED ||
+           kind == LHI_FINDING_LENGTH_CHANGED;
+}
+
+static lh_status tell_finding(lhi_reading *r, size_t party, const lhi_finding *found, lh_error *err)
 {
     lhi_case *c = r->c;
+    const char *text = lhi_arena_printf(&c->arena, "%s: in the function at %s, from %s to %s",
+                                        lhi_finding_meaning(found->kind), name_of(r, found->function),
+                                        name_of(r, found->first), name_of(r, found->last));
+
+    if (!lhi_case_note(c, "lock_path", party, found->last, text))
+        return lhi_fail_memory(err);
+    lh_status status =
+        lhi_case_quote(c, &r->names, "lock_path", party, found->first, lhi_finding_begins(found->kind), err);
+    return status != LH_OK ? status
+                           : lhi_case_quote(c, &r->names, "lock_path", party, found->last,
+                                            lhi_finding_ends(found->kind), err);
+}
+
+/* Those that the case may be about come first. */
+static lh_status tell_findings(lhi_reading *r, size_t party, const lhi_profile *profile, lh_error *err)
+{
+    size_t told = 0;
     lh_status status = LH_OK;
 
-    for (size_t i = 0; i < profile->finding_count && i < MOST_TOLD && status == LH_OK; i++) {
-        const lhi_finding *found = &profile->findings[i];
-        const char *text = lhi_arena_printf(&c->arena, "%s: in the function at %s, from %s to %s",
-                                            lhi_finding_meaning(found->kind), name_of(r, found->function),
-                                            name_of(r, found->first), name_of(r, found->last));
-        if (!lhi_case_note(c, "lock_path", party, found->last, text))
-            return lhi_fail_memory(err);
-        status = lhi_case_quote(c, &r->names, "lock_path", party, found->first,
-                                lhi_finding_begins(found->kind), err);
-        if (status == LH_OK)
-            status = lhi_case_quote(c, &r->names, "lock_path", party, found->last,
-                                    lhi_finding_ends(found->kind), err);
+    for (int others = 0; others < 2; others++) {
+        for (size_t i = 0; i < profile->finding_count && told < MOST_TOLD && status == LH_OK; i++) {
+            if (fits(r->c, profile->findings[i].kind) != (others == 0))
+                continue;
+            told++;
+            status = tell_finding(r, party, &profile->findings[i], err);
+        }
     }
     return status;
 }
@@ -258,11 +285,10 @@ static lh_status look_at_suspects(lhi_reading *r, lh_error *err)
 
 /* ------------------------------------------------------------------ leads */
 
-static bool is_lead(const lhi_profile *profile)
+static bool is_lead(const lhi_case *c, const lhi_profile *profile)
 {
     for (size_t i = 0; i < profile->finding_count; i++)
-        if (profile->findings[i].kind == LHI_FINDING_LOCK_LOST ||
-            profile->findings[i].kind == LHI_FINDING_FREED_LOCKED)
+        if (fits(c, profile->findings[i].kind))
             return true;
     return false;
 }
@@ -272,6 +298,8 @@ static bool wants_leads(const lhi_case *c)
 {
     if (c->named_count > 0 || c->kind == LH_VERDICT_KERNEL)
         return false;
+    if (asks_for_length(c))
+        return true;
     for (size_t i = 0; i < c->record_count; i++)
         if (c->records[i].in_ledger)
             return true;
@@ -285,7 +313,7 @@ static lh_status look_for_lead(lhi_reading *r, const lhi_module *module, lh_erro
     lhi_driver driver = {0};
     lh_status status = lhi_profile_read(&r->routines, module, &watch, &profile, err);
 
-    if (status == LH_OK && is_lead(&profile)) {
+    if (status == LH_OK && is_lead(r->c, &profile)) {
         lhi_driver_from_code(r->c->kernel, module->base, &driver);
         size_t party = lhi_case_party(r->c, &driver, err);
         if (party == LHI_NONE)
