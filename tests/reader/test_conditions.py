@@ -13,7 +13,7 @@ from lockhound_synth.scenarios.stage import Stage
 
 from .machines import Answer, case_of, forged, patched
 from .scene import Loose, Scene
-from .test_holders import judged, names, refuses, scene, waits
+from .test_holders import judged, names, refuses, scene
 from .test_libraries import ROUTINE, library
 
 BUILD = 19041
@@ -38,9 +38,9 @@ def test_one_client_waits_with_the_packet(other: str) -> None:
     mdl = where.lock()
     irp = where.own(of, where.device(library(where, "pci.sys")), mdl)
     if other != "library alone":
-        waits(where, irp.address, of, one)
+        where.waits(irp.address, of, one)
     if other:
-        waits(where, irp.address, of if other == "client" else passer, two)
+        where.waits(irp.address, of if other == "client" else passer, two)
     case = judged(where)
     if other:
         refuses(case, "unattributed")
