@@ -97,7 +97,7 @@ static lh_status ask_routine(lhi_holders *h, const lhi_grip *grip, size_t party,
     lhi_driver driver = {0};
     lhi_driver behind = {0};
     lh_status status = LH_OK;
-    if (head || grip->at % WORD != 0)
+    if (head || grip->queued || grip->at % WORD != 0)
         return LH_OK;
     if (routine_before(h, grip->at, &driver) || routines_behind(h, grip->at, &driver))
         status = lhi_holder_is_other(h->c, &driver, party, other, err);

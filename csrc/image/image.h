@@ -65,6 +65,12 @@ void lhi_exports_free(lhi_exports *exports);
 lhi_answer lhi_image_imports(const lhi_image *image, const char *const *names, size_t count,
                              const lhi_exports *kernel_exports, const char **which);
 
+/* False: it has neither an import table nor an address table, and never had. */
+bool lhi_image_has_imports(const lhi_image *image);
+/* Are nt and hal all that it imports from? By the import table's names; LHI_UNKNOWN where one is not there.
+ */
+lhi_answer lhi_image_imports_nt_alone(const lhi_image *image);
+
 /* IMAGE_SCN_MEM_EXECUTE and IMAGE_SCN_MEM_WRITE, PE format. */
 #define LHI_SECTION_EXECUTE 0x20000000u
 #define LHI_SECTION_WRITE   0x80000000u
@@ -81,8 +87,11 @@ bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out)
  * meant to call, whatever stands in the slot now. false: no such slot, or the names are not there. */
 bool lhi_image_import_name(const lhi_image *image, uint32_t slot, char out[LHI_IMPORT_NAME]);
 
-/* Calls `visit` for each routine that is imported by name and whose name can be read: the DLL's file name and
- * the routine's, as they stand there, and the address of its slot in the address table. */
+#define LHI_IMPORT_FILE    256u /* a file's name has 255 characters at most (NTFS) */
+#define LHI_IMPORT_ROUTINE 512u /* names that compilers decorate are long */
+/* Calls `visit` for each routine that is imported by name and whose name, shorter than these, can be read:
+ * the DLL's file name and the routine's, as they stand there, and the address of its slot in the address
+ * table. */
 typedef void lhi_import_visit(void *user, const char *dll, const char *name, uint64_t slot);
 void lhi_image_each_import(const lhi_image *image, lhi_import_visit *visit, void *user);
 

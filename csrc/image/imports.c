@@ -32,25 +32,24 @@ typedef struct lhi_question {
     size_t found;               /* index into names, once the answer is yes */
 } lhi_question;
 
+static bool is_dll(const uint8_t *name, size_t length, const char *dll)
+{
+    size_t same = 0;
+    while (same < length && dll[same] != 0) {
+        uint8_t byte = name[same];
+        if (byte >= 'A' && byte <= 'Z')
+            byte = (uint8_t)(byte + ('a' - 'A'));
+        if (byte != (uint8_t)dll[same])
+            break;
+        same++;
+    }
+    return same == length && dll[same] == 0;
+}
+
 /* hal.dll forwards to the kernel in newer builds, but its own routines lock nothing. */
 static bool is_kernel_name(const uint8_t *name, size_t length)
 {
-    static const char *const kernels[] = {"ntoskrnl.exe", "ntkrnlmp.exe"};
-
-    for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) {
-        size_t same = 0;
-        while (same < length && kernels[k][same] != 0) {
-            uint8_t byte = name[same];
-            if (byte >= 'A' && byte <= 'Z')
-                byte = (uint8_t)(byte + ('a' - 'A'));
-            if (byte != (uint8_t)kernels[k][same])
-                break;
-            same++;
-        }
-        if (same == length && kernels[k][same] == 0)
-            return true;
-    }
-    return false;
+    return is_dll(name, length, "ntoskrnl.exe") || is_dll(name, length, "ntkrnlmp.exe");
 }
 
 static bool wanted_name(lhi_question *question, const uint8_t *name, size_t length)
@@ -240,13 +239,39 @@ lhi_answer lhi_image_imports(const lhi_image *image, const char *const *names, s
     return answer;
 }
 
+bool lhi_image_has_imports(const lhi_image *image)
+{
+    return image->directories[DIRECTORY_IMPORT].rva != 0 || image->directories[DIRECTORY_IAT].rva != 0;
+}
+
+lhi_answer lhi_image_imports_nt_alone(const lhi_image *image)
+{
+    lhi_answer answer = LHI_YES;
+    uint8_t descriptor[DESCRIPTOR_SIZE] = {0};
+    bool whole = false;
+
+    if (image->directories[DIRECTORY_IMPORT].rva == 0)
+        return LHI_UNKNOWN;
+    for (uint32_t i = 0; next_descriptor(image, i, descriptor, &whole); i++) {
+        uint8_t dll[MOST_DLL_NAME] = {0};
+        size_t length = 0;
+        lh_absence absence =
+            lhi_rva_string(image, lhi_u32(descriptor + DESCRIPTOR_DLL), dll, sizeof dll, &length);
+        if (absence != LH_PRESENT || length == 0)
+            answer = LHI_UNKNOWN;
+        else if (!is_kernel_name(dll, length) && !is_dll(dll, length, "hal.dll"))
+            return LHI_NO;
+    }
+    return whole ? answer : LHI_UNKNOWN;
+}
+
 /* The names of one descriptor; `budget` bounds tables that overlap. */
 static void visit_names(const lhi_image *image, const char *dll, uint32_t thunks, uint32_t slots,
                         uint32_t *budget, lhi_import_visit *visit, void *user)
 {
     for (uint64_t i = 0; thunks != 0 && *budget > 0; i++, (*budget)--) {
         uint8_t thunk[THUNK_SIZE] = {0};
-        uint8_t name[MOST_NAME + 1] = {0};
+        uint8_t name[LHI_IMPORT_ROUTINE] = {0};
         size_t length = 0;
         if (lhi_rva_get(image, thunks + i * THUNK_SIZE, thunk, sizeof thunk) != LH_PRESENT)
             return;
@@ -254,8 +279,8 @@ static void visit_names(const lhi_image *image, const char *dll, uint32_t thunks
         if (value == 0)
             return;
         if ((value & BY_ORDINAL) == 0 &&
-            lhi_rva_string(image, value + HINT_SIZE, name, MOST_NAME, &length) == LH_PRESENT && length > 0 &&
-            length < MOST_NAME)
+            lhi_rva_string(image, value + HINT_SIZE, name, sizeof name, &length) == LH_PRESENT &&
+            length > 0 && length < sizeof name)
             visit(user, dll, (const char *)name, image->base + slots + i * THUNK_SIZE);
     }
 }
@@ -269,11 +294,11 @@ void lhi_image_each_import(const lhi_image *image, lhi_import_visit *visit, void
     if (image->directories[DIRECTORY_IMPORT].rva == 0)
         return;
     for (uint32_t i = 0; next_descriptor(image, i, descriptor, &whole); i++) {
-        uint8_t dll[MOST_DLL_NAME + 1] = {0};
+        uint8_t dll[LHI_IMPORT_FILE] = {0};
         size_t length = 0;
-        if (lhi_rva_string(image, lhi_u32(descriptor + DESCRIPTOR_DLL), dll, MOST_DLL_NAME, &length) ==
+        if (lhi_rva_string(image, lhi_u32(descriptor + DESCRIPTOR_DLL), dll, sizeof dll, &length) ==
                 LH_PRESENT &&
-            length < MOST_DLL_NAME)
+            length < sizeof dll)
             visit_names(image, (const char *)dll, lhi_u32(descriptor + DESCRIPTOR_NAMES),
                         lhi_u32(descriptor + DESCRIPTOR_SLOTS), &budget, visit, user);
     }
