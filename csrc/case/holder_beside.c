@@ -90,18 +90,31 @@ static bool routines_behind(const lhi_holders *h, uint64_t at, lhi_driver *drive
     return driver->has_module;
 }
 
-static lh_status ask_routine(lhi_holders *h, const lhi_grip *grip, size_t party, bool *other, lh_error *err)
+/* A head of a list is no context, and a packed field has no routine beside it. */
+static bool may_be_context(const lhi_holders *h, const lhi_grip *grip)
 {
     const lhi_thing *held = &h->things[grip->held];
     const bool head = held->site.kind == LHI_SITE_LIST && held->members.count == 0;
+    return !head && grip->at % WORD == 0;
+}
+
+/* The driver whose routine is to be called with what the pointer leads to. */
+static bool find_routine(const lhi_holders *h, const lhi_grip *grip, lhi_driver *driver)
+{
+    return may_be_context(h, grip) &&
+           (routine_before(h, grip->at, driver) || routines_behind(h, grip->at, driver));
+}
+
+static lh_status ask_routine(lhi_holders *h, const lhi_grip *grip, size_t party, bool *other, lh_error *err)
+{
     lhi_driver driver = {0};
     lhi_driver behind = {0};
     lh_status status = LH_OK;
-    if (head || grip->queued || grip->at % WORD != 0)
+    if (grip->queued)
         return LH_OK;
-    if (routine_before(h, grip->at, &driver) || routines_behind(h, grip->at, &driver))
+    if (find_routine(h, grip, &driver))
         status = lhi_holder_is_other(h->c, &driver, party, other, err);
-    if (status == LH_OK && !*other && routine_behind(h, grip->at, &behind))
+    if (status == LH_OK && !*other && may_be_context(h, grip) && routine_behind(h, grip->at, &behind))
         status = lhi_holder_is_other(h->c, &behind, party, other, err);
     return status;
 }
@@ -170,4 +183,19 @@ lh_status lhi_holder_beside(lhi_holders *h, size_t grip, size_t party, const cha
     default:
         return LH_OK;
     }
+}
+
+lh_status lhi_holder_backs(lhi_holders *h, size_t grip, size_t party, bool *own, lh_error *err)
+{
+    const lhi_grip *g = &h->grips[grip];
+    lhi_driver driver = {0};
+    *own = false;
+    if (h->things[g->holder].site.kind != LHI_SITE_POOL || !find_routine(h, g, &driver) ||
+        driver.absence != LH_PRESENT)
+        return LH_OK;
+    const size_t whose = lhi_case_party(h->c, &driver, err);
+    if (whose == LHI_NONE)
+        return LH_ERR_NO_MEMORY;
+    *own = lhi_case_same_driver(h->c, whose, party);
+    return LH_OK;
 }

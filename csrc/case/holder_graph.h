@@ -18,6 +18,7 @@ typedef struct lhi_site {
     uint64_t outside; /* of a stack: code in no module */
     bool served;      /* of a stack: it lies in a frame of a library that the party called */
     size_t library;   /* which */
+    bool loose;       /* of a stack: nothing shows that the word is in use */
     const char *name; /* of a device that is no row of c->owned, and of a work item; NULL */
     const char *why;  /* of a dead one, and of a stack without an owner */
     char tag[24];
@@ -84,6 +85,7 @@ struct lhi_holders {
     bool pool_slot[512];  /* and those in which nothing but pool does */
     /* Scratch of the answers, by thing: the grip by which it was reached, and in which answer. */
     size_t *via, *reached;
+    size_t *led; /* who leads there, as holder_weigh.c marks it */
     size_t answer;
     bool truncated;
 };
@@ -129,6 +131,8 @@ lh_status lhi_holder_own_callback(lhi_holders *h, size_t thing, uint64_t at, lh_
 /* holder_beside.c: what a grip itself tells against a driver's owning what it leads to; *why NULL: nothing.
  */
 lh_status lhi_holder_beside(lhi_holders *h, size_t grip, size_t party, const char **why, lh_error *err);
+/* A routine of the driver's is to be called with what the grip leads to. */
+lh_status lhi_holder_backs(lhi_holders *h, size_t grip, size_t party, bool *own, lh_error *err);
 
 /* The driver could have locked, and is not the one that is asked about. */
 lh_status lhi_holder_is_other(lhi_case *c, const lhi_driver *driver, size_t party, bool *other,

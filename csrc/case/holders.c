@@ -505,6 +505,14 @@ lh_status lhi_case_find_holders(lhi_case *c, lh_error *err)
     return status;
 }
 
+lh_status lhi_case_find_holders_again(lhi_case *c, lh_error *err)
+{
+    lhi_holders_free(c->holders);
+    c->holders = NULL;
+    c->holders_missing = 0;
+    return lhi_case_find_holders(c, err);
+}
+
 void lhi_holders_free(lhi_holders *h)
 {
     if (!h)
@@ -513,6 +521,7 @@ void lhi_holders_free(lhi_holders *h)
         lhi_vec_free(&h->things[i].members);
     lhi_free(h->via);
     lhi_free(h->reached);
+    lhi_free(h->led);
     lhi_free(h->things);
     lhi_free(h->grips);
     lhi_map_free(&h->places);

@@ -28,6 +28,7 @@ static void find_freed(const lhi_case *c, lhi_record *record)
     }
     bool lists_matter = (record->mdl.flags & LHI_MDL_ALLOCATED_FIXED_SIZE) != 0;
     record->pool_unknown = !record->freed && !lists_matter && !state_known;
+    record->block_unknown = !record->freed && !state_known;
     record->lists_unknown = !record->freed && lists_matter && !c->freed.complete;
     record->liveness_unknown = !record->freed && (!state_known || (lists_matter && !c->freed.complete));
 }

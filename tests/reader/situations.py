@@ -12,6 +12,7 @@ from . import (
     situations_packets,
     situations_pieces,
     situations_refusals,
+    situations_tracked,
     situations_watchers,
 )
 from .scene import Situation
@@ -24,6 +25,7 @@ PARTS = (
     situations_copies,
     situations_pieces,
     situations_kept,
+    situations_tracked,
     situations_watchers,
 )
 SITUATIONS: dict[str, Situation] = {situation.__name__: situation for part in PARTS for situation in part.ALL}
