@@ -14,7 +14,7 @@ from .altered import Altered
 from .machines import Answer, case_of, forged, patched
 from .test_trackers import places, trace_of
 
-IMPORTS, ADDRESSES = 1, 12  # IMAGE_DIRECTORY_ENTRY_IMPORT and _IAT, PE format
+IMPORTS, EXCEPTIONS, ADDRESSES = 1, 3, 12  # IMAGE_DIRECTORY_ENTRY_IMPORT, _EXCEPTION and _IAT, PE format
 
 
 # ---- images
@@ -121,6 +121,36 @@ def test_a_holder_in_memory_must_be_able_to_lock() -> None:
 def test_names_of_imports_tell_without_addresses(story: str, change: Callable[[Altered], None]) -> None:
     machine, case = told(story, 19041, change)
     assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
+
+
+def entry_points_of_another_kind(a: Altered) -> None:
+    """Records of modules have something else where their entry point should stand, all of them."""
+    at = a.machine.layouts["KLDR_DATA_TABLE_ENTRY"].offset("EntryPoint")
+    for module in a.machine.modules:
+        a.put(module.kldr + at, module.base + 0x10)
+
+
+@pytest.mark.parametrize(("story", "build"), [("pending_irp", 7601), ("async_built", 9600), ("tracked_leak", 26100)])
+def test_what_no_record_has_contradicts_none(story: str, build: int) -> None:
+    """One record among others is another matter: two situations have that."""
+    machine, case = told(story, build, entry_points_of_another_kind)
+    assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
+
+
+def test_without_unwind_data_no_code_is_a_leaf() -> None:
+    """The word on top of the stack is then anything; what lies there is a lead."""
+    machine, case = told("unlock_twice", 19041)
+    assert case["verdict"]["kind"] == "driver"
+    nt = next(m for m in machine.machine.modules if m.name == "ntoskrnl.exe")
+
+    def no_unwind_data(a: Altered) -> None:
+        a.write(directory(nt.base + int.from_bytes(a.read(nt.base + 0x3C, 4), "little"), EXCEPTIONS), bytes(8))
+
+    _, case = told("unlock_twice", 19041, no_unwind_data)
+    assert case["verdict"]["kind"] == "unattributed"
+    assert not case["stack"]["complete"]
+    assert "no unwind data" in case["stack"]["reason"]
+    assert [s["driver"] for s in case["suspects"]]
 
 
 # ---- the database of frames
