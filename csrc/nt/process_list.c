@@ -93,15 +93,30 @@ static bool walk(lhi_roll *roll)
     return true;
 }
 
-lh_status lhi_process_list_read(const lh_kernel *kernel, lhi_process_list *out, lh_error *err)
+/* The process that is charged left the list long ago: 0x76 has it in a parameter, and 0xCB its MDL. 0: none.
+ */
+static uint64_t charged_process(const lh_kernel *kernel)
 {
     const lh_dump_info *header = lhi_dump_header(kernel->dump);
+    const uint64_t mdl = header->parameters[2];
+    uint64_t process = 0, at = 0;
+    if (header->bugcheck_code == 0x76)
+        return header->parameters[0] == 0 ? header->parameters[1] : 0;
+    if (header->bugcheck_code != 0xcb || !lhi_is_object(mdl, 8) || mdl > UINT64_MAX - 0x1000 ||
+        lhi_read_field(&kernel->space, kernel->layout, mdl, LHI_F_MDL_Process, 8, &process, &at) !=
+            LH_PRESENT)
+        return 0;
+    return process;
+}
+
+lh_status lhi_process_list_read(const lh_kernel *kernel, lhi_process_list *out, lh_error *err)
+{
     lhi_roll roll = {.kernel = kernel, .list = out};
     lhi_current current = {0};
     memset(out, 0, sizeof *out);
     bool enough = walk(&roll);
-    if (enough && header->bugcheck_code == 0x76 && header->parameters[0] == 0)
-        enough = enter(&roll, header->parameters[1]);
+    if (enough)
+        enough = enter(&roll, charged_process(kernel));
     lhi_current_read(kernel, &current);
     if (enough && current.process)
         enough = enter(&roll, current.process);

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import lockhound as lh
 from lockhound_synth.forge import Forged
 
 from .altered import Altered
@@ -239,3 +240,18 @@ def no_debugger_block(a: Altered) -> None:
 def test_the_record_of_the_kernel_is_enough_for_a_trace(changes: tuple[Callable[[Altered], None], ...]) -> None:
     machine, case = told("tracked_leak", 17763, *changes)
     assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
+
+
+# ---- processes
+
+
+def test_the_audit_has_the_process_of_an_untagged_block() -> None:
+    """It has left the list of processes, and no pool header tells its block: the MDL that 0xCB names does."""
+    machine = forged("tracked_leak", 19041, 0)
+    altered = Altered(machine)
+    victim = altered.victim.address
+    altered.write(victim - 0x100, altered.read(victim - 0x100, 0x100).replace(b"Proc", b"Qroc"))
+    with lh.open(altered.finish().to_bytes(6)) as dump:
+        rows = {row["address"]: row for row in dump.audit(progress=False).to_dict()["processes"]}
+    assert rows[f"{victim:#x}"]["state"] == "dead"
+    assert rows[f"{victim:#x}"]["explained"] == machine.truth.ledger["charged"]
