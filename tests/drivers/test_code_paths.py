@@ -34,6 +34,8 @@ GUILTY = {
     "lost_by_code": "lock_lost",
     "lost_in_one_case": "lock_lost",
     "lost_though_mapped": "lock_lost",
+    "lost_by_the_flags": "lock_lost",
+    "lost_by_several_flags": "lock_lost",
     "lost_the_first_of_two": "lock_lost",
     "freed_by_one_exit": "freed_locked",
     "freed_after_a_break": "freed_locked",
