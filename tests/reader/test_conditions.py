@@ -83,6 +83,23 @@ def test_what_is_left_of_a_tracker_must_tell_of_this_very_lock(field: str) -> No
     assert ("a lock tracker that is no longer in use" in verdict["reason"]) == (not field)
 
 
+@pytest.mark.parametrize("between", [True, False])
+def test_the_routine_that_unlocks_stands_right_beside_the_driver(between: bool) -> None:
+    """The driver called through a pointer: with another routine of nt between the two, what it called is not known."""
+    stage = Loose(f"beside_{between}", BUILD, 0)
+    machine = stage.machine
+    mdl = unlocks.stale(stage)
+    driver = stage.invent(imports=io.LOCKING, pointers=True)
+    machine.space.write_u64(io.make_device(machine, driver).extension + 0x20, mdl.address)
+    more = [machine.nt_base + machine.kernel.exports["IoFreeMdl"] + 0x20] if between else []
+    unlocks.begin(stage, mdl, [*unlocks.inner(machine), *more, unlocks.pointer_call(driver), *unlocks.from_program(machine)])
+    verdict = case_of(stage.finish().to_bytes(6))["verdict"]
+    if between:
+        assert (verdict["kind"], verdict["driver"]) == ("unattributed", None)
+    else:
+        assert verdict["driver"] == driver.module.name
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_packet_that_was_completed_may_be_missing(whole: bool) -> None:
     """The I/O manager unlocked what a packet had, and none is there with the MDL: it is gone, or lies in a page that is."""
