@@ -37,6 +37,7 @@ typedef struct lhi_party {
     bool library;
     bool framework; /* imports routines of other modules than nt and hal, which may lock or split for it */
     bool bound;     /* it is a client of KMDF, by which every client can have pages locked */
+    bool silent;    /* its image has no tables of imports, or is not mapped: what it can do shows nowhere */
     bool version_known, image_known;
     char version[32];
     uint32_t timestamp, image_size;
@@ -102,6 +103,7 @@ typedef enum lhi_site_kind {
     LHI_SITE_DEVICE,      /* a device object with its extension */
     LHI_SITE_EXTENSION,   /* a driver object, or an extension of one */
     LHI_SITE_STACK,       /* the part in use of a thread's stack */
+    LHI_SITE_QUEUED,      /* a work item in a queue of the kernel's: its driver will be given what it has */
     LHI_SITE_PACKET,      /* a packet that is not over */
     LHI_SITE_POOL,        /* a block that may belong to anybody */
     LHI_SITE_PAGES,       /* a page without a pool header: which block it is of has to be found */
@@ -116,7 +118,7 @@ typedef struct lhi_step {
     const char *statement;
     lhi_site_kind kind; /* what it stands in */
     uint64_t base;      /* of a block */
-    uint64_t object;    /* device, driver object, thread or packet; 0: none */
+    uint64_t object;    /* device, driver object, thread, work item or packet; 0: none */
     const char *tag;    /* of a pool block or a list of such, as the pool's header shows it; else NULL */
 } lhi_step;
 

@@ -249,7 +249,8 @@ lh_status lhi_case_cover_holders(lhi_case *c, lh_error *err)
 
 bool lhi_case_holder_could_hide(const lhi_case *c)
 {
-    /* Without the lists of threads the stacks are not known: they lie somewhere in the rest. */
-    return lhi_case_pool_could_hide(c) || c->holders_missing ||
+    /* Without the lists of threads the stacks are not known: they lie somewhere in the rest. Without that of
+     * modules neither images are, nor whose routine stands beside a pointer. */
+    return lhi_case_pool_could_hide(c) || c->holders_missing || !c->kernel->modules.complete ||
            (!c->stacks.complete && lhi_region_lacks(&c->coverage.other));
 }

@@ -81,7 +81,7 @@ static lh_status ask_routine(lhi_holders *h, const lhi_grip *grip, size_t party,
     const lhi_thing *held = &h->things[grip->held];
     const bool head = held->site.kind == LHI_SITE_LIST && held->members.count == 0;
     lhi_driver driver = {0};
-    return !head && grip->at % WORD == 0 &&
+    return !head && !grip->queued && grip->at % WORD == 0 &&
                    (routine_before(h, grip->at, &driver) || routines_behind(h, grip->at, &driver))
                ? is_other(h->c, &driver, party, other, err)
                : LH_OK;

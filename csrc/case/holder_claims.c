@@ -18,6 +18,7 @@ typedef struct lhi_climb {
     lhi_vec packets; /* packets among them */
     lhi_vec owners;  /* drivers' memory among them */
     lhi_vec grips;   /* by which anything was reached, or could have been */
+    lhi_vec idle;    /* and by which nothing was reached: what they have is from a use that is over */
     size_t best;     /* the thing that the trail is told to, LHI_NONE */
     unsigned rank;   /* of that: what claims most comes first */
     size_t start;    /* the record itself */
@@ -197,6 +198,7 @@ static bool reach(lhi_climb *climb, size_t grip, bool direct)
     case LHI_SITE_MODULE:
     case LHI_SITE_DEVICE:
     case LHI_SITE_EXTENSION:
+    case LHI_SITE_QUEUED:
         add_owner(climb, thing, direct);
         return note_owner(climb, thing);
     case LHI_SITE_STACK:
@@ -232,40 +234,76 @@ static bool reach(lhi_climb *climb, size_t grip, bool direct)
     case LHI_SITE_POOL:
     case LHI_SITE_LIST:
         climb->claims->unrooted = true;
-        prefer(climb, thing, 2);
+        prefer(climb, thing, h->grips[grip].routine_of == LHI_NONE ? 2 : 3);
         return note_owner(climb, thing) && lhi_vec_push(&climb->way, thing);
     }
     return true;
 }
 
-static lh_status climb_from(lhi_climb *climb, size_t start, lh_error *err)
+/* One grip: what it leads to is reached, unless there is a reason against it. */
+static bool take_grip(lhi_climb *climb, size_t index, bool direct)
 {
     lhi_holders *h = climb->h;
-    h->answer++;
-    climb->start = start;
-    if (!lhi_vec_push(&climb->way, start))
-        return lhi_fail_memory(err);
-    for (size_t at = 0; at < climb->way.count; at++) {
-        size_t thing = climb->way.data[at];
+    const lhi_grip *grip = &h->grips[index];
+    if (h->reached[grip->holder] == h->answer ||
+        (direct && climb->packet && lhi_case_in_request(climb->packet, grip->at)))
+        return true;
+    if (grip->log) {
+        climb->claims->log = true;
+        return true;
+    }
+    return reach(climb, index, direct && !grip->idle);
+}
+
+/* From the things of the way that were not looked at yet. */
+static lh_status climb_on(lhi_climb *climb, size_t *at, lh_error *err)
+{
+    const lhi_holders *h = climb->h;
+    for (; *at < climb->way.count; ++*at) {
+        const size_t thing = climb->way.data[*at];
         for (size_t g = h->things[thing].grips; g != LHI_NONE; g = h->grips[g].next) {
             const lhi_grip *grip = &h->grips[g];
-            if (grip->holder == start)
+            if (grip->holder == climb->start)
                 continue;
             if (!grip->log && !lhi_vec_push(&climb->grips, g))
                 return lhi_fail_memory(err);
-            if (h->reached[grip->holder] == h->answer)
-                continue;
-            if (thing == start && climb->packet && lhi_case_in_request(climb->packet, grip->at))
-                continue;
-            if (grip->log) {
-                climb->claims->log = true;
-                continue;
-            }
-            if (!reach(climb, g, thing == start))
+            if (grip->idle ? !lhi_vec_push(&climb->idle, g) : !take_grip(climb, g, thing == climb->start))
                 return lhi_fail_memory(err);
         }
     }
     return LH_OK;
+}
+
+/* What leads to it only over work items that are not queued. It can speak against whoever else has it; for
+ * itself it proves nothing. */
+static lh_status climb_idle(lhi_climb *climb, size_t *at, lh_error *err)
+{
+    lhi_claims *claims = climb->claims;
+    const lhi_claims before = *claims;
+    for (size_t i = 0; i < climb->idle.count; i++) { /* it grows while it is gone through */
+        const size_t grip = climb->idle.data[i];
+        lh_status status = take_grip(climb, grip, climb->h->grips[grip].held == climb->start)
+                               ? climb_on(climb, at, err)
+                               : lhi_fail_memory(err);
+        if (status != LH_OK)
+            return status;
+    }
+    if (before.can != LHI_NONE || before.unknown != LHI_NONE)
+        return LH_OK;
+    claims->idle = claims->can != LHI_NONE ? claims->can : claims->unknown;
+    claims->can = claims->unknown = LHI_NONE;
+    return LH_OK;
+}
+
+static lh_status climb_from(lhi_climb *climb, size_t start, lh_error *err)
+{
+    size_t at = 0;
+    climb->h->answer++;
+    climb->start = start;
+    if (!lhi_vec_push(&climb->way, start))
+        return lhi_fail_memory(err);
+    lh_status status = climb_on(climb, &at, err);
+    return status == LH_OK ? climb_idle(climb, &at, err) : status;
 }
 
 /* The driver that would have the MDL. */
@@ -275,6 +313,7 @@ static size_t claimer(const lhi_climb *climb)
     return climb->packet                 ? climb->packet->maker
            : claims->can != LHI_NONE     ? claims->can
            : claims->unknown != LHI_NONE ? claims->unknown
+           : claims->idle != LHI_NONE    ? claims->idle
                                          : claims->cannot;
 }
 
@@ -345,6 +384,8 @@ static const char *words_of(lhi_holders *h, const lhi_site *site)
         return site->served ? lhi_arena_printf(arena, "frame of %s on the stack of thread 0x%" PRIx64,
                                                driver_of(h->c, site->library), site->object)
                             : lhi_arena_printf(arena, "stack of thread 0x%" PRIx64, site->object);
+    case LHI_SITE_QUEUED:
+        return lhi_arena_printf(arena, "queued %s", site->name);
     case LHI_SITE_PACKET:
         return lhi_arena_printf(arena, "packet 0x%" PRIx64, site->object);
     case LHI_SITE_POOL:
@@ -398,6 +439,31 @@ static const char *trail_to(lhi_climb *climb, size_t start, size_t thing, const 
     return party == LHI_NONE ? trail : lhi_arena_printf(arena, "%s <- %s", trail, driver_of(h->c, party));
 }
 
+static bool is_told(const lhi_case *c, const lhi_record *record, size_t party)
+{
+    for (unsigned i = 0; i < record->claimant_count; i++)
+        if (lhi_case_same_driver(c, record->claimants[i].party, party))
+            return true;
+    return false;
+}
+
+/* Whose routine something on the way is to be called with, also where that leads no further. */
+static void tell_routines(lhi_climb *climb, size_t start, lhi_record *record)
+{
+    const lhi_holders *h = climb->h;
+    for (size_t i = 0; i < climb->grips.count && record->claimant_count < LHI_MOST_CLAIMANTS; i++) {
+        const size_t index = climb->grips.data[i];
+        const lhi_grip *grip = &h->grips[index];
+        const lhi_step *steps = NULL;
+        size_t count = 0;
+        if (grip->routine_of == LHI_NONE || h->reached[grip->holder] != h->answer ||
+            h->via[grip->holder] != index || is_told(h->c, record, grip->routine_of))
+            continue;
+        const char *trail = trail_to(climb, start, grip->holder, &steps, &count);
+        record->claimants[record->claimant_count++] = (lhi_claimant){grip->routine_of, grip->at, trail};
+    }
+}
+
 static void tell(lhi_climb *climb, size_t start, lhi_record *record)
 {
     const lhi_holders *h = climb->h;
@@ -411,6 +477,7 @@ static void tell(lhi_climb *climb, size_t start, lhi_record *record)
         record->claimants[record->claimant_count++] =
             (lhi_claimant){owner_of(climb, thing), h->grips[h->via[thing]].at, trail};
     }
+    tell_routines(climb, start, record);
 }
 
 lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, lhi_claims *out,
@@ -424,6 +491,7 @@ lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, 
                         .cannot = LHI_NONE,
                         .library = LHI_NONE,
                         .kernel = LHI_NONE,
+                        .idle = LHI_NONE,
                         .truncated = h->truncated};
     if (start == SIZE_MAX)
         return LH_OK; /* a limit was met before it was entered */
@@ -442,5 +510,6 @@ lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, 
     lhi_vec_free(&climb.packets);
     lhi_vec_free(&climb.owners);
     lhi_vec_free(&climb.grips);
+    lhi_vec_free(&climb.idle);
     return status;
 }

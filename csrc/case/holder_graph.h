@@ -18,7 +18,7 @@ typedef struct lhi_site {
     uint64_t outside; /* of a stack: code in no module */
     bool served;      /* of a stack: it lies in a frame of a library that the party called */
     size_t library;   /* which */
-    const char *name; /* of a device that is no row of c->owned; NULL */
+    const char *name; /* of a device that is no row of c->owned, and of a work item; NULL */
     const char *why;  /* of a dead one, and of a stack without an owner */
     char tag[24];
     const char *what; /* of a block that is an object of KMDF, or a context of one: its kind; else NULL */
@@ -41,6 +41,9 @@ typedef struct lhi_grip {
     const char *how;           /* a clause */
     const char *field;         /* of a structure that is known, "URB.TransferBufferMDL"; NULL */
     bool log;                  /* it stands in a buffer that notes many */
+    size_t routine_of;         /* it is the context of a routine of this driver's; LHI_NONE */
+    bool queued;               /* a work item has it that is queued: there is a grip of that driver's too */
+    bool idle;                 /* it was given to a work item, which is not queued: a use that is over */
 } lhi_grip;
 
 /* Blocks of one size and tag that point to each other: singly linked lists. */
@@ -72,6 +75,7 @@ struct lhi_holders {
     size_t kind_count;
     size_t members;  /* blocks of those lists in all */
     uint64_t walked; /* list entries in all */
+    uint64_t queued; /* and of work queues, that may still be walked */
     lhi_self_map tables;
     lhi_big_blocks big;
     uint64_t unwound; /* the thread of `walk`, 0: none yet */
@@ -111,6 +115,12 @@ lh_status lhi_holder_chains(lhi_holders *h, const lhi_vec *blocks, lh_error *err
 void lhi_holder_kinds_free(lhi_holders *h);
 /* The pointer to a block is the first of a lookaside list: the blocks on it are free. */
 bool lhi_holder_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *tag, uint64_t size);
+
+/* holder_callback.c: the pointer of a grip is the context that some routine is called with. Adds a grip of
+ * the driver that it is queued for. */
+lh_status lhi_holder_callback(lhi_holders *h, size_t grip, lh_error *err);
+/* Likewise of a word in a thing that points to the thing: a work item in a block that is its own context. */
+lh_status lhi_holder_own_callback(lhi_holders *h, size_t thing, uint64_t at, lh_error *err);
 
 /* holder_beside.c: what a grip itself tells against a driver's owning what it leads to; *why NULL: nothing.
  */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "case/holder_graph.h"
+#include "nt/callback.h"
 #include "nt/memory.h"
 #include "nt/read.h"
 
@@ -22,6 +23,7 @@ typedef struct lhi_walk_list {
     lhi_vec entries, blocks;
     bool broken;
     bool kernels; /* one of the entries that are in no such block lies in nt */
+    bool queue;   /* or is the head of one of its work queues */
 } lhi_walk_list;
 
 static bool word(const lhi_holders *h, uint64_t va, uint64_t *out)
@@ -78,7 +80,8 @@ static bool go_round(lhi_walk_list *w)
             const lh_kernel *kernel = w->h->c->kernel;
             w->heads++;
             w->head = at;
-            w->kernels = w->kernels || lhi_is_nt(kernel, lhi_module_at(&kernel->modules, at));
+            w->queue = w->queue || lhi_is_work_queue(kernel, at);
+            w->kernels = w->kernels || w->queue || lhi_is_nt(kernel, lhi_module_at(&kernel->modules, at));
         }
         from = at;
         at = next;
@@ -118,7 +121,8 @@ static lh_status enter_list(lhi_walk_list *w, size_t *list, lh_error *err)
     return lhi_holder_grip(h, holder, *list, w->head, "the head of the list", err);
 }
 
-/* Entries in the memory of many. Of nt's own lists that is known; of another list it is not whose it is. */
+/* Entries in the memory of many, or work items of many. Of nt's own lists that is known; of another list it
+ * is not whose it is. */
 static lh_status enter_mixed(lhi_walk_list *w, size_t *list, lh_error *err)
 {
     lhi_site site = {
@@ -147,7 +151,7 @@ static lh_status follow(lhi_holders *h, size_t thing, uint64_t entry, lh_error *
         if (!go_round(&w))
             status = lhi_fail_memory(err);
         else if (!w.broken)
-            status = w.heads < 2 ? enter_list(&w, &list, err) : enter_mixed(&w, &list, err);
+            status = w.heads < 2 && !w.queue ? enter_list(&w, &list, err) : enter_mixed(&w, &list, err);
     }
     if (status == LH_OK && list != LHI_NONE)
         status = lhi_holder_grip(h, list, thing, entry, "in a list", err);

@@ -107,6 +107,9 @@ static lh_status judge_unowned(lhi_case *c, lhi_record *r, const lhi_claims *cla
                                 (unsigned long long)claims->outside));
     else if (claims->stranger)
         settle(r, LHI_OUTCOME_INSUFFICIENT, claims->stranger);
+    else if (claims->idle != LHI_NONE)
+        refuse(c, r,
+               "only a work item leads to it that is not queued: what it was given is from a use before");
     else if (claims->library != LHI_NONE)
         refuse(c, r, "a library driver keeps it for one of its clients, and no client is found");
     else if (claims->cannot != LHI_NONE)
@@ -167,7 +170,9 @@ lh_status lhi_case_ask_others(lhi_case *c, size_t record, const lhi_packet *pack
     *own = false;
     if (status != LH_OK)
         return status;
-    size_t other = claims.can != LHI_NONE ? claims.can : claims.unknown;
+    size_t other = claims.can != LHI_NONE       ? claims.can
+                   : claims.unknown != LHI_NONE ? claims.unknown
+                                                : claims.idle;
     if (claims.truncated)
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "who keeps a pointer to it beside the packet leads further than the limits of this case");

@@ -11,14 +11,16 @@
 #include "case/holder_graph.h"
 #include "case/keepers.h"
 #include "case/pass.h"
+#include "nt/callback.h"
 #include "nt/read.h"
 
 #define MOST_THINGS 65536u
 #define MOST_GRIPS  262144u
-#define MOST_BACK   1024u    /* pages in front of one of a big block that may be its first: 4 MiB */
-#define ROOM_STARTS 1048576u /* of which many are the same */
-#define MOST_BLOCKS 4096u    /* of the table of big blocks that matter here */
-#define MOST_STARTS 65536u   /* pages asked for as first ones, of all blocks of a level */
+#define MOST_QUEUED (1u << 20) /* entries of work queues in one case */
+#define MOST_BACK   1024u      /* pages in front of one of a big block that may be its first: 4 MiB */
+#define ROOM_STARTS 1048576u   /* of which many are the same */
+#define MOST_BLOCKS 4096u      /* of the table of big blocks that matter here */
+#define MOST_STARTS 65536u     /* pages asked for as first ones, of all blocks of a level */
 
 /* What a needle stands for beside a thing: a page that may be a block's first, or the header of a block. */
 #define FIRST_PAGE   LHI_NONE
@@ -67,8 +69,12 @@ lh_status lhi_holder_grip(lhi_holders *h, size_t holder, size_t held, uint64_t a
     }
     if (!lhi_grow(&h->grips, h->grip_count, &h->grip_room, sizeof *h->grips))
         return lhi_fail_memory(err);
-    h->grips[h->grip_count] =
-        (lhi_grip){.holder = holder, .held = held, .next = h->things[held].grips, .at = at, .how = how};
+    h->grips[h->grip_count] = (lhi_grip){.holder = holder,
+                                         .held = held,
+                                         .next = h->things[held].grips,
+                                         .at = at,
+                                         .how = how,
+                                         .routine_of = LHI_NONE};
     h->things[held].grips = h->grip_count++;
     return LH_OK;
 }
@@ -275,9 +281,9 @@ static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t v
     const lhi_thing *thing = &h->things[held];
     lhi_site site = {0};
     if (thing->site.kind != LHI_SITE_LIST && within(&thing->site, va))
-        return LH_OK; /* what it says of itself */
+        return lhi_holder_own_callback(h, held, va, err); /* else it is what it says of itself */
     lhi_big_block ignored = {0};
-    if (is_link(h, va, value) ||
+    if (is_link(h, va, value) || lhi_is_queue_link(h->c->kernel, va, value) ||
         (value % LHI_PAGE_SIZE == 0 && is_big_entry(h->c->kernel, va, value, &ignored)))
         return LH_OK;
     lh_status status = lhi_holder_site(h, va, &site, err);
@@ -300,6 +306,7 @@ static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t v
         h->grips[before].field = field;
         h->grips[before].log =
             whole && lhi_holder_is_log(h, &site, va, h->c->records[h->things[held].record].process);
+        status = lhi_holder_callback(h, before, err);
     }
     return status;
 }
@@ -453,6 +460,7 @@ lh_status lhi_case_find_holders(lhi_case *c, lh_error *err)
     c->holders = h;
     h->c = c;
     h->nobody = SIZE_MAX - 1;
+    h->queued = MOST_QUEUED;
     c->searched = false;
     h->tables = lhi_self_map_find(c->kernel);
     lh_status status = lhi_big_blocks_read(c->kernel, &h->big, err);

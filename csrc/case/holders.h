@@ -12,11 +12,13 @@ void lhi_holders_free(lhi_holders *holders);
 
 /* What leads to one record. Parties are those of the first of their kind found, LHI_NONE: none. */
 typedef struct lhi_claims {
-    size_t can;           /* a driver that can lock pages, and whose own memory leads to it */
-    size_t unknown;       /* one of which it is not known whether it can */
-    size_t cannot;        /* one that can't */
-    size_t library;       /* a library of Windows */
-    size_t kernel;        /* nt, where its own data points to the MDL itself */
+    size_t can;     /* a driver that can lock pages, and whose own memory leads to it */
+    size_t unknown; /* one of which it is not known whether it can */
+    size_t cannot;  /* one that can't */
+    size_t library; /* a library of Windows */
+    size_t kernel;  /* nt, where its own data points to the MDL itself */
+    size_t idle; /* of the first two kinds one that has it only by a work item that is not queued, where there
+                    is no other */
     bool framework;       /* a library of Windows may have locked for one of the first two kinds */
     bool several;         /* more than one driver of the first two kinds */
     const char *stranger; /* something alive points to it of which nobody knows whose it is: what; NULL */

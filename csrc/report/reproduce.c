@@ -131,6 +131,9 @@ static void place_command(lhi_case *c, lhi_node *list, const lhi_step *step)
     case LHI_SITE_STACK:
         format = "!thread 0x%" PRIx64;
         break;
+    case LHI_SITE_QUEUED:
+        format = "dps 0x%" PRIx64 " L7"; /* with the routines of nt and of the driver */
+        break;
     case LHI_SITE_PACKET:
         format = "!irp 0x%" PRIx64 " 1";
         break;

@@ -87,9 +87,9 @@ KEPT = 0.4
 KEPT_OF = {
     name: share
     for share, names in {
-        0.05: "unlock_never unlock_unloaded",
+        0.05: "unlock_never unlock_unloaded shared_tag",
         0.1: "held_in_extension held_by_context held_two_deep held_in_data held_embedded held_in_driver_extension held_in_big_block"
-        " held_on_stack held_by_mapping held_packed held_in_urb held_in_list shared_tag holder_and_borrower unlock_verifier"
+        " held_on_stack held_by_mapping held_packed held_in_urb held_in_list holder_and_borrower unlock_verifier"
         " unlock_verifier_in_nt unlock_twice unlock_unknown unlock_left_over",
         0.15: "returned_intact mdl_transition double_lock unlock_length_own unlock_library",
         0.2: "partial_pending async_built associated_pending pages_1 mdl_cut library_port library_framework",

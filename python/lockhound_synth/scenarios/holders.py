@@ -43,7 +43,7 @@ def label_device(stage: Stage, device: Device) -> None:
     machine.label(f"device:{device.driver.name}", device.address, machine.layouts["DEVICE_OBJECT"].size + device.extension_size)
 
 
-def _context(stage: Stage, size: int, tag: bytes, label: str) -> int:
+def context_block(stage: Stage, size: int, tag: bytes, label: str) -> int:
     block = stage.machine.nonpaged.alloc(size, tag)
     stage.machine.space.write(block, struct.pack("<2Q", stage.machine.places.getrandbits(20), 1))
     stage.machine.label(label, block, size)
@@ -106,7 +106,7 @@ def held_by_context(stage: Stage) -> None:
     stage.description = "the driver's device extension leads to a context block, and that to the MDL"
     _, mdl = lock(stage)
     guilty, device = guilty_device(stage)
-    block = _context(stage, 0x88, b"Lky1", "context")
+    block = context_block(stage, 0x88, b"Lky1", "context")
     keep(stage, block + 0x20, mdl.address)
     keep(stage, device.extension + 0x28, block)
     label_device(stage, device)
@@ -120,7 +120,7 @@ def held_two_deep(stage: Stage) -> None:
     stage.description = "the driver's extension leads over two blocks to the MDL"
     _, mdl = lock(stage)
     guilty, device = guilty_device(stage)
-    inner, outer = _context(stage, 0x58, b"Lky2", "context"), _context(stage, 0xA8, b"Lky1", "outer")
+    inner, outer = context_block(stage, 0x58, b"Lky2", "context"), context_block(stage, 0xA8, b"Lky1", "outer")
     keep(stage, inner + 0x18, mdl.address)
     keep(stage, outer + 0x40, inner + 0x10)
     keep(stage, device.extension + 0x18, outer)
@@ -175,7 +175,7 @@ def held_embedded(stage: Stage) -> None:
     if rng.random() < 0.5:
         _, mdl = lock(stage, at=device.extension + 0x48, pages=rng.randrange(1, 60))
     else:
-        block = _context(stage, 0x300, b"Lky1", "context")
+        block = context_block(stage, 0x300, b"Lky1", "context")
         _, mdl = lock(stage, at=block + 0x38, pages=rng.randrange(1, 60))
         keep(stage, device.extension + 0x28, block)
     label_device(stage, device)
@@ -291,10 +291,10 @@ def held_unrooted(stage: Stage) -> None:
     stage.description = "a pool block keeps the MDL, and nobody keeps the block"
     _, mdl = lock(stage)
     _, device = guilty_device(stage)
-    block = _context(stage, 0x60, b"Lky1", "context")
+    block = context_block(stage, 0x60, b"Lky1", "context")
     keep(stage, block + 0x20, mdl.address)
     # Blocks with the same tag, which an innocent driver keeps.
-    keep(stage, device.extension + 0x18, _context(stage, 0x60, b"Lky1", "same_tag"))
+    keep(stage, device.extension + 0x18, context_block(stage, 0x60, b"Lky1", "same_tag"))
     unowned(stage, mdl)
 
 
@@ -319,7 +319,7 @@ def shared_tag(stage: Stage) -> None:
     guilty, device = guilty_device(stage)
     _, other = guilty_device(stage)
     for label, where in (("context", device), ("same_tag", other)):
-        block = _context(stage, 0x70, b"Ctx ", label)
+        block = context_block(stage, 0x70, b"Ctx ", label)
         keep(stage, where.extension + 0x20, block)
         if where is device:
             keep(stage, block + 0x30, mdl.address)
@@ -331,7 +331,7 @@ def two_holders(stage: Stage) -> None:
     """Two drivers keep the MDL, and both could have locked it."""
     stage.description = "two drivers keep the MDL in their device extensions: which of them locked can't be told"
     _, mdl = lock(stage)
-    block = _context(stage, 0x70, b"Ctx ", "context")
+    block = context_block(stage, 0x70, b"Ctx ", "context")
     keep(stage, block + 0x28, mdl.address)
     for value in (mdl.address, block):
         _, device = guilty_device(stage)
@@ -431,7 +431,7 @@ def made_with_context(stage: Stage) -> None:
     """The maker of the packet keeps the MDL in a context of its own too: one more pointer, and nobody else's."""
     stage.description = "a driver's own packet waits below; the maker's context block has the MDL as well"
     mdl, maker, device = _made(stage)
-    block = _context(stage, 0x90, b"Lky1", "context")
+    block = context_block(stage, 0x90, b"Lky1", "context")
     keep(stage, block + 0x48, mdl.address)
     keep(stage, device.extension + 0x40, block)
     guilt(stage, mdl, maker)
@@ -442,7 +442,7 @@ def made_and_held(stage: Stage) -> None:
     stage.description = "a driver's own packet waits below; another driver's context block has the MDL as well"
     mdl, maker, _ = _made(stage)
     _, other = guilty_device(stage)
-    block = _context(stage, 0x90, b"Lky1", "context")
+    block = context_block(stage, 0x90, b"Lky1", "context")
     keep(stage, block + 0x48, mdl.address)
     keep(stage, other.extension + 0x20, block)
     label_device(stage, other)
