@@ -1,51 +1,23 @@
-"""Single conditions of the judging that situations do not reach: clients on stacks, lock trackers, and what an unlock is asked."""
+"""Single conditions of the judging that situations do not reach: clients of KMDF, lock trackers, and what an unlock is asked."""
 
 from __future__ import annotations
 
 import pytest
 
 from lockhound_synth import io, packets
-from lockhound_synth.driver_image import NT, bound_image
 from lockhound_synth.io import Driver
 from lockhound_synth.scenarios import libraries, unlocks
 from lockhound_synth.scenarios.pending import guilty_device
 from lockhound_synth.scenarios.stage import Stage
 
 from .machines import Answer, case_of, forged, patched
-from .scene import Loose, Scene
-from .test_holders import judged, names, refuses, scene, waits
-from .test_libraries import ROUTINE, library
+from .scene import Loose
+from .test_holders import judged, names, refuses, scene
 
 BUILD = 19041
 
 
-# ---- the clients of a library, by the threads that wait in it
-
-
-def client(where: Scene, stem: str, of: Driver) -> Driver:
-    """Calls the library, and of nt nothing that locks."""
-    image = bound_image(f"{stem}.sys", where.machine.rng, {NT: sorted(io.COMMON), of.module.name: [ROUTINE]})
-    return io.adopt_driver(where.machine, image)
-
-
-@pytest.mark.parametrize("other", ["", "client", "library", "library alone"])
-def test_one_client_waits_with_the_packet(other: str) -> None:
-    """A second one, or a thread that waits with it in another library, leaves open for whom the packet was made; so does the latter
-    alone."""
-    where = scene(f"clients_{other}")
-    of, passer = library(where, "fltmgr.sys"), library(where, "vmbkmcl.sys")
-    one, two = client(where, "clone", of), client(where, "cltwo", of)
-    mdl = where.lock()
-    irp = where.own(of, where.device(library(where, "pci.sys")), mdl)
-    if other != "library alone":
-        waits(where, irp.address, of, one)
-    if other:
-        waits(where, irp.address, of if other == "client" else passer, two)
-    case = judged(where)
-    if other:
-        refuses(case, "unattributed")
-    else:
-        assert Answer.of(case["verdict"]) == names(one, mdl)
+# ---- clients of KMDF
 
 
 @pytest.mark.parametrize("count", [1, 2])
