@@ -252,7 +252,8 @@ def test_types_that_processes_contradict_say_nothing(story: str, build: int) -> 
     machine, case = told(story, build, headers_without_types)
     wanted = Answer.of(machine.truth.verdict)
     assert Answer.of(case["verdict"]).names <= wanted.names
-    if not (story.startswith("held") and build == 7601):  # there the types were needed to tell that it stands
+    # There the types were needed to tell that the MDL stands, or that another block with a pointer to it does not.
+    if not (story.startswith("held") and build == 7601) and story != "held_by_context":
         assert Answer.of(case["verdict"]) == wanted
 
 

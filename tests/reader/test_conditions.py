@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockhound_synth import io, packets
+from lockhound_synth.driver_image import NT, bound_image
 from lockhound_synth.io import Driver
 from lockhound_synth.scenarios import libraries, unlocks
 from lockhound_synth.scenarios.pending import guilty_device
