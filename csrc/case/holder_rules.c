@@ -37,23 +37,32 @@ static bool may_be_old(const lhi_case *c, const lhi_record *r)
     return block.found && block.body == r->mdl.address;
 }
 
-/* One pointer may be from before, and something says that it is, or that another has the MDL now; NULL:
- * nothing. */
-static const char *doubt_lone(const lhi_case *c, const lhi_claims *claims)
+/* One pointer may be from before, and something says that it is, or that another has the MDL now; *why NULL:
+ * nothing. A block that nobody keeps is no verdict; by its tag it may be another driver's. */
+static lh_status doubt_lone(lhi_case *c, const lhi_claims *claims, const char **why, lh_error *err)
 {
+    bool another = false;
+    lh_status status = LH_OK;
+    *why = NULL;
     if (!claims->lone)
-        return NULL;
+        return LH_OK;
     if (c->charged_known && c->charged < c->explained)
-        return "a single pointer leads to it, which may be from before: more pages are described than are "
+        *why = "a single pointer leads to it, which may be from before: more pages are described than are "
                "charged";
-    return claims->beside ? "a single pointer leads to it, which may be from before, and a pool block that "
-                            "leads to no driver has it as well"
-                          : NULL;
+    else
+        status = lhi_case_tags_of_another(c, claims, claims->can, &another, err);
+    if (another)
+        *why = "a single pointer leads to it, which may be from before, and a pool block with another "
+               "driver's tag has it as well";
+    return status;
 }
 
 static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claims, lh_error *err)
 {
-    const char *doubt = doubt_lone(c, claims);
+    const char *doubt = NULL;
+    lh_status status = doubt_lone(c, claims, &doubt, err);
+    if (status != LH_OK)
+        return status;
     if (r->twin) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "another structure describes the same pages, and whose of the two is the lock can't be told");
@@ -76,7 +85,7 @@ static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claim
         r->by_holder = true;
         r->by_framework = claims->framework;
         r->lone = claims->lone;
-        r->beside = claims->beside;
+        r->beside = claims->beside_count != 0;
         r->shared = claims->cannot != LHI_NONE;
         r->may_be_old = may_be_old(c, r);
         r->blamed = claims->can;

@@ -149,6 +149,16 @@ static bool is_current(const lhi_climb *climb, const lhi_grip *grip, const lhi_m
            climb->h->things[grip->holder].site.kind == LHI_SITE_QUEUED || has_beside(climb, grip, mdl);
 }
 
+/* Of the tags that no longer have a place nothing is known: the first ones tell. */
+static void note_beside(lhi_claims *claims, const char *tag)
+{
+    for (unsigned i = 0; i < claims->beside_count; i++)
+        if (strcmp(claims->beside[i], tag) == 0)
+            return;
+    if (claims->beside_count < LHI_MOST_BESIDE)
+        claims->beside[claims->beside_count++] = tag;
+}
+
 lh_status lhi_climb_weigh(lhi_climb *climb, size_t record, size_t party, lh_error *err)
 {
     const lhi_holders *h = climb->h;
@@ -167,7 +177,7 @@ lh_status lhi_climb_weigh(lhi_climb *climb, size_t record, size_t party, lh_erro
             current = current || is_current(climb, grip, &r->mdl);
         } else if (by == BY_NOBODY && site->kind == LHI_SITE_POOL && !is_tracker(site) &&
                    !is_member(climb, site)) {
-            climb->claims->beside = true;
+            note_beside(climb->claims, site->tag);
         }
     }
     climb->claims->lone = pointers == 1 && !current;

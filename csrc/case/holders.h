@@ -12,6 +12,8 @@ lh_status lhi_case_find_holders(lhi_case *c, lh_error *err);
 lh_status lhi_case_find_holders_again(lhi_case *c, lh_error *err);
 void lhi_holders_free(lhi_holders *holders);
 
+#define LHI_MOST_BESIDE 4u
+
 /* What leads to one record. Parties are those of the first of their kind found, LHI_NONE: none. */
 typedef struct lhi_claims {
     size_t can;     /* a driver that can lock pages, and whose own memory leads to it */
@@ -32,8 +34,10 @@ typedef struct lhi_claims {
     uint64_t outside;   /* code outside any module that works with it; 0: none */
     bool truncated;     /* a limit was met on the way */
     /* Of the first two: */
-    bool lone;   /* one pointer of the driver's leads to it, and nothing beside that knows of the lock */
-    bool beside; /* a block that leads to no driver has it as well */
+    bool lone; /* one pointer of the driver's leads to it, and nothing beside that knows of the lock */
+    /* Pool blocks that lead to no driver have it as well: their tags, each once. */
+    const char *beside[LHI_MOST_BESIDE];
+    unsigned beside_count;
 } lhi_claims;
 /* `packet`: pointers in it, in what its locations point to, and in packets of its maker count as its maker's;
  * NULL: none. Fills in the record's trail and its claimants. */
@@ -54,6 +58,11 @@ lh_status lhi_case_keeping(lhi_case *c, size_t record, size_t party, lhi_keeping
 /* passed_on.c: fills in `passed_on` of the open records, in one pass where a driver that can lock keeps one.
  * After the levels. */
 lh_status lhi_case_passed_on(lhi_case *c, lh_error *err);
+
+/* pool_tags.c: whether one of the tags is another driver's than the party's, by the constants in the images
+ * that are in the dump. */
+lh_status lhi_case_tags_of_another(lhi_case *c, const lhi_claims *claims, size_t party, bool *out,
+                                   lh_error *err);
 
 /* holder_rules.c: the outcome of an open record. */
 lh_status lhi_case_judge_holders(lhi_case *c, size_t record, lh_error *err);

@@ -1,9 +1,11 @@
-/* Leads from the tags of pool blocks that keep an MDL and that nobody keeps: whose images have such a tag. */
+/* Whose tags the pool blocks have that keep an MDL and that nobody keeps: the constants in drivers' images.
+ */
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "case/code.h"
+#include "case/holders.h"
 #include "image/image.h"
 #include "nt/library.h"
 
@@ -21,7 +23,7 @@ typedef struct lhi_tag_user {
 
 typedef struct lhi_tag {
     const char *text;
-    const lhi_step *step; /* the block that has it */
+    const lhi_step *step; /* a lead: the block that has it; else NULL */
     lhi_tag_user users[MOST_USERS];
     size_t count; /* of images that have it, kept here or not */
     bool system;  /* the kernel has it, or a library that allocates for others */
@@ -37,15 +39,15 @@ typedef struct lhi_tag_search {
 
 /* A block on the way to an MDL for which nobody is named. Tags that are not four characters are no constant
  * that a programmer wrote. */
-static void take(lhi_tag_search *s, const lhi_step *step)
+static void take(lhi_tag_search *s, const char *tag, const lhi_step *step)
 {
-    if (!step->tag || strlen(step->tag) != TAG)
+    if (!tag || strlen(tag) != TAG)
         return;
     for (size_t i = 0; i < s->count; i++)
-        if (strcmp(s->tags[i].text, step->tag) == 0)
+        if (strcmp(s->tags[i].text, tag) == 0)
             return;
     if (s->count < MOST_TAGS)
-        s->tags[s->count++] = (lhi_tag){.text = step->tag, .step = step};
+        s->tags[s->count++] = (lhi_tag){.text = tag, .step = step};
 }
 
 /* The way must end at the block: where it goes on to somebody's memory, that says more. */
@@ -58,7 +60,7 @@ static void take_tags(lhi_tag_search *s)
             !r->steps[r->step_count - 1].tag)
             continue;
         for (size_t k = r->step_count; k > 0; k--)
-            take(s, &r->steps[k - 1]);
+            take(s, r->steps[k - 1].tag, &r->steps[k - 1]);
     }
 }
 
@@ -179,17 +181,22 @@ static lh_status tell(lhi_tag_search *s, const lhi_tag *tag, const lhi_tag_user 
     return lhi_case_note(c, "pool_tag", party, user->at, text) ? LH_OK : lhi_fail_memory(err);
 }
 
+static lh_status search_images(lhi_tag_search *s, lh_error *err)
+{
+    const lhi_modules *modules = &s->c->kernel->modules;
+    lh_status status = LH_OK;
+    for (size_t i = 0; s->count && status == LH_OK && i < modules->loaded && s->bytes < MOST_BYTES; i++) {
+        search_image(s, &modules->items[i]);
+        status = lhi_case_poll(s->c, err);
+    }
+    return status;
+}
+
 lh_status lhi_case_pool_tags(lhi_case *c, lh_error *err)
 {
     lhi_tag_search s = {.c = c};
-    lh_status status = LH_OK;
     take_tags(&s);
-    if (s.count == 0)
-        return LH_OK;
-    for (size_t i = 0; status == LH_OK && i < c->kernel->modules.loaded && s.bytes < MOST_BYTES; i++) {
-        search_image(&s, &c->kernel->modules.items[i]);
-        status = lhi_case_poll(c, err);
-    }
+    lh_status status = search_images(&s, err);
     for (size_t i = 0; i < s.count; i++) {
         const lhi_tag *tag = &s.tags[i];
         if (tag->system || tag->count > MOST_USERS)
@@ -197,5 +204,27 @@ lh_status lhi_case_pool_tags(lhi_case *c, lh_error *err)
         for (size_t k = 0; status == LH_OK && k < tag->count; k++)
             status = tell(&s, tag, &tag->users[k], err);
     }
+    return status;
+}
+
+static bool has_tag(const lhi_tag *tag, uint64_t base)
+{
+    for (size_t i = 0; i < tag->count && i < MOST_USERS; i++)
+        if (tag->users[i].module->base == base)
+            return true;
+    return false;
+}
+
+lh_status lhi_case_tags_of_another(lhi_case *c, const lhi_claims *claims, size_t party, bool *out,
+                                   lh_error *err)
+{
+    lhi_tag_search s = {.c = c};
+    for (unsigned i = 0; i < claims->beside_count; i++)
+        take(&s, claims->beside[i], NULL);
+    lh_status status = search_images(&s, err);
+    *out = false;
+    for (size_t i = 0; i < s.count; i++)
+        *out = *out || (s.tags[i].count && !s.tags[i].system &&
+                        !has_tag(&s.tags[i], c->parties[party].driver.module.base));
     return status;
 }

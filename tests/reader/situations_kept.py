@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from lockhound_synth import io, packets
-from lockhound_synth.packets import CONTROL, NONPAGED_SOURCE, ON_ALL, PENDING_RETURNED, READ, Slot
+from lockhound_synth.packets import CONTROL, NONPAGED_SOURCE, ON_ALL, PENDING_RETURNED, READ, Mdl, Slot
 
 from .scene import INTERNAL, MAKING, Cast, Scene, at_most, named, nobody
 
@@ -160,18 +160,32 @@ def packet_left_in_library(scene: Scene) -> Cast:
     return nobody() if scene.trap else named(driver, mdl)
 
 
-def used_again(scene: Scene) -> Cast:
-    """An innocent driver's device extension has an old pointer to an MDL that was freed, and whose memory is another driver's MDL since.
-    That one keeps it in a block of its own, and the block by a handle. Without the trap there is no such block."""
-    mdl = scene.lock()
-    keeper = scene.keeper(mdl)
-    scene.driver(io.LOCKING)
-    if not scene.trap:
-        return named(keeper, mdl)
-    block = scene.machine.nonpaged.alloc(0x60, b"Hndl")
+def _noted(scene: Scene, mdl: Mdl, tag: bytes) -> None:
+    block = scene.machine.nonpaged.alloc(0x60, tag)
     scene.machine.space.write_u64(block + 0x18, mdl.address)
     scene.machine.label("keeper", block)
+
+
+def used_again(scene: Scene) -> Cast:
+    """An innocent driver's device extension has an old pointer to an MDL that was freed, and whose memory is another driver's MDL since.
+    That one keeps it in a block with its tag, and the block by a handle. Without the trap there is no such block."""
+    mdl = scene.lock()
+    keeper = scene.keeper(mdl)
+    scene.stage.invent(imports=io.LOCKING, tag=b"Hndl")
+    if not scene.trap:
+        return named(keeper, mdl)
+    _noted(scene, mdl, b"Hndl")
     return nobody()
+
+
+def noted_by_nobody(scene: Scene) -> Cast:
+    """A driver keeps the MDL in its device extension. A block that nobody keeps, with nobody's tag or its own, has it too."""
+    mdl = scene.lock()
+    driver = scene.stage.invent(imports=io.LOCKING, tag=b"Hndl")
+    device = scene.device(driver)
+    scene.machine.space.write_u64(device.extension + 0x20, mdl.address)
+    _noted(scene, mdl, b"Note" if scene.trap else b"Hndl")
+    return named(driver, mdl)
 
 
 def old_description(scene: Scene) -> Cast:
@@ -214,6 +228,7 @@ ALL = (
     left_in_library,
     packet_left_in_library,
     used_again,
+    noted_by_nobody,
     old_description,
     known_by_more,
 )
