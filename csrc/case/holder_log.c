@@ -180,7 +180,7 @@ static bool has_records(const lhi_nearby *n)
 
 static bool word_at(const lhi_holders *h, uint64_t va, uint64_t *out)
 {
-    return lhi_is_object(va, WORD) && va <= UINT64_MAX - 2 * WORD &&
+    return lhi_is_object(va, WORD) && va <= UINT64_MAX - (uint64_t)2 * WORD &&
            lhi_space_u64(&h->c->kernel->space, va, out) == LH_PRESENT;
 }
 
@@ -215,7 +215,7 @@ static bool is_listed_record(const lhi_holders *h, const lhi_site *site, uint64_
     if (site->kind != LHI_SITE_POOL || site->what || stride < 4 || stride * (2 * RECORDS - 1) > WORDS ||
         (at - site->base) % WORD != 0)
         return false;
-    for (uint64_t offset = 0; offset + 2 * WORD <= site->size; offset += WORD) {
+    for (uint64_t offset = 0; offset + (uint64_t)2 * WORD <= site->size; offset += WORD) {
         lhi_nearby n = {.h = h, .process = process, .listed = true};
         uint64_t first = site->base, before = 0;
         for (unsigned i = 1; i < RECORDS && (before = neighbour(h, site, first, offset, false)) != 0; i++) {
