@@ -171,6 +171,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool ambiguous; /* more packets than locks name descriptions of the same pages */
     bool untracked; /* the process's lock trackers are all there, and it has none */
     bool copy;      /* same pages as an earlier one in the ledger, and no proof of a second lock */
+    bool copied;    /* it does not lie where an MDL like it can have been made: a copy for that reason */
     lh_mdl_state state;
     size_t holder;        /* party, LHI_NONE */
     size_t packet;        /* the packet the judgement rests on, LHI_NONE */
@@ -350,6 +351,8 @@ lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party);
  * is no image any more, they are gone. LHI_UNKNOWN: a page that would tell is missing. */
 lhi_answer lhi_case_may_unlock(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_send(lhi_case *c, size_t party);
+/* Of other modules than nt and hal it imports the routines that bind it to KMDF, and nothing else. */
+bool lhi_case_calls_framework_alone(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 /* holder_stack.c: a library that serves its clients in these ways (LHI_CLIENT_*, nt/library.h). */
 bool lhi_case_serves(const lhi_case *c, size_t party, unsigned how);

@@ -222,7 +222,8 @@ static bool reach(lhi_climb *climb, size_t grip, bool direct)
         prefer(climb, thing, 2);
         return lhi_vec_push(&climb->packets, thing);
     case LHI_SITE_NOWHERE:
-        stranger(climb, thing, "memory of which nothing is known keeps a pointer to it");
+        stranger(climb, thing,
+                 site->why ? site->why : "memory of which nothing is known keeps a pointer to it");
         return true;
     case LHI_SITE_PAGES:
         /* In the pool's own slots of the address space everything that is allocated has a header, or an entry

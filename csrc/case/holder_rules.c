@@ -141,7 +141,7 @@ static lh_status judge_unowned(lhi_case *c, lhi_record *r, const lhi_claims *cla
     else if (claims->kernel != LHI_NONE && !lhi_case_holder_could_hide(c))
         return judge_kernel(c, r, claims->kernel, err);
     else if (claims->log)
-        refuse(c, r, "only a buffer that notes the MDLs of many processes points to it");
+        refuse(c, r, "only a buffer in which somebody notes what it saw points to it");
     else if (claims->unrooted)
         refuse(c, r, "what points to the MDL leads to no driver");
     else if (claims->dead)

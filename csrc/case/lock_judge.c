@@ -256,6 +256,22 @@ static void stand(lhi_record *r, const lhi_tracker *tracker)
         r->mdl.pages = tracker->pages; /* what was charged, whatever was edited since */
 }
 
+/* 0x76 has a header where Windows gave the tracking up (facts A.2): from then on an unlock leaves its
+ * tracker, and an MDL may be locked anew without one. */
+static bool is_given_up(const lhi_case *c)
+{
+    return c->code == 0x76;
+}
+
+/* The MDL still is the lock that the tracker tells of. */
+static bool is_lock_of(const lhi_record *r, const lhi_tracker *tracker)
+{
+    const lhi_mdl *mdl = &r->mdl;
+    return mdl->klass == LHI_MDL_CHARGED && mdl->start_va == tracker->start_va &&
+           mdl->byte_offset == tracker->offset && mdl->byte_count == tracker->length &&
+           (tracker->switched || mdl->first_frame == 0 || mdl->first_frame == tracker->first_frame);
+}
+
 static lh_status tie(lhi_case *c, lh_error *err)
 {
     lhi_map addresses = {0};
@@ -272,6 +288,12 @@ static lh_status tie(lhi_case *c, lh_error *err)
             continue; /* no MDL is locked twice, and no lock stands on a page without a reference */
         if (record == SIZE_MAX && lock->tracker.address == 0)
             continue; /* the parameters do not say what it described */
+        if (is_given_up(c) && (record == SIZE_MAX || !is_lock_of(&c->records[record], &lock->tracker))) {
+            lock->why =
+                "Windows gave up tracking this process, and since then an unlock leaves its tracker: the "
+                "MDL is no longer the lock that this one tells of";
+            continue;
+        }
         if (record == SIZE_MAX) {
             if (!stand_in(c, &lock->tracker)) {
                 status = lhi_fail_memory(err);
@@ -291,7 +313,7 @@ static lh_status tie(lhi_case *c, lh_error *err)
 static bool account_for_all(const lhi_case *c)
 {
     const lhi_trackers *trackers = &c->trackers;
-    return trackers->count && !trackers->damaged && trackers->absence == LH_PRESENT &&
+    return trackers->count && !is_given_up(c) && !trackers->damaged && trackers->absence == LH_PRESENT &&
            trackers->sum == c->charged;
 }
 

@@ -13,6 +13,7 @@ from . import (
     situations_pieces,
     situations_refusals,
     situations_tracked,
+    situations_watchers,
 )
 from .scene import Situation
 
@@ -25,6 +26,7 @@ PARTS = (
     situations_pieces,
     situations_kept,
     situations_tracked,
+    situations_watchers,
 )
 SITUATIONS: dict[str, Situation] = {situation.__name__: situation for part in PARTS for situation in part.ALL}
 # One build each in the test command, all of them in the campaign.
