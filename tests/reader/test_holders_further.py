@@ -193,6 +193,22 @@ def test_an_object_of_a_client_that_is_not_known(lost: str) -> None:
     assert verdict["kind"] == ("insufficient" if lost == "wdfldr.sys" else "unattributed")
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_driver_that_leads_to_an_object_of_nobody_knows_whom(known: bool) -> None:
+    """It keeps a pointer to the request of a client: of another driver's, or of one to whose globals no data point. Neither names it."""
+    where = scene("unknown_globals")
+    client = Client(where.stage, framework(where.stage))
+    _, device = where.driver(io.LOCKING)
+    mdl, request = where.lock(), client.make(REQUEST)
+    put(where, request.context + 0x10, mdl.address)
+    put(where, device.extension + 0x18, request.context)
+    if not known:
+        put(where, client.driver.module.symbols["data"], 0)
+    verdict = judged(where)["verdict"]
+    assert not verdict["drivers"]
+    assert known or "for which driver it was made is not known" in verdict["reason"]
+
+
 def test_whose_the_packets_of_the_framework_are_is_told_for_each_client() -> None:
     """Several packets each of two clients, and one of globals that nobody's data point to: asked once for each, and not mixed up."""
     where = scene("clients")
