@@ -92,9 +92,6 @@ struct lhi_holders {
 lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *err);
 /* A pointer stands among others to MDLs of other processes: somebody takes notes. */
 bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, uint64_t process);
-/* "URB.TransferBufferMDL" and its kind, by the structure's own arithmetic; NULL. `site`: what the place is.
- */
-const char *lhi_holder_typed(const lh_kernel *kernel, const lhi_site *site, uint64_t at, const lhi_mdl *mdl);
 
 /* holder_stack.c: whose frame a word on a stack lies in. */
 lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
@@ -113,8 +110,6 @@ bool lhi_holder_kind_needle(lhi_holders *h, size_t kind, lh_range *out);
 bool lhi_holder_kind_block(const lhi_holders *h, uint64_t header, lhi_vec *blocks);
 lh_status lhi_holder_chains(lhi_holders *h, const lhi_vec *blocks, lh_error *err);
 void lhi_holder_kinds_free(lhi_holders *h);
-/* The pointer to a block is the first of a lookaside list: the blocks on it are free. */
-bool lhi_holder_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *tag, uint64_t size);
 
 /* holder_callback.c: the pointer of a grip is the context that some routine is called with. Adds a grip of
  * the driver that it is queued for. */
