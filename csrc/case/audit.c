@@ -8,6 +8,7 @@
 #include "case/pass.h"
 #include "nt/process_list.h"
 #include "nt/read.h"
+#include "nt/witness.h"
 
 /* POOL_HEADER.PoolTag of process objects, in the upper half of the header's first eight bytes; bit 31 says
  * "protected" and is no part of it (facts B.6). */
@@ -67,6 +68,28 @@ static lh_status find_unlisted(lhi_case *c, lh_error *err)
     return status;
 }
 
+/* 0x76 has it in a parameter; 0xCB has its MDL. 0: none. */
+static uint64_t named_process(const lhi_case *c)
+{
+    uint64_t process = 0, at = 0;
+    if (c->code == 0x76 && c->parameters[0] == 0)
+        process = c->parameters[1];
+    else if (c->code == 0xcb)
+        (void)lhi_read_field(&c->kernel->space, c->kernel->layout, c->parameters[2], LHI_F_MDL_Process, 8,
+                             &process, &at);
+    return lhi_is_object(process, 8) && process <= UINT64_MAX - 0x1000 ? process : 0;
+}
+
+/* It has left the list. Where its object is not in the dump, it is a process by the word of the bug check. */
+static lh_status find_named(lhi_audit *audit, lh_error *err)
+{
+    lhi_case *c = &audit->c;
+    audit->named = named_process(c);
+    if (audit->named == 0 || lhi_looks_like_process(c->kernel, audit->named) < 0)
+        return LH_OK;
+    return lhi_vec_push(&c->targets, audit->named) ? LH_OK : lhi_fail_memory(err);
+}
+
 static void count_locks(lhi_audit *audit)
 {
     const lhi_case *c = &audit->c;
@@ -89,9 +112,14 @@ static lh_status describe(lhi_audit *audit, const lhi_vec *listed, lh_error *err
     for (size_t i = 0; i < audit->count; i++) {
         lhi_audited *row = &audit->rows[i];
         row->address = c->targets.data[i];
-        row->listed = lhi_vec_find(listed, row->address) != SIZE_MAX;
+        row->named = row->address == audit->named;
+        row->listed = row->named || lhi_vec_find(listed, row->address) != SIZE_MAX;
         row->process.struct_size = sizeof row->process;
-        (void)lhi_process_read(c->kernel, row->address, &row->process, NULL);
+        lh_error why = {0};
+        if (lhi_process_read(c->kernel, row->address, &row->process, &why) != LH_OK) {
+            row->process.absence = why.absence;
+            row->process.absent_address = why.address;
+        }
         row->exited = lhi_process_exited(&row->process);
     }
     return LH_OK;
@@ -125,6 +153,8 @@ lh_status lhi_audit_build(lhi_audit *audit, lh_kernel *kernel, const lh_investig
     lh_status status = lhi_process_list_read(kernel, &list, err);
     if (status == LH_OK && !lhi_vec_append(&c->targets, list.addresses.data, list.addresses.count))
         status = lhi_fail_memory(err);
+    if (status == LH_OK)
+        status = find_named(audit, err);
     if (status == LH_OK)
         status = find_unlisted(c, err);
     if (status == LH_OK)

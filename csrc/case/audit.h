@@ -7,6 +7,7 @@
 typedef struct lhi_audited {
     uint64_t address;
     lh_process process; /* zeros where it could not be read */
+    bool named;         /* by the bug check, as the one that left pages locked */
     bool listed;        /* in the kernel's list, or named by the bug check, or the one that ran */
     lhi_answer exited;
     uint64_t explained; /* pages of its MDLs in the ledger, each lock once */
@@ -18,6 +19,7 @@ typedef struct lhi_audit {
     lhi_case c;        /* the search for all of them; no verdict */
     lhi_audited *rows; /* by address */
     size_t count;
+    uint64_t named; /* the process that the bug check is about; 0: none */
     bool list_complete;
 } lhi_audit;
 

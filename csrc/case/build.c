@@ -79,7 +79,10 @@ lh_status lhi_case_build(lhi_case *c, lh_kernel *kernel, const lh_investigate_op
     lhi_case_begin(c, kernel, options);
     choose_method(c);
     lh_status status = c->method->decide(c, err);
-    if (status == LH_OK && c->kind != LH_VERDICT_NOT_APPLICABLE)
+    const bool applies = c->kind != LH_VERDICT_NOT_APPLICABLE;
+    if (status == LH_OK && applies)
+        status = lhi_case_pool_tags(c, err);
+    if (status == LH_OK && applies)
         status = lhi_case_code(c, err);
     if (status == LH_OK && !c->coverage.known)
         status = lhi_case_cover(c, err);
@@ -118,5 +121,6 @@ void lhi_case_free(lhi_case *c)
     lhi_free(c->unevaluated);
     lhi_free(c->evidence);
     lhi_free(c->cleared);
+    lhi_free(c->excerpts);
     lhi_arena_free(&c->arena);
 }

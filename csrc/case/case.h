@@ -50,6 +50,16 @@ typedef struct lhi_evidence {
     size_t party;     /* the driver it speaks of, LHI_NONE */
 } lhi_evidence;
 
+/* A place in a driver's code on which the case rests, with the instructions around it. */
+typedef struct lhi_excerpt {
+    const char *kind;          /* of the evidence that it goes with */
+    const char *statement;     /* what is done there, a clause */
+    size_t party;              /* LHI_NONE: code outside any module */
+    uint64_t address;          /* of the instruction; where that begins is not known, of the one behind it */
+    const char *at, *function; /* names; "": none */
+    const struct lhi_listing *listing; /* code/listing.h */
+} lhi_excerpt;
+
 typedef struct lhi_packet {
     const lhi_irp *irp; /* in the arena, with its used slots only */
     uint64_t physical;
@@ -108,6 +118,7 @@ typedef struct lhi_step {
     lhi_site_kind kind; /* what it stands in */
     uint64_t base;      /* of a block */
     uint64_t object;    /* device, driver object, thread, work item or packet; 0: none */
+    const char *tag;    /* of a pool block or a list of such, as the pool's header shows it; else NULL */
 } lhi_step;
 
 /* A driver whose own memory leads to an MDL. */
@@ -303,6 +314,8 @@ typedef struct lhi_case {
     size_t evidence_count, evidence_room;
     lhi_cleared *cleared;
     size_t cleared_count, cleared_room;
+    lhi_excerpt *excerpts;
+    size_t excerpt_count, excerpt_room;
 } lhi_case;
 
 /* Builds everything. Only the call's own failures are errors. `kernel` must outlive the case. */
@@ -391,6 +404,8 @@ bool lhi_case_skip_rule(lhi_case *c, lhi_rule rule, const char *needs);
 /* `statement` NULL: as the table has it. */
 bool lhi_case_factor(lhi_case *c, lhi_weight weight, const char *statement);
 bool lhi_case_name(lhi_case *c, size_t party, uint64_t pages, double score);
+bool lhi_case_is_cleared(const lhi_case *c, size_t party);
+bool lhi_case_add_excerpt(lhi_case *c, const lhi_excerpt *excerpt);
 lhi_record *lhi_case_new_record(lhi_case *c);
 lhi_packet *lhi_case_new_packet(lhi_case *c);
 lhi_party *lhi_case_new_party(lhi_case *c);

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 #include "base/error.h"
-#include "code/names.h"
+#include "case/excerpts.h"
 #include "code/profile.h"
 #include "dump/header.h"
 
@@ -28,14 +28,9 @@ static lh_status poll(void *user, lh_error *err)
 
 /* ------------------------------------------------------------------ words */
 
-/* "leaky.sys+0x1133" of the arena. */
 static const char *name_of(lhi_reading *r, uint64_t address)
 {
-    char name[LHI_CODE_NAME] = "";
-
-    if (lhi_names_find(&r->names, address, name, NULL) != LH_OK)
-        r->c->arena.failed = true;
-    return lhi_arena_strdup(&r->c->arena, name);
+    return lhi_case_name_code(r->c, &r->names, address);
 }
 
 static bool tell_sites(lhi_reading *r, size_t party, const lhi_profile *profile)
@@ -74,19 +69,51 @@ static bool tell_counts(lhi_reading *r, size_t party, uint64_t base, const lhi_p
     return lhi_case_note(c, "lock_site", party, base, text);
 }
 
-static bool tell_findings(lhi_reading *r, size_t party, const lhi_profile *profile)
+static lh_status tell_findings(lhi_reading *r, size_t party, const lhi_profile *profile, lh_error *err)
 {
     lhi_case *c = r->c;
+    lh_status status = LH_OK;
 
-    for (size_t i = 0; i < profile->finding_count && i < MOST_TOLD; i++) {
+    for (size_t i = 0; i < profile->finding_count && i < MOST_TOLD && status == LH_OK; i++) {
         const lhi_finding *found = &profile->findings[i];
         const char *text = lhi_arena_printf(&c->arena, "%s: in the function at %s, from %s to %s",
                                             lhi_finding_meaning(found->kind), name_of(r, found->function),
                                             name_of(r, found->first), name_of(r, found->last));
         if (!lhi_case_note(c, "lock_path", party, found->last, text))
-            return false;
+            return lhi_fail_memory(err);
+        status = lhi_case_quote(c, &r->names, "lock_path", party, found->first,
+                                lhi_finding_begins(found->kind), err);
+        if (status == LH_OK)
+            status = lhi_case_quote(c, &r->names, "lock_path", party, found->last,
+                                    lhi_finding_ends(found->kind), err);
     }
-    return true;
+    return status;
+}
+
+/* Where the question is who unlocked, those who had the MDL are asked where they can; the call on the
+ * crashing thread's stack is told of already. */
+static lh_status tell_unlocks(lhi_reading *r, size_t party, const lhi_profile *profile, lh_error *err)
+{
+    lhi_case *c = r->c;
+    size_t told = 0;
+    lh_status status = LH_OK;
+
+    if (c->unlocker == NULL || lhi_case_is_cleared(c, party))
+        return LH_OK;
+    for (size_t i = 0; i < profile->site_count && told < MOST_TOLD && status == LH_OK; i++) {
+        const lhi_site *site = &profile->sites[i];
+        if (site->routine->role != LHI_ROLE_UNLOCK || lhi_case_quotes(c, site->address))
+            continue;
+        told++;
+        const char *text =
+            lhi_arena_printf(&c->arena, "its code unlocks pages: %s, in the function at %s, calls %s",
+                             name_of(r, site->address), name_of(r, site->function), site->routine->name);
+        if (!lhi_case_note(c, "unlock_site", party, site->address, text))
+            return lhi_fail_memory(err);
+        status = lhi_case_quote(c, &r->names, "unlock_site", party, site->address,
+                                lhi_arena_printf(&c->arena, "a call of nt!%s", site->routine->name), err);
+    }
+    return status;
 }
 
 /* ------------------------------------------------------------------ doubt */
@@ -146,6 +173,15 @@ static bool tell_gap(lhi_reading *r, const lhi_module *module, const lhi_profile
                          lh_absence_name(kind)));
 }
 
+static lh_status tell(lhi_reading *r, size_t party, uint64_t base, const lhi_profile *profile, lh_error *err)
+{
+    if (!tell_counts(r, party, base, profile) || !tell_sites(r, party, profile) ||
+        !weigh(r->c, party, profile))
+        return lhi_fail_memory(err);
+    lh_status status = tell_unlocks(r, party, profile, err);
+    return status == LH_OK ? tell_findings(r, party, profile, err) : status;
+}
+
 static lh_status look_at(lhi_reading *r, size_t party, lh_error *err)
 {
     const lhi_module module = r->c->parties[party].driver.module;
@@ -153,12 +189,10 @@ static lh_status look_at(lhi_reading *r, size_t party, lh_error *err)
     lhi_profile profile = {0};
     lh_status status = lhi_profile_read(&r->routines, &module, &watch, &profile, err);
 
-    if (status == LH_OK &&
-        (!tell_gap(r, &module, &profile) ||
-         (profile.absence == LH_PRESENT &&
-          (!tell_counts(r, party, module.base, &profile) || !tell_sites(r, party, &profile) ||
-           !tell_findings(r, party, &profile) || !weigh(r->c, party, &profile)))))
+    if (status == LH_OK && !tell_gap(r, &module, &profile))
         status = lhi_fail_memory(err);
+    if (status == LH_OK && profile.absence == LH_PRESENT)
+        status = tell(r, party, module.base, &profile, err);
     lhi_profile_free(&profile);
     return status;
 }
@@ -232,8 +266,8 @@ static lh_status look_for_lead(lhi_reading *r, const lhi_module *module, lh_erro
         size_t party = lhi_case_party(r->c, &driver, err);
         if (party == LHI_NONE)
             status = LH_ERR_NO_MEMORY;
-        else if (!tell_findings(r, party, &profile))
-            status = lhi_fail_memory(err);
+        else
+            status = tell_findings(r, party, &profile, err);
     }
     lhi_profile_free(&profile);
     return status;
@@ -267,22 +301,37 @@ static lh_status look_for_leads(lhi_reading *r, lh_error *err)
 
 /* ------------------------------------------------------------------ the whole */
 
+static lh_status witness(lhi_reading *r, lh_error *err)
+{
+    lh_status status = lhi_routines_find(r->c->kernel, &r->routines, err);
+
+    if (status == LH_OK)
+        status = look_at_suspects(r, err);
+    if (status == LH_OK && wants_leads(r->c))
+        status = look_for_leads(r, err);
+    return status;
+}
+
+/* NULL: nothing but a decoder. */
+static const char *needs_of_witness(void)
+{
+    return lhi_code_available() ? "a version that decodes this processor's code" : NULL;
+}
+
+static bool can_witness(const lhi_case *c)
+{
+    return lhi_code_available() && lhi_dump_header(c->kernel->dump)->machine == LHI_MACHINE_X64;
+}
+
 lh_status lhi_case_code(lhi_case *c, lh_error *err)
 {
     lhi_reading r = {.c = c, .names = {.kernel = c->kernel}};
-    lh_status status = LH_OK;
+    lh_status status = lhi_case_quote_crash(c, &r.names, err);
 
-    if (!lhi_code_available())
-        return lhi_case_skip_rule(c, LHI_RULE_WITNESS, NULL) ? LH_OK : lhi_fail_memory(err);
-    if (lhi_dump_header(c->kernel->dump)->machine != LHI_MACHINE_X64)
-        return lhi_case_skip_rule(c, LHI_RULE_WITNESS, "a version that decodes this processor's code")
-                   ? LH_OK
-                   : lhi_fail_memory(err);
-    status = lhi_routines_find(c->kernel, &r.routines, err);
-    if (status == LH_OK)
-        status = look_at_suspects(&r, err);
-    if (status == LH_OK && wants_leads(c))
-        status = look_for_leads(&r, err);
+    if (status == LH_OK && !can_witness(c))
+        status = lhi_case_skip_rule(c, LHI_RULE_WITNESS, needs_of_witness()) ? LH_OK : lhi_fail_memory(err);
+    else if (status == LH_OK)
+        status = witness(&r, err);
     lhi_routines_free(&r.routines);
     lhi_names_free(&r.names);
     return status;

@@ -8,4 +8,8 @@
  * whose code loses a lock as leads. After the verdict and its explanation: code convicts nobody. */
 lh_status lhi_case_code(lhi_case *c, lh_error *err);
 
+/* pool_tags.c: where what leads to an MDL ends at a pool block that nobody keeps, drivers with a constant
+ * that is the block's tag, as leads. Before lhi_case_code, which looks at them then. */
+lh_status lhi_case_pool_tags(lhi_case *c, lh_error *err);
+
 #endif

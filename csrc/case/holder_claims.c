@@ -405,6 +405,11 @@ static const char *words_of(lhi_holders *h, const lhi_site *site)
     }
 }
 
+static bool has_tag(const lhi_site *site)
+{
+    return (site->kind == LHI_SITE_POOL || site->kind == LHI_SITE_LIST) && site->tag[0];
+}
+
 /* From the MDL outward: the way back from a thing that was reached, turned round. */
 static const char *trail_to(lhi_climb *climb, size_t start, size_t thing, const lhi_step **out, size_t *count)
 {
@@ -423,8 +428,9 @@ static const char *trail_to(lhi_climb *climb, size_t start, size_t thing, const 
         const lhi_grip *grip = &h->grips[h->via[at]];
         const lhi_site *site = &h->things[at].site;
         const char *words = words_of(h, site);
-        steps[i] = (lhi_step){grip->at, lhi_arena_printf(arena, "%s: %s", words, grip->how), site->kind,
-                              site->base, site->object};
+        steps[i] = (lhi_step){grip->at,     lhi_arena_printf(arena, "%s: %s", words, grip->how),
+                              site->kind,   site->base,
+                              site->object, has_tag(site) ? lhi_arena_strdup(arena, site->tag) : NULL};
         trail = grip->field ? lhi_arena_printf(arena, "%s <- %s <- %s", trail, grip->field, words)
                             : lhi_arena_printf(arena, "%s <- %s", trail, words);
     }

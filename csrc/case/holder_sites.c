@@ -139,7 +139,8 @@ static bool in_owned(const lhi_case *c, uint64_t va, lhi_site *out)
         return false;
     settle(out, owned->device ? LHI_SITE_DEVICE : LHI_SITE_EXTENSION, va, 8);
     out->object = owned->begin;
-    out->party = owned->party;
+    if (c->parties[owned->party].driver.absence == LH_PRESENT)
+        out->party = owned->party;
     return true;
 }
 

@@ -79,14 +79,15 @@ static bool own_extensions(lhi_keepers *k, uint64_t driver, size_t party)
     return true;
 }
 
-/* A hit of an image's base that is the DriverStart of a driver object: all its devices belong to it. */
+/* A hit of an image's base that is the DriverStart of a driver object: all its devices belong to it, also
+ * when its file's name is not known. */
 static bool take_driver(lhi_keepers *k, uint64_t va, uint64_t start, lh_error *err)
 {
     lhi_case *c = k->c;
     const uint16_t *at = c->kernel->layout->offsets;
     lhi_driver driver = {0};
     lhi_driver_read(c->kernel, va - at[LHI_F_DRIVER_OBJECT_DriverStart], &driver);
-    if (!driver.object_known || driver.start != start || driver.absence != LH_PRESENT)
+    if (!driver.object_known || driver.start != start)
         return true;
     size_t party = lhi_case_party(c, &driver, err);
     if (party == LHI_NONE)
@@ -135,8 +136,6 @@ bool lhi_case_owner(lhi_case *c, uint64_t va, size_t *party, lh_error *err)
     if (lhi_module_at(&c->kernel->modules, va)) {
         lhi_driver driver = {0};
         lhi_driver_from_code(c->kernel, va, &driver);
-        if (driver.absence != LH_PRESENT)
-            return true;
         *party = lhi_case_party(c, &driver, err);
         return *party != LHI_NONE;
     }

@@ -8,8 +8,8 @@
  * device memory, when the case needs either. After gather. */
 lh_status lhi_case_keepers(lhi_case *c, lh_error *err);
 
-/* The driver whose image or device an address lies in: a party, LHI_NONE where none is known. false: no
- * memory. */
+/* The driver whose image or device an address lies in: a party, whose name may be absent; LHI_NONE where none
+ * is known. false: no memory. */
 bool lhi_case_owner(lhi_case *c, uint64_t va, size_t *party, lh_error *err);
 
 /* The table of device memory, where lhi_case_keepers had no need of it: one pass. */

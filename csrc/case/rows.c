@@ -37,6 +37,22 @@ bool lhi_case_clear(lhi_case *c, size_t party, uint64_t address, const char *rea
     return row != NULL;
 }
 
+bool lhi_case_is_cleared(const lhi_case *c, size_t party)
+{
+    for (size_t i = 0; i < c->cleared_count; i++)
+        if (lhi_case_same_driver(c, c->cleared[i].party, party))
+            return true;
+    return false;
+}
+
+bool lhi_case_add_excerpt(lhi_case *c, const lhi_excerpt *excerpt)
+{
+    lhi_excerpt *row = ADD(c, excerpts, excerpt);
+    if (row)
+        *row = *excerpt;
+    return row != NULL;
+}
+
 bool lhi_case_skip_rule(lhi_case *c, lhi_rule rule, const char *needs)
 {
     const char *name = lhi_rule_name(rule);

@@ -1,6 +1,7 @@
 /* Calls, and what they do to the MDLs in their arguments; whatever is doubtful is shared or forgotten. */
 #include "code/effects.h"
 
+#include "code/given.h"
 #include "code/step.h"
 
 /* ------------------------------------------------------------------ calls */
@@ -154,12 +155,34 @@ static void strange_call(lhi_state *state)
     share_the_rest(state);
 }
 
-/* One that writes only where it is told to. */
+/* One that reads and writes only where it is told to. */
 static void plain_call(lhi_state *state)
 {
+    for (size_t i = 0; i < LHI_EFFECTS; i++) {
+        const lhi_value *argument = &state->registers[lhi_state_arguments[i]];
+        if (argument->kind == LHI_VALUE_FRAME)
+            lhi_state_spoil(state, (int64_t)argument->n, INT64_MAX);
+        else
+            (void)lhi_given_reach(state, argument, LHI_REACH_READS | LHI_REACH_WRITES);
+    }
+}
+
+/* What lies at the second argument comes to lie elsewhere. */
+static void copying_call(lhi_state *state)
+{
+    const lhi_value *from = &state->registers[LHI_RDX];
+
+    if (from->kind == LHI_VALUE_FRAME)
+        lhi_state_lose(state, (int64_t)from->n, INT64_MAX);
+    plain_call(state);
+}
+
+/* One that fills in an MDL, or what it says of its mapping. */
+static void mapping_call(lhi_state *state)
+{
     for (size_t i = 0; i < LHI_EFFECTS; i++)
-        if (state->registers[lhi_state_arguments[i]].kind == LHI_VALUE_FRAME)
-            lhi_state_spoil(state, (int64_t)state->registers[lhi_state_arguments[i]].n, INT64_MAX);
+        (void)lhi_given_reach(state, &state->registers[lhi_state_arguments[i]],
+                              LHI_REACH_READS | LHI_REACH_WRITES);
 }
 
 bool lhi_effect_has_no_packet(const lhi_state *state)
@@ -187,11 +210,16 @@ bool lhi_effect_of_call(const lhi_teller *to, lhi_state *state, const lhi_routin
         release(to, state, at);
         break;
     case LHI_ROLE_ALLOCATE:
+        break;
     case LHI_ROLE_BUILD:
     case LHI_ROLE_MAP:
+        mapping_call(state);
         break;
     case LHI_ROLE_HARMLESS:
         plain_call(state);
+        break;
+    case LHI_ROLE_COPY:
+        copying_call(state);
         break;
     case LHI_ROLE_NO_RETURN:
         return false;
@@ -253,12 +281,18 @@ static bool meets(lhi_object *object, const lhi_ending *ending, size_t which)
     return locked == (ending->needs[which] == LHI_NEEDS_LOCKED);
 }
 
-static void affect(const lhi_teller *to, lhi_state *state, size_t which, lhi_effect effect, uint64_t at)
+static void affect(const lhi_teller *to, lhi_state *state, size_t which, const lhi_ending *ending,
+                   uint64_t at)
 {
+    const lhi_value *argument = &state->registers[lhi_state_arguments[which]];
+    lhi_effect effect = (lhi_effect)ending->effects[which];
     lhi_object *object = only_argument(state, which);
+    bool kept = effect == LHI_EFFECT_NONE && ending->needs[which] == LHI_NEEDS_NOTHING;
 
+    if (kept && lhi_given_reach(state, argument, ending->reaches[which]))
+        return;
     if (object == NULL || effect == LHI_EFFECT_UNKNOWN) {
-        share_argument(state, &state->registers[lhi_state_arguments[which]]);
+        share_argument(state, argument);
         return;
     }
     switch (effect) {
@@ -307,35 +341,41 @@ static void learn_number(lhi_state *state, const lhi_value *result, const lhi_en
             (void)lhi_question_assume(state, &question, (uint8_t)(all[i].condition << 1), all[i].outcome);
 }
 
-bool lhi_effect_of_ending(const lhi_teller *to, lhi_state *state, const lhi_ending *ending, uint64_t at)
+bool lhi_effect_of_ending(const lhi_teller *to, lhi_state *state, const lhi_own_call *call,
+                          const lhi_ending *ending)
 {
     for (size_t i = 0; i < LHI_EFFECTS; i++) {
         lhi_object *object = only_argument(state, i);
-        if (object != NULL && !meets(object, ending, i))
+        bool frame = state->registers[lhi_state_arguments[i]].kind == LHI_VALUE_FRAME;
+        if ((object != NULL && !meets(object, ending, i)) ||
+            (frame && ending->effects[i] == LHI_EFFECT_IS_NULL))
             return false;
     }
     for (size_t i = 0; i < LHI_EFFECTS; i++)
-        affect(to, state, i, (lhi_effect)ending->effects[i], at);
+        affect(to, state, i, ending, call->at);
     share_the_rest(state);
+    lhi_given_apply(state, ending, call->index, call->at, call->doubted);
     return true;
 }
 
-void lhi_effect_of_result(lhi_state *state, size_t index, const lhi_ending *ending, uint64_t at)
+void lhi_effect_of_result(lhi_state *state, const lhi_own_call *call, const lhi_ending *ending)
 {
-    lhi_value result = lhi_effect_of_return(state, index, false);
+    lhi_value result = lhi_effect_of_return(state, call->index, false);
 
     switch ((lhi_gives)ending->gives) {
     case LHI_GIVES_ANYTHING:
         learn_number(state, &result, ending);
+        if (call->doubted)
+            state->registers[LHI_RAX].join = LHI_JOIN_DOUBT;
         break;
     case LHI_GIVES_NUMBER:
         state->registers[LHI_RAX] = lhi_value_number(ending->number);
         break;
     case LHI_GIVES_UNLOCKED:
-        lhi_state_add(state, &result, LHI_LOCK_NEVER, true, at);
+        lhi_state_add(state, &result, LHI_LOCK_NEVER, true, call->at);
         break;
     case LHI_GIVES_LOCKED:
-        lhi_state_add(state, &result, LHI_LOCK_HELD, true, at);
+        lhi_state_add(state, &result, LHI_LOCK_HELD, true, call->at);
         break;
     }
 }
@@ -397,8 +437,9 @@ void lhi_effect_sum_up(lhi_state *state, lhi_summary *summary)
 
     for (size_t i = 0; i < LHI_EFFECTS; i++)
         ending.effects[i] = effect_of(state, i, &ending.needs[i]);
+    lhi_given_sum_up(state, &ending);
     if (object != NULL && object->own && !lhi_state_is_given(object) && result->kind == LHI_VALUE_RESULT &&
-        object->lock != LHI_LOCK_GIVEN_UP) {
+        object->lock != LHI_LOCK_GIVEN_UP && !lhi_given_holds(state, object)) {
         ending.gives = object->lock == LHI_LOCK_HELD ? LHI_GIVES_LOCKED : LHI_GIVES_UNLOCKED;
     } else {
         if (result->kind == LHI_VALUE_NUMBER) {

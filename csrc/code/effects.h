@@ -19,10 +19,18 @@ bool lhi_effect_of_call(const lhi_teller *to, lhi_state *state, const lhi_routin
 bool lhi_effect_has_no_packet(const lhi_state *state);
 /* What a call leaves behind: the callee's home area and its registers are gone, and rax is new. */
 lhi_value lhi_effect_of_return(lhi_state *state, size_t index, bool keeps);
-/* A call of a function that ends like this. false: it does not end like this here. */
-bool lhi_effect_of_ending(const lhi_teller *to, lhi_state *state, const lhi_ending *ending, uint64_t at);
+/* A call of a driver's own function. */
+typedef struct lhi_own_call {
+    size_t index; /* of the instruction */
+    uint64_t at;  /* its address */
+    const lhi_summary *summary;
+    bool doubted; /* what it gives and is not known can tell how it ended */
+} lhi_own_call;
+/* It ends like this. false: it does not end like this here. */
+bool lhi_effect_of_ending(const lhi_teller *to, lhi_state *state, const lhi_own_call *call,
+                          const lhi_ending *ending);
 /* Then it comes back, with what it gives. */
-void lhi_effect_of_result(lhi_state *state, size_t index, const lhi_ending *ending, uint64_t at);
+void lhi_effect_of_result(lhi_state *state, const lhi_own_call *call, const lhi_ending *ending);
 /* The way ends here: adds how, for those who call the function. */
 void lhi_effect_sum_up(lhi_state *state, lhi_summary *summary);
 

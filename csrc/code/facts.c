@@ -5,13 +5,17 @@
 
 uint8_t lhi_facts_join_number(uint64_t place)
 {
-    return (uint8_t)(1 + ((place * 0x9e3779b97f4a7c15ull) >> 58)); /* Fibonacci hashing (Knuth 6.4) */
+    uint64_t hash = (place * 0x9e3779b97f4a7c15ull) >> 32; /* Fibonacci hashing (Knuth 6.4) */
+
+    return (uint8_t)(1 + hash % (LHI_JOIN_DOUBT - 1));
 }
 
 uint64_t lhi_facts_join_bit(uint64_t place)
 {
     return 1ull << (lhi_facts_join_number(place) - 1);
 }
+
+#define DOUBT (1ull << (LHI_JOIN_DOUBT - 1))
 
 static bool same_question(const lhi_fact *a, const lhi_fact *b)
 {
@@ -252,7 +256,7 @@ lhi_recall lhi_facts_recall(const lhi_facts *facts, const lhi_fact *question, co
         if (range_answers(&r, question, answer))
             return LHI_ANSWERED;
     }
-    return (joins & facts->asked) != 0 ? LHI_IN_DOUBT : LHI_NEVER_ASKED;
+    return (joins & (facts->asked | DOUBT)) != 0 ? LHI_IN_DOUBT : LHI_NEVER_ASKED;
 }
 
 bool lhi_facts_hull(const lhi_facts *facts, uint64_t left, uint8_t width, lhi_hull *hull)
@@ -306,6 +310,25 @@ bool lhi_facts_open(lhi_facts *facts, const lhi_fact *question, uint64_t join)
     return true;
 }
 
+bool lhi_facts_doubt(lhi_facts *facts, const lhi_fact *question)
+{
+    lhi_fact open = *question;
+
+    open.joins |= DOUBT;
+    if (!lhi_facts_learn(facts, &open))
+        return false;
+    facts->all[0].open = true;
+    return true;
+}
+
+bool lhi_facts_is_doubted(const lhi_facts *facts, uint64_t left)
+{
+    for (size_t i = 0; i < facts->count; i++)
+        if (facts->all[i].left == left && facts->all[i].open && (facts->all[i].joins & DOUBT) != 0)
+            return true;
+    return false;
+}
+
 void lhi_facts_tie(lhi_facts *facts, uint64_t left, uint64_t place)
 {
     uint64_t bit = lhi_facts_join_bit(place);
@@ -321,6 +344,17 @@ void lhi_facts_forget(lhi_facts *facts, uint64_t left)
     for (size_t i = facts->count; i > 0; i--)
         if (facts->all[i - 1].left == left)
             remove_at(facts, i - 1);
+}
+
+void lhi_facts_rename(lhi_facts *facts, uint64_t from, uint64_t to)
+{
+    for (size_t i = 0; i < facts->count; i++) {
+        lhi_fact *fact = &facts->all[i];
+        if (fact->left == from)
+            fact->left = to;
+        if (!fact->number && fact->right == from)
+            fact->right = to;
+    }
 }
 
 bool lhi_facts_has(const lhi_facts *facts, uint64_t left)

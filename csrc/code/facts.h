@@ -33,6 +33,8 @@ typedef struct lhi_fact {
 } lhi_fact;
 
 #define LHI_FACTS 64u
+/* The number of no join: what depends on it is in doubt whatever was asked for. */
+#define LHI_JOIN_DOUBT 64u
 
 typedef struct lhi_facts {
     lhi_fact all[LHI_FACTS]; /* newest first */
@@ -60,11 +62,16 @@ bool lhi_facts_hull(const lhi_facts *facts, uint64_t left, uint8_t width, lhi_hu
 bool lhi_facts_learn(lhi_facts *facts, const lhi_fact *fact);
 /* A question whose answer something has been chosen by: what it was, and what was chosen, go together. */
 bool lhi_facts_open(lhi_facts *facts, const lhi_fact *question, uint64_t join);
+/* A question that is in doubt, whatever else was asked. false: there is no room. */
+bool lhi_facts_doubt(lhi_facts *facts, const lhi_fact *question);
+bool lhi_facts_is_doubted(const lhi_facts *facts, uint64_t left);
 /* Where ways that know this of a value are joined, all that is asked of it afterwards is in doubt: what they
  * did depends on it. */
 void lhi_facts_tie(lhi_facts *facts, uint64_t left, uint64_t place);
 /* The value with this key is another one now. */
 void lhi_facts_forget(lhi_facts *facts, uint64_t left);
+/* The value has another key now. */
+void lhi_facts_rename(lhi_facts *facts, uint64_t from, uint64_t to);
 bool lhi_facts_has(const lhi_facts *facts, uint64_t left);
 /* What ways that are joined at this place do not agree on is open; true: less is known than before. *full:
  * there was no room for all of it. */

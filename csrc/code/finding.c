@@ -30,3 +30,32 @@ const char *lhi_finding_meaning(lhi_finding_kind kind)
     }
     return "unknown";
 }
+
+const char *lhi_finding_begins(lhi_finding_kind kind)
+{
+    switch (kind) {
+    case LHI_FINDING_LOCK_LOST:
+    case LHI_FINDING_FREED_LOCKED:
+        return "the MDL is locked";
+    case LHI_FINDING_UNLOCK_TWICE:
+        return "the MDL is unlocked";
+    case LHI_FINDING_NEVER_LOCKED:
+        return "the MDL is made";
+    }
+    return "unknown";
+}
+
+const char *lhi_finding_ends(lhi_finding_kind kind)
+{
+    switch (kind) {
+    case LHI_FINDING_LOCK_LOST:
+        return "the function returns, and the MDL is still locked";
+    case LHI_FINDING_UNLOCK_TWICE:
+        return "the MDL is unlocked again";
+    case LHI_FINDING_NEVER_LOCKED:
+        return "the MDL is unlocked, and was not locked";
+    case LHI_FINDING_FREED_LOCKED:
+        return "the MDL is freed, and is still locked";
+    }
+    return "unknown";
+}

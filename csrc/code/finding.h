@@ -17,6 +17,9 @@ typedef enum lhi_finding_kind {
 const char *lhi_finding_name(lhi_finding_kind kind);
 /* One clause. Static. */
 const char *lhi_finding_meaning(lhi_finding_kind kind);
+/* What is done where it begins, and where it ends: a clause each. Static. */
+const char *lhi_finding_begins(lhi_finding_kind kind);
+const char *lhi_finding_ends(lhi_finding_kind kind);
 
 #define LHI_FINDING_BLOCKS 24u
 

@@ -196,6 +196,35 @@ static bool has_no_frame(const lhi_state *state)
     return state->registers[LHI_RSP].kind == LHI_VALUE_FRAME && state->registers[LHI_RSP].n == 0;
 }
 
+/* One ending of a call of the driver's own function. false: it does not end like this here. */
+static bool end_own(walk *w, lhi_state *state, const lhi_own_call *call, const lhi_ending *ending)
+{
+    if (!lhi_effect_of_ending(&w->teller, state, call, ending))
+        return false;
+    lhi_effect_of_result(state, call, ending);
+    return true;
+}
+
+/* Whether its endings make a difference to an MDL that is followed here: then what it gives goes together
+ * with that. */
+static bool ends_differently(walk *w, const lhi_state *state, const lhi_own_call *call)
+{
+    lhi_state first = *state, other;
+    bool any = false;
+
+    for (size_t i = 0; i < call->summary->count; i++) {
+        other = *state;
+        if (!end_own(w, &other, call, &call->summary->endings[i]))
+            continue;
+        if (!any)
+            first = other;
+        else if (!lhi_state_agrees(&first, &other))
+            return true;
+        any = true;
+    }
+    return false;
+}
+
 /* Out of the function by a jump: a call that returns for it. Its frame is taken down, or it is none. */
 static void tail(walk *w, lhi_state *state, size_t index)
 {
@@ -206,20 +235,19 @@ static void tail(walk *w, lhi_state *state, size_t index)
         return;
     }
     uint64_t at = w->body->codes[index].address;
-    const lhi_summary *summary = w->callees[index].summary;
-    if (summary == NULL) {
+    lhi_own_call call = {.index = index, .at = at, .summary = w->callees[index].summary};
+    if (call.summary == NULL) {
         if (!lhi_effect_of_call(&w->teller, state, w->callees[index].routine, w->body->codes[index].address))
             return;
         state->registers[LHI_RAX] = (lhi_value){.kind = LHI_VALUE_UNKNOWN};
         leave(w, state, at);
         return;
     }
-    for (size_t i = 0; i < summary->count; i++) {
+    call.doubted = ends_differently(w, state, &call);
+    for (size_t i = 0; i < call.summary->count; i++) {
         lhi_state other = *state;
-        if (!lhi_effect_of_ending(&w->teller, &other, &summary->endings[i], at))
-            continue;
-        lhi_effect_of_result(&other, index, &summary->endings[i], at);
-        leave(w, &other, at);
+        if (end_own(w, &other, &call, &call.summary->endings[i]))
+            leave(w, &other, at);
     }
 }
 
@@ -227,18 +255,17 @@ static void tail(walk *w, lhi_state *state, size_t index)
 static void call_own(walk *w, const lhi_state *state, size_t index)
 {
     const lhi_code *code = &w->body->codes[index];
-    const lhi_summary *summary = w->callees[index].summary;
+    lhi_own_call call = {.index = index, .at = code->address, .summary = w->callees[index].summary};
 
     if (index + 1 >= w->body->count || code[1].address != code->address + code->length) {
         leave_open(w, "code is missing", code->address + code->length);
         return;
     }
-    for (size_t i = 0; i < summary->count; i++) {
+    call.doubted = ends_differently(w, state, &call);
+    for (size_t i = 0; i < call.summary->count; i++) {
         lhi_state other = *state;
-        if (!lhi_effect_of_ending(&w->teller, &other, &summary->endings[i], code->address))
-            continue;
-        lhi_effect_of_result(&other, index, &summary->endings[i], code->address);
-        submit(w, &other, index + 1);
+        if (end_own(w, &other, &call, &call.summary->endings[i]))
+            submit(w, &other, index + 1);
     }
 }
 

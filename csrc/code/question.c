@@ -84,6 +84,8 @@ bool lhi_question_fact(const lhi_question *question, unsigned condition, lhi_fac
     fact->left = lhi_value_key(&subject);
     if (subject.join != 0)
         fact->joins = 1ull << (subject.join - 1);
+    if (object->join == LHI_JOIN_DOUBT)
+        fact->joins |= 1ull << (LHI_JOIN_DOUBT - 1);
     return fact->left != 0 && fact->right + fact->number != 0;
 }
 

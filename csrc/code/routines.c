@@ -51,10 +51,10 @@ static const lhi_routine table[] = {
     {"IoGetCurrentProcess", LHI_ROLE_HARMLESS, NULL},
     {"PsGetCurrentProcessId", LHI_ROLE_HARMLESS, NULL},
     {"PsGetCurrentThread", LHI_ROLE_HARMLESS, NULL},
-    {"memcpy", LHI_ROLE_HARMLESS, NULL},
-    {"memmove", LHI_ROLE_HARMLESS, NULL},
+    {"memcpy", LHI_ROLE_COPY, NULL},
+    {"memmove", LHI_ROLE_COPY, NULL},
     {"memset", LHI_ROLE_HARMLESS, NULL},
-    {"RtlCopyMemory", LHI_ROLE_HARMLESS, NULL},
+    {"RtlCopyMemory", LHI_ROLE_COPY, NULL},
     {"KeBugCheck", LHI_ROLE_NO_RETURN, NULL},
     {"KeBugCheckEx", LHI_ROLE_NO_RETURN, NULL},
     {"ExRaiseStatus", LHI_ROLE_NO_RETURN, NULL},
@@ -87,6 +87,7 @@ const char *lhi_role_name(lhi_role role)
     case LHI_ROLE_LOOK_UP:
         return "look_up";
     case LHI_ROLE_MAP:
+    case LHI_ROLE_COPY:
     case LHI_ROLE_HARMLESS:
     case LHI_ROLE_NO_RETURN:
         break;

@@ -3,6 +3,11 @@
 
 #include <string.h>
 
+#include "code/given.h"
+
+/* Offsets in a frame beyond this are no frame's: kernel stacks have 24 KiB, or some more for graphics. */
+#define MOST_FRAME (1 << 20)
+
 const uint8_t lhi_state_arguments[LHI_EFFECTS] = {LHI_RCX, LHI_RDX, LHI_R8, LHI_R9};
 
 void lhi_state_start(lhi_state *state)
@@ -39,6 +44,32 @@ bool lhi_value_is_number(const lhi_value *value, uint8_t width)
 bool lhi_value_is_result(const lhi_value *value)
 {
     return value->kind == LHI_VALUE_RESULT || value->kind == LHI_VALUE_INSIDE;
+}
+
+lhi_value lhi_value_moved(const lhi_value *value, uint64_t by)
+{
+    switch (value->kind) {
+    case LHI_VALUE_NUMBER:
+        return lhi_value_number(value->n + by);
+    case LHI_VALUE_FRAME: {
+        int64_t offset = (int64_t)(value->n + by);
+        if (offset > MOST_FRAME || offset < -MOST_FRAME)
+            return (lhi_value){.kind = LHI_VALUE_UNKNOWN};
+        return (lhi_value){.kind = LHI_VALUE_FRAME, .n = value->n + by};
+    }
+    case LHI_VALUE_RESULT:
+    case LHI_VALUE_INSIDE:
+        if (by == 0)
+            return *value;
+        return (lhi_value){.kind = LHI_VALUE_INSIDE,
+                           .n = value->n,
+                           .about = value->about,
+                           .delta = value->delta + by,
+                           .join = value->join,
+                           .part = value->part};
+    default:
+        return (lhi_value){.kind = LHI_VALUE_UNKNOWN};
+    }
 }
 
 /* Finalizer of MurmurHash3 (public domain). */
@@ -119,10 +150,18 @@ bool lhi_state_is_given(const lhi_object *object)
     return object->lock >= LHI_LOCK_GIVEN;
 }
 
+/* A pointer that was given: it is followed no more. */
+static void drop(lhi_state *state, const lhi_object *object)
+{
+    if (lhi_state_is_given(object) && object->who.n - LHI_ARGUMENT < LHI_EFFECTS)
+        lhi_given_drop(state, (size_t)(object->who.n - LHI_ARGUMENT));
+}
+
 void lhi_state_forget(lhi_state *state, lhi_object *object)
 {
     size_t at = (size_t)(object - state->objects);
 
+    drop(state, object);
     state->object_count--;
     memmove(object, object + 1, (state->object_count - at) * sizeof *object);
 }
@@ -136,15 +175,18 @@ void lhi_state_forget_shared(lhi_state *state)
 
 void lhi_state_forget_all(lhi_state *state)
 {
-    state->object_count = 0;
+    while (state->object_count > 0)
+        lhi_state_forget(state, &state->objects[state->object_count - 1]);
 }
 
 void lhi_state_share(lhi_state *state, const lhi_value *value)
 {
     lhi_object *object = lhi_state_object(state, value);
 
-    if (object != NULL)
+    if (object != NULL) {
         object->own = false;
+        drop(state, object);
+    }
     if (value->kind != LHI_VALUE_FRAME)
         return;
     /* whoever has an address in the frame may read and write what lies there and above */
@@ -170,6 +212,16 @@ void lhi_state_share(lhi_state *state, const lhi_value *value)
 static bool overlaps(const lhi_local *local, int64_t from, int64_t to)
 {
     return local->width != 0 && local->offset < to && from < local->offset + local->width;
+}
+
+void lhi_state_lose(lhi_state *state, int64_t from, int64_t to)
+{
+    for (size_t i = 0; i < LHI_LOCALS; i++) {
+        lhi_object *object =
+            overlaps(&state->locals[i], from, to) ? lhi_state_object(state, &state->locals[i].value) : NULL;
+        if (object != NULL)
+            lhi_state_forget(state, object);
+    }
 }
 
 /* One that a branch may have been decided by. */
@@ -207,7 +259,8 @@ void lhi_state_store(lhi_state *state, int64_t offset, uint8_t width, const lhi_
         if (state->locals[i].width == 0)
             place = &state->locals[i];
     for (size_t i = 0; i < LHI_LOCALS && place == NULL; i++)
-        if (lhi_state_object(state, &state->locals[i].value) == NULL && !is_telling(&state->locals[i].value))
+        if (lhi_state_object(state, &state->locals[i].value) == NULL &&
+            !is_telling(&state->locals[i].value) && state->locals[i].offset >= LHI_FRAME_LEAST)
             place = &state->locals[i];
     for (size_t i = 0; i < LHI_LOCALS && place == NULL; i++) {
         if (lhi_state_object(state, &state->locals[i].value) == NULL) {
@@ -292,6 +345,8 @@ static lhi_value joined(const lhi_state *a, const lhi_state *b, const lhi_value 
     lhi_value both = {.kind = LHI_VALUE_RESULT, .n = lhi_key(join + 1, place) | 1ull << 63};
 
     both.join = told ? lhi_facts_join_number(join) : 0;
+    if (mine->join == LHI_JOIN_DOUBT || theirs->join == LHI_JOIN_DOUBT)
+        both.join = LHI_JOIN_DOUBT;
     if (!hull_of(a, mine, &x) || !hull_of(b, theirs, &y))
         return both;
     both.kind = LHI_VALUE_RANGE;
@@ -309,7 +364,7 @@ static bool join_value(lhi_state *a, const lhi_state *b, lhi_value *mine, const 
     if (lhi_value_same(mine, theirs))
         return false;
     *mine = joined(a, b, &was, theirs, join, place);
-    if (was.n == mine->n && was.join != 0)
+    if (was.n == mine->n && was.join != 0 && mine->join != LHI_JOIN_DOUBT)
         mine->join = was.join;
     if (lhi_value_same(&was, mine))
         return false;
@@ -365,6 +420,7 @@ bool lhi_state_join(lhi_state *a, const lhi_state *b, uint64_t place)
     bool full = false;
     bool less = join_registers(a, b, place);
 
+    less = lhi_given_join(a, b) || less;
     less = join_locals(a, b, place) || less;
     less = lhi_facts_join(&a->facts, &b->facts, place, &full) || less;
     if ((b->lossy || full) && !a->lossy)

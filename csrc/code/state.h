@@ -26,7 +26,8 @@ typedef enum lhi_value_kind {
 typedef struct lhi_value {
     lhi_value_kind kind;
     uint8_t part;      /* of a result: its lowest bytes alone, with zeros above; 0: all */
-    uint8_t join;      /* differed where ways were joined: 1 + the number of the join's bit; 0: did not */
+    uint8_t join;      /* differed where ways were joined: 1 + the number of the join's bit; 0: did not;
+                          LHI_JOIN_DOUBT: goes together with something that is not known */
     uint8_t condition; /* of an answer; of flags: lhi_locked_bit */
     uint8_t how;       /* of an answer: how it was asked for; of flags: the MDL's lhi_value_kind */
     uint64_t n;
@@ -70,8 +71,10 @@ typedef struct lhi_object {
     uint64_t since; /* address of the call that made it, locked it or unlocked it */
 } lhi_object;
 
-#define LHI_LOCALS  64u
-#define LHI_OBJECTS 8u
+#define LHI_LOCALS 64u
+/* Offsets of the frame lie above this; what lies below is kept for memory behind arguments (code/given.h). */
+#define LHI_FRAME_LEAST (-(1ll << 32))
+#define LHI_OBJECTS     8u
 
 typedef struct lhi_state {
     lhi_value registers[16];
@@ -79,6 +82,7 @@ typedef struct lhi_state {
     lhi_object objects[LHI_OBJECTS]; /* by kind, then n */
     size_t object_count;
     lhi_facts facts;
+    uint8_t reaches[LHI_EFFECTS]; /* behind the arguments whose pointers are followed: LHI_REACH_ */
     bool lossy;      /* it could not be kept what is known: answers may contradict each other from here on */
     int64_t exposed; /* the frame at and above this offset may be written by others; INT64_MAX: none */
 } lhi_state;
@@ -95,6 +99,8 @@ uint64_t lhi_key(uint64_t a, uint64_t b);
 lhi_value lhi_value_number(uint64_t n);
 /* Its lowest `width` bytes are known. */
 bool lhi_value_is_number(const lhi_value *value, uint8_t width);
+/* A value with something added to it. */
+lhi_value lhi_value_moved(const lhi_value *value, uint64_t by);
 /* A result, or something added to one. */
 bool lhi_value_is_result(const lhi_value *value);
 /* The lowest `width` bytes. */
@@ -116,6 +122,8 @@ void lhi_state_share(lhi_state *state, const lhi_value *value);
 lhi_value lhi_state_load(const lhi_state *state, int64_t offset, uint8_t width);
 /* An MDL whose pointer finds no room is shared. */
 void lhi_state_store(lhi_state *state, int64_t offset, uint8_t width, const lhi_value *value);
+/* MDLs whose pointers in [from, to) are used in a way that is not followed, or lost. */
+void lhi_state_lose(lhi_state *state, int64_t from, int64_t to);
 /* The frame in [from, to) holds nothing known any more. */
 void lhi_state_spoil(lhi_state *state, int64_t from, int64_t to);
 /* Everything that holds this value holds another one. */

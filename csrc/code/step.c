@@ -1,8 +1,8 @@
 /* Values through instructions, and what branches tell of them. */
 #include "code/step.h"
 
-/* Offsets in a frame beyond this are no frame's: kernel stacks have 24 KiB, or some more for graphics. */
-#define MOST_FRAME (1 << 20)
+#include "code/given.h"
+#include "code/memory.h"
 
 /* ------------------------------------------------------------------ values */
 
@@ -30,32 +30,6 @@ lhi_value lhi_step_result(lhi_state *state, uint64_t index, uint64_t about)
     return result;
 }
 
-static lhi_value moved(const lhi_value *value, uint64_t by)
-{
-    switch (value->kind) {
-    case LHI_VALUE_NUMBER:
-        return lhi_value_number(value->n + by);
-    case LHI_VALUE_FRAME: {
-        int64_t offset = (int64_t)(value->n + by);
-        if (offset > MOST_FRAME || offset < -MOST_FRAME)
-            return unknown();
-        return (lhi_value){.kind = LHI_VALUE_FRAME, .n = value->n + by};
-    }
-    case LHI_VALUE_RESULT:
-    case LHI_VALUE_INSIDE:
-        if (by == 0)
-            return *value;
-        return (lhi_value){.kind = LHI_VALUE_INSIDE,
-                           .n = value->n,
-                           .about = value->about,
-                           .delta = value->delta + by,
-                           .join = value->join,
-                           .part = value->part};
-    default:
-        return unknown();
-    }
-}
-
 /* ------------------------------------------------------------------ memory operands */
 
 /* A place in the frame: *offset. */
@@ -64,11 +38,19 @@ static bool in_frame(const lhi_state *state, const lhi_code *code, int64_t *offs
     if (!code->has_memory || code->has_place || code->base == LHI_NO_REGISTER ||
         code->index != LHI_NO_REGISTER)
         return false;
-    lhi_value at = moved(&state->registers[code->base], (uint64_t)code->displacement);
+    lhi_value at = lhi_value_moved(&state->registers[code->base], (uint64_t)code->displacement);
     if (at.kind != LHI_VALUE_FRAME)
         return false;
     *offset = (int64_t)at.n;
     return true;
+}
+
+/* A place that is followed behind a pointer that the function was given: *offset. */
+static bool behind_argument(lhi_state *state, const lhi_code *code, int64_t *offset)
+{
+    return code->has_memory && !code->has_place && code->base != LHI_NO_REGISTER &&
+           code->index == LHI_NO_REGISTER &&
+           lhi_given_place(state, &state->registers[code->base], code->displacement, offset);
 }
 
 /* Somewhere in the frame, the code does not tell where. */
@@ -77,19 +59,6 @@ static bool about_frame(const lhi_state *state, const lhi_code *code)
     return code->has_memory && !code->has_place &&
            ((code->base != LHI_NO_REGISTER && state->registers[code->base].kind == LHI_VALUE_FRAME) ||
             (code->index != LHI_NO_REGISTER && state->registers[code->index].kind == LHI_VALUE_FRAME));
-}
-
-/* Key of what a memory operand holds, as long as nobody writes it; 0: none. */
-static uint64_t key_of_memory(const lhi_state *state, const lhi_code *code)
-{
-    lhi_value at = unknown();
-
-    if (code->has_place)
-        at = lhi_value_number(code->place);
-    else if (code->base != LHI_NO_REGISTER && code->index == LHI_NO_REGISTER)
-        at = moved(&state->registers[code->base], (uint64_t)code->displacement);
-    uint64_t where = lhi_value_key(&at);
-    return where != 0 ? lhi_key(where, code->width) : 0;
 }
 
 /* Flags of an MDL that is followed: offset of MdlFlags in it, and their size (_MDL, public). */
@@ -128,7 +97,7 @@ static bool read_flags(lhi_state *state, const lhi_code *code, lhi_value *flags)
     if (!code->has_memory || code->has_place || code->base == LHI_NO_REGISTER ||
         code->index != LHI_NO_REGISTER)
         return false;
-    lhi_value at = moved(&state->registers[code->base], (uint64_t)code->displacement);
+    lhi_value at = lhi_value_moved(&state->registers[code->base], (uint64_t)code->displacement);
     for (size_t i = 0; i < state->object_count; i++) {
         lhi_object *object = &state->objects[i];
         uint64_t offset = 0;
@@ -149,19 +118,6 @@ static bool read_flags(lhi_state *state, const lhi_code *code, lhi_value *flags)
     return false;
 }
 
-/* MDLs whose pointers are read in a way that is not followed. */
-static void lose_locals(lhi_state *state, int64_t from, int64_t to)
-{
-    for (size_t i = 0; i < LHI_LOCALS; i++) {
-        const lhi_local *local = &state->locals[i];
-        lhi_object *object = local->width != 0 && local->offset < to && from < local->offset + local->width
-                                 ? lhi_state_object(state, &local->value)
-                                 : NULL;
-        if (object != NULL)
-            lhi_state_forget(state, object);
-    }
-}
-
 static void other_memory(lhi_state *state, const lhi_code *code)
 {
     int64_t offset = 0;
@@ -171,18 +127,20 @@ static void other_memory(lhi_state *state, const lhi_code *code)
         return;
     if (!strings && in_frame(state, code, &offset)) {
         if (code->reads_memory)
-            lose_locals(state, offset, offset + code->width);
+            lhi_state_lose(state, offset, offset + code->width);
         if (code->writes_memory)
             lhi_state_spoil(state, offset, offset + code->width);
         return;
     }
     bool frame = about_frame(state, code) || (strings && (state->registers[LHI_RDI].kind == LHI_VALUE_FRAME ||
                                                           state->registers[LHI_RSI].kind == LHI_VALUE_FRAME));
+    if (code->writes_memory)
+        lhi_memory_write(state, code, NULL);
     if (!frame)
         return;
-    lose_locals(state, INT64_MIN, INT64_MAX);
+    lhi_state_lose(state, LHI_FRAME_LEAST, INT64_MAX);
     if (code->writes_memory)
-        lhi_state_spoil(state, INT64_MIN, INT64_MAX);
+        lhi_state_spoil(state, LHI_FRAME_LEAST, INT64_MAX);
 }
 
 /* ------------------------------------------------------------------ instructions */
@@ -239,12 +197,20 @@ static bool open_answers(lhi_state *state, const lhi_code *code)
     return any;
 }
 
+static bool reads_doubt(const lhi_state *state, const lhi_code *code)
+{
+    for (unsigned i = 0; i < 16; i++)
+        if ((code->read >> i & 1) != 0 && state->registers[i].join == LHI_JOIN_DOUBT)
+            return true;
+    return false;
+}
+
 static void other(lhi_state *state, const lhi_code *code, uint64_t index)
 {
     bool one = (code->written & (code->written - 1)) == 0;
     uint64_t about = code->operation != 0 && one ? key_of_operation(state, code) : 0;
 
-    bool decided = open_answers(state, code);
+    bool decided = open_answers(state, code), doubted = reads_doubt(state, code);
 
     lose_read(state, code);
     other_memory(state, code);
@@ -252,7 +218,9 @@ static void other(lhi_state *state, const lhi_code *code, uint64_t index)
         if ((code->written >> i & 1) == 0)
             continue;
         state->registers[i] = lhi_step_result(state, one ? index : LHI_SEVERAL | i << 16 | index, about);
-        state->registers[i].join = decided ? lhi_facts_join_number(code->address) : 0;
+        state->registers[i].join = doubted   ? LHI_JOIN_DOUBT
+                                   : decided ? lhi_facts_join_number(code->address)
+                                             : 0;
     }
 }
 
@@ -323,40 +291,32 @@ static void load(lhi_state *state, const lhi_code *code, uint64_t index)
     if (in_frame(state, code, &offset)) {
         value = lhi_state_load(state, offset, code->width);
         if (value.kind == LHI_VALUE_UNKNOWN)
-            lose_locals(state, offset, offset + code->width);
+            lhi_state_lose(state, offset, offset + code->width);
         if (part && lhi_state_object(state, &value) == NULL)
             value = part_of(state, code, index, &value);
         else if (part)
             value = unknown();
+    } else if (behind_argument(state, code, &offset)) {
+        if (!part)
+            value = lhi_state_load(state, offset, code->width);
+        if (value.kind == LHI_VALUE_UNKNOWN)
+            lhi_state_lose(state, offset, offset + code->width);
     } else if (about_frame(state, code)) {
-        lose_locals(state, INT64_MIN, INT64_MAX);
+        lhi_state_lose(state, LHI_FRAME_LEAST, INT64_MAX);
     }
     if (value.kind == LHI_VALUE_UNKNOWN) {
-        value = lhi_step_result(state, index, key_of_memory(state, code));
+        value = lhi_step_result(state, index, lhi_memory_key(state, code));
         if (part && !code->extends_sign)
             value.part = code->width;
         else if (part && value.about != 0)
             value.about = lhi_key(LHI_DOES_LOAD_PART, value.about);
+        if (lhi_memory_is_doubted(state, code))
+            value.join = LHI_JOIN_DOUBT;
     }
     state->registers[code->destination] = value;
 }
 
 /* ------------------------------------------------------------------ questions */
-
-/* A number outside the frame: a flag that is asked for later. */
-static void learn_stored(lhi_state *state, const lhi_code *code, const lhi_value *value)
-{
-    lhi_question asked = {.asked = true, .width = code->width, .right = *value};
-    lhi_fact fact = {0};
-
-    asked.left = (lhi_value){.kind = LHI_VALUE_RESULT, .about = key_of_memory(state, code)};
-    if (asked.left.about == 0 || value->kind != LHI_VALUE_NUMBER ||
-        !lhi_question_fact(&asked, LHI_IF_EQUAL, &fact))
-        return;
-    lhi_facts_forget(&state->facts, fact.left);
-    fact.answer = true;
-    state->lossy = !lhi_facts_learn(&state->facts, &fact) || state->lossy;
-}
 
 static void store(lhi_state *state, const lhi_code *code, const lhi_value *value)
 {
@@ -367,36 +327,52 @@ static void store(lhi_state *state, const lhi_code *code, const lhi_value *value
         return;
     }
     if (about_frame(state, code)) {
-        lose_locals(state, INT64_MIN, INT64_MAX);
-        lhi_state_spoil(state, INT64_MIN, INT64_MAX);
+        lhi_state_lose(state, LHI_FRAME_LEAST, INT64_MAX);
+        lhi_state_spoil(state, LHI_FRAME_LEAST, INT64_MAX);
     }
-    lhi_state_share(state, value);
-    learn_stored(state, code, value);
+    if (behind_argument(state, code, &offset))
+        lhi_given_store(state, offset, code->width, value);
+    else
+        lhi_state_share(state, value);
+    lhi_memory_write(state, code, value);
 }
 
-/* Part of a register into the frame: what is asked about it later is asked about the register. */
+/* The part of a value that is stored: what is asked about it later is asked about the value. */
+static lhi_value part_to_store(lhi_value value, uint8_t width)
+{
+    switch (value.kind) {
+    case LHI_VALUE_RESULT:
+        if (value.about == 0)
+            value.about = value.n;
+        if (value.part == 0 || value.part > width)
+            value.part = width;
+        value.n = LHI_PART;
+        return value;
+    case LHI_VALUE_ANSWER:
+    case LHI_VALUE_FLAGS:
+    case LHI_VALUE_RANGE:
+        return value;
+    default:
+        return lhi_value_is_number(&value, width) ? lhi_value_number(lhi_value_cut(value.n, width))
+                                                  : unknown();
+    }
+}
+
 static void store_part(lhi_state *state, const lhi_code *code, uint64_t index)
 {
     lhi_value value = state->registers[code->source];
     int64_t offset = 0;
 
-    if (lhi_state_object(state, &value) != NULL || !in_frame(state, code, &offset)) {
+    if (lhi_state_object(state, &value) != NULL) {
+        if (behind_argument(state, code, &offset))
+            lhi_given_store(state, offset, code->width, &(lhi_value){.kind = LHI_VALUE_UNKNOWN});
         other(state, code, index);
         return;
     }
-    if (lhi_value_is_number(&value, code->width)) {
-        value = lhi_value_number(lhi_value_cut(value.n, code->width));
-    } else if (value.kind == LHI_VALUE_RESULT) {
-        if (value.about == 0)
-            value.about = value.n;
-        if (value.part == 0 || value.part > code->width)
-            value.part = code->width;
-        value.n = LHI_PART;
-    } else if (value.kind != LHI_VALUE_ANSWER && value.kind != LHI_VALUE_FLAGS &&
-               value.kind != LHI_VALUE_RANGE) {
-        value = unknown();
-    }
-    lhi_state_store(state, offset, code->width, &value);
+    value = part_to_store(value, code->width);
+    if (!in_frame(state, code, &offset))
+        lose_read(state, code); /* flags of an MDL, for instance */
+    store(state, code, &value);
 }
 
 static void push(lhi_state *state, const lhi_code *code)
@@ -405,7 +381,7 @@ static void push(lhi_state *state, const lhi_code *code)
     lhi_value pushed = code->source != LHI_NO_REGISTER ? state->registers[code->source] : unknown();
 
     other_memory(state, code); /* of a push from memory */
-    *rsp = moved(rsp, 0 - 8ull);
+    *rsp = lhi_value_moved(rsp, 0 - 8ull);
     if (rsp->kind == LHI_VALUE_FRAME)
         lhi_state_store(state, (int64_t)rsp->n, 8, &pushed);
 }
@@ -417,7 +393,7 @@ static void pop(lhi_state *state, const lhi_code *code, uint64_t index)
 
     if (popped.kind == LHI_VALUE_UNKNOWN)
         popped = lhi_step_result(state, index, 0);
-    *rsp = moved(rsp, 8);
+    *rsp = lhi_value_moved(rsp, 8);
     if (code->destination != LHI_NO_REGISTER)
         state->registers[code->destination] = popped;
     else
@@ -444,7 +420,7 @@ static void add(lhi_state *state, const lhi_code *code, uint64_t index, const lh
     lhi_value value = unknown();
 
     if (code->width >= 8) {
-        value = moved(from, by);
+        value = lhi_value_moved(from, by);
     } else if (from->kind == LHI_VALUE_NUMBER) {
         value = lhi_value_number(lhi_value_cut(from->n + by, code->width));
     } else if (from->kind == LHI_VALUE_RESULT && lhi_state_object(state, from) == NULL &&
@@ -482,11 +458,11 @@ static void ask(lhi_state *state, const lhi_code *code, lhi_question *question)
     if (code->source != LHI_NO_REGISTER) {
         asked.left = state->registers[code->source];
     } else if (!read_flags(state, code, &asked.left)) {
-        uint64_t key = key_of_memory(state, code);
+        uint64_t key = lhi_memory_key(state, code);
         if (in_frame(state, code, &offset))
             asked.left = lhi_state_load(state, offset, code->width);
         else if (about_frame(state, code))
-            lose_locals(state, INT64_MIN, INT64_MAX);
+            lhi_state_lose(state, LHI_FRAME_LEAST, INT64_MAX);
         if (asked.left.kind == LHI_VALUE_UNKNOWN && key != 0)
             asked.left = (lhi_value){.kind = LHI_VALUE_RESULT,
                                      .n = UINT64_MAX,
@@ -620,7 +596,8 @@ static void choose(lhi_state *state, const lhi_code *code, uint64_t index, const
     if (fact.left == 0)
         return;
     state->lossy = !lhi_facts_open(&state->facts, &fact, code->address) || state->lossy;
-    to->join = lhi_facts_join_number(code->address);
+    if (to->join != LHI_JOIN_DOUBT)
+        to->join = lhi_facts_join_number(code->address);
 }
 
 void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_question *question)
@@ -630,6 +607,11 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
 
     if (code->flags)
         question->asked = false;
+    lhi_given_touch(state, code);
+    if (question->asked) {
+        lhi_memory_age(state, code, &question->left);
+        lhi_memory_age(state, code, &question->right);
+    }
     switch (code->does) {
     case LHI_DOES_NOTHING:
         other_memory(state, code);
@@ -678,7 +660,8 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
     case LHI_DOES_SUBTRACT:
         value = state->registers[code->source];
         if (value.kind == LHI_VALUE_NUMBER)
-            state->registers[code->destination] = moved(&state->registers[code->destination], 0 - value.n);
+            state->registers[code->destination] =
+                lhi_value_moved(&state->registers[code->destination], 0 - value.n);
         else
             other(state, code, index);
         break;

@@ -35,6 +35,24 @@ enum {
 
 #define LHI_EFFECTS 4u /* arguments in registers */
 
+/* What it does behind an argument that is a pointer, and that it keeps nowhere. */
+enum {
+    LHI_REACH_READS = 1,
+    LHI_REACH_WRITES = 2, /* and not only what is told */
+    LHI_REACH_BELOW = 4   /* in front of it too */
+};
+
+/* What it leaves behind a pointer; something unknown where that `gives` anything. */
+typedef struct lhi_left {
+    uint8_t which; /* argument */
+    uint8_t width; /* bytes */
+    uint8_t gives; /* lhi_gives */
+    int32_t offset;
+    uint64_t number;
+} lhi_left;
+
+#define LHI_LEFT 8u
+
 /* Ways through the function that end alike. */
 typedef struct lhi_ending {
     uint8_t effects[LHI_EFFECTS]; /* lhi_effect */
@@ -42,6 +60,9 @@ typedef struct lhi_ending {
     uint8_t gives;                /* lhi_gives */
     uint8_t tells;
     uint64_t number;
+    uint8_t reaches[LHI_EFFECTS]; /* LHI_REACH_; of an argument with LHI_EFFECT_NONE */
+    uint8_t left_count;
+    lhi_left left[LHI_LEFT]; /* by argument, offset and width */
 } lhi_ending;
 
 #define LHI_ENDINGS 6u
@@ -52,6 +73,8 @@ typedef struct lhi_summary {
     lhi_ending endings[LHI_ENDINGS];
 } lhi_summary;
 
+/* false: it has no room for one more. */
+bool lhi_ending_add_left(lhi_ending *ending, const lhi_left *out);
 /* Joins it with those that end alike. */
 void lhi_summary_add(lhi_summary *summary, const lhi_ending *outcome);
 /* It does something to an MDL that those who call it should know. */

@@ -98,6 +98,25 @@ lh_absence lhi_image_open(const lhi_space *space, uint64_t base, uint64_t span, 
     return LH_PRESENT;
 }
 
+lh_absence lhi_image_section(const lhi_image *image, uint32_t index, lhi_section *out)
+{
+    uint8_t header[SECTION_SIZE] = {0};
+    if (index >= image->section_count || index >= MOST_SECTIONS)
+        return LH_ABSENT_NOT_MAPPED;
+    lh_absence absence =
+        lhi_rva_get(image, (uint64_t)image->sections + (uint64_t)index * SECTION_SIZE, header, sizeof header);
+    if (absence != LH_PRESENT)
+        return absence;
+    const uint8_t *end = memchr(header, 0, 8);
+    lhi_image_escape(header, end != NULL ? (size_t)(end - header) : 8, out->name, sizeof out->name);
+    out->rva = lhi_u32(header + SECTION_ADDRESS);
+    out->size = lhi_u32(header + SECTION_VIRTUAL_SIZE);
+    if (out->size == 0)
+        out->size = lhi_u32(header + SECTION_RAW_SIZE);
+    out->flags = lhi_u32(header + SECTION_FLAGS);
+    return LH_PRESENT;
+}
+
 /* The section that an address lies in; LHI_UNKNOWN: a header is not there. */
 static lhi_answer find_section(const lhi_image *image, uint64_t va, lhi_section *out)
 {
@@ -105,20 +124,11 @@ static lhi_answer find_section(const lhi_image *image, uint64_t va, lhi_section 
     if (va < image->base || rva >= image->span)
         return LHI_NO;
     for (uint32_t i = 0; i < image->section_count && i < MOST_SECTIONS; i++) {
-        uint8_t header[SECTION_SIZE] = {0};
-        if (lhi_rva_get(image, (uint64_t)image->sections + (uint64_t)i * SECTION_SIZE, header,
-                        sizeof header) != LH_PRESENT)
+        lhi_section section = {0};
+        if (lhi_image_section(image, i, &section) != LH_PRESENT)
             return LHI_UNKNOWN;
-        uint32_t begin = lhi_u32(header + SECTION_ADDRESS);
-        uint32_t size = lhi_u32(header + SECTION_VIRTUAL_SIZE);
-        if (size == 0)
-            size = lhi_u32(header + SECTION_RAW_SIZE);
-        if (rva >= begin && rva - begin < size) {
-            const uint8_t *end = memchr(header, 0, 8);
-            lhi_image_escape(header, end != NULL ? (size_t)(end - header) : 8, out->name, sizeof out->name);
-            out->rva = begin;
-            out->size = size;
-            out->flags = lhi_u32(header + SECTION_FLAGS);
+        if (rva >= section.rva && rva - section.rva < section.size) {
+            *out = section;
             return LHI_YES;
         }
     }

@@ -72,6 +72,8 @@ typedef struct lhi_section {
     char name[16]; /* escaped */
     uint32_t rva, size, flags;
 } lhi_section;
+/* Section `index`, from 0. LH_ABSENT_NOT_MAPPED: there are not so many; else its header is not there. */
+lh_absence lhi_image_section(const lhi_image *image, uint32_t index, lhi_section *out);
 /* The section an address lies in. false, *out untouched: none, or its header is not there. */
 bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out);
 #define LHI_IMPORT_NAME 128u
@@ -79,8 +81,11 @@ bool lhi_image_section_of(const lhi_image *image, uint64_t va, lhi_section *out)
  * meant to call, whatever stands in the slot now. false: no such slot, or the names are not there. */
 bool lhi_image_import_name(const lhi_image *image, uint32_t slot, char out[LHI_IMPORT_NAME]);
 
-/* Calls `visit` for each routine that is imported by name and whose name can be read: the DLL's file name and
- * the routine's, as they stand there, and the address of its slot in the address table. */
+#define LHI_IMPORT_FILE    256u /* a file's name has 255 characters at most (NTFS) */
+#define LHI_IMPORT_ROUTINE 512u /* names that compilers decorate are long */
+/* Calls `visit` for each routine that is imported by name and whose name, shorter than these, can be read:
+ * the DLL's file name and the routine's, as they stand there, and the address of its slot in the address
+ * table. */
 typedef void lhi_import_visit(void *user, const char *dll, const char *name, uint64_t slot);
 void lhi_image_each_import(const lhi_image *image, lhi_import_visit *visit, void *user);
 

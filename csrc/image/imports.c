@@ -246,7 +246,7 @@ static void visit_names(const lhi_image *image, const char *dll, uint32_t thunks
 {
     for (uint64_t i = 0; thunks != 0 && *budget > 0; i++, (*budget)--) {
         uint8_t thunk[THUNK_SIZE] = {0};
-        uint8_t name[MOST_NAME + 1] = {0};
+        uint8_t name[LHI_IMPORT_ROUTINE] = {0};
         size_t length = 0;
         if (lhi_rva_get(image, thunks + i * THUNK_SIZE, thunk, sizeof thunk) != LH_PRESENT)
             return;
@@ -254,8 +254,8 @@ static void visit_names(const lhi_image *image, const char *dll, uint32_t thunks
         if (value == 0)
             return;
         if ((value & BY_ORDINAL) == 0 &&
-            lhi_rva_string(image, value + HINT_SIZE, name, MOST_NAME, &length) == LH_PRESENT && length > 0 &&
-            length < MOST_NAME)
+            lhi_rva_string(image, value + HINT_SIZE, name, sizeof name, &length) == LH_PRESENT &&
+            length > 0 && length < sizeof name)
             visit(user, dll, (const char *)name, image->base + slots + i * THUNK_SIZE);
     }
 }
@@ -269,11 +269,11 @@ void lhi_image_each_import(const lhi_image *image, lhi_import_visit *visit, void
     if (image->directories[DIRECTORY_IMPORT].rva == 0)
         return;
     for (uint32_t i = 0; next_descriptor(image, i, descriptor, &whole); i++) {
-        uint8_t dll[MOST_DLL_NAME + 1] = {0};
+        uint8_t dll[LHI_IMPORT_FILE] = {0};
         size_t length = 0;
-        if (lhi_rva_string(image, lhi_u32(descriptor + DESCRIPTOR_DLL), dll, MOST_DLL_NAME, &length) ==
+        if (lhi_rva_string(image, lhi_u32(descriptor + DESCRIPTOR_DLL), dll, sizeof dll, &length) ==
                 LH_PRESENT &&
-            length < MOST_DLL_NAME)
+            length < sizeof dll)
             visit_names(image, (const char *)dll, lhi_u32(descriptor + DESCRIPTOR_NAMES),
                         lhi_u32(descriptor + DESCRIPTOR_SLOTS), &budget, visit, user);
     }

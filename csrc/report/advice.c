@@ -3,13 +3,15 @@
 #include <string.h>
 
 #include "case/method.h"
+#include "code/listing.h"
 #include "dump/header.h"
 #include "image/image.h"
 #include "report/report.h"
 
-#define MOST_VENDORS 8u
-#define MOST_SITES   4u
-#define MOST_NAME    64u
+#define MOST_VENDORS  8u
+#define MOST_SITES    4u
+#define MOST_LISTINGS 2u
+#define MOST_NAME     64u
 
 /* Facts A.3. */
 #define TRACKING_KEY "SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Memory Management"
@@ -240,7 +242,7 @@ static void request(lhi_case *c, lhi_node *vendor, lhi_node *lines, const lhi_re
     device_stack(c, object, lines, irp);
 }
 
-/* Where its code locks, and where it may lose a lock, as the evidence has it. */
+/* Where its code locks, unlocks wrongly, and may lose a lock, as the evidence has it. */
 static void sites(lhi_case *c, lhi_node *vendor, lhi_node *lines, size_t party)
 {
     lhi_arena *arena = &c->arena;
@@ -249,7 +251,8 @@ static void sites(lhi_case *c, lhi_node *vendor, lhi_node *lines, size_t party)
     size_t told = 0;
     for (size_t i = 0; i < c->evidence_count && told < MOST_SITES; i++) {
         const lhi_evidence *e = &c->evidence[i];
-        const bool is_site = strcmp(e->kind, "lock_site") == 0 || strcmp(e->kind, "lock_path") == 0;
+        const bool is_site = strcmp(e->kind, "lock_site") == 0 || strcmp(e->kind, "lock_path") == 0 ||
+                             strcmp(e->kind, "unlock_site") == 0;
         if (!is_site || e->party == LHI_NONE || !lhi_case_same_driver(c, e->party, party) ||
             e->address <= module->base || e->address - module->base >= module->size)
             continue;
@@ -260,6 +263,40 @@ static void sites(lhi_case *c, lhi_node *vendor, lhi_node *lines, size_t party)
         lhi_tree_address(arena, row, "offset", e->address - module->base);
         lhi_tree_text(arena, row, "statement", e->statement);
         line(c, lines, lhi_arena_printf(arena, "Code: %s", e->statement));
+    }
+}
+
+/* The blocks whose tag is the driver's. */
+static void pool_tags(lhi_case *c, lhi_node *lines, size_t party)
+{
+    for (size_t i = 0; i < c->evidence_count; i++) {
+        const lhi_evidence *e = &c->evidence[i];
+        if (strcmp(e->kind, "pool_tag") == 0 && lhi_case_same_driver(c, e->party, party))
+            line(c, lines, lhi_arena_printf(&c->arena, "Pool: %s", e->statement));
+    }
+}
+
+/* The instructions around those places, by their offsets: addresses are of this machine's run. */
+static void listings(lhi_case *c, lhi_node *lines, size_t party)
+{
+    lhi_arena *arena = &c->arena;
+    const uint64_t base = c->parties[party].driver.module.base;
+    size_t told = 0;
+    for (size_t i = 0; i < c->excerpt_count && told < MOST_LISTINGS; i++) {
+        const lhi_excerpt *e = &c->excerpts[i];
+        const lhi_listing *listing = e->listing;
+        if (!lhi_case_same_driver(c, e->party, party) || listing->count == 0)
+            continue;
+        told++;
+        line(c, lines,
+             lhi_arena_printf(arena, "Listing: %s, %s%s%s", e->at, e->statement,
+                              listing->bounded ? "; in the function at " : "", e->function));
+        for (size_t k = 0; k < listing->count; k++) {
+            const lhi_line *one = &listing->lines[k];
+            line(c, lines,
+                 lhi_arena_printf(arena, "  %s +0x%" PRIx64 "  %s%s%s", k == listing->marked ? ">" : " ",
+                                  one->address - base, one->text, one->name[0] ? "  ; " : "", one->name));
+        }
     }
 }
 
@@ -326,6 +363,8 @@ static void vendor_object(lhi_case *c, lhi_node *list, lhi_node *absent, size_t 
     victim(c, vendor, lines);
     request(c, vendor, lines, r);
     sites(c, vendor, lines, party);
+    listings(c, lines, party);
+    pool_tags(c, lines, party);
     lhi_report_finish(vendor, lines);
 }
 
@@ -340,7 +379,7 @@ static size_t suspects_of(const lhi_case *c, size_t out[MOST_VENDORS])
         const size_t party = c->named_count ? c->named[i].party : c->evidence[i].party;
         bool fit = party != LHI_NONE && c->parties[party].driver.has_module &&
                    c->parties[party].driver.absence == LH_PRESENT && !c->parties[party].driver.is_kernel &&
-                   !(c->named_count == 0 && (c->parties[party].library || lhi_report_is_cleared(c, party)));
+                   !(c->named_count == 0 && (c->parties[party].library || lhi_case_is_cleared(c, party)));
         for (size_t k = 0; k < count && fit; k++)
             fit = !lhi_case_same_driver(c, out[k], party);
         if (fit)

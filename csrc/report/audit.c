@@ -5,7 +5,6 @@
 
 #include "base/alloc.h"
 #include "case/audit.h"
-#include "nt/read.h"
 #include "report/report.h"
 
 struct lh_audit {
@@ -23,17 +22,6 @@ static const char *state_name(const lhi_audited *row)
     return lhi_process_is_dead(&row->process) ? "dead" : "exiting";
 }
 
-/* 0x76 has it in a parameter; 0xCB has its MDL. */
-static bool is_named(const lhi_case *c, const lhi_audited *row)
-{
-    uint64_t process = 0, at = 0;
-    if (c->code == 0xcb)
-        return lhi_read_field(&c->kernel->space, c->kernel->layout, c->parameters[2], LHI_F_MDL_Process, 8,
-                              &process, &at) == LH_PRESENT &&
-               process == row->address;
-    return c->code == 0x76 && c->parameters[0] == 0 && c->parameters[1] == row->address;
-}
-
 static bool has_pages(const lhi_audited *row)
 {
     return row->explained != 0 || (row->process.locked_pages_known && row->process.locked_pages != 0);
@@ -43,7 +31,13 @@ static bool has_pages(const lhi_audited *row)
 static const char *note_of(lhi_case *c, const lhi_audited *row)
 {
     const lh_process *p = &row->process;
-    if (is_named(c, row))
+    if (row->named && !p->pid_known && !p->name_known && lhi_case_is_missing(p->absence))
+        return lhi_arena_printf(
+            &c->arena,
+            "the process that the bug check names: analyze says who is at fault. Its object "
+            "is not in this dump (%s at 0x%" PRIx64 ")",
+            lh_absence_name(p->absence), p->absent_address);
+    if (row->named)
         return "the process that the bug check names: analyze says who is at fault";
     if (row->exited == LHI_YES && has_pages(row))
         return lhi_arena_printf(&c->arena,
@@ -207,7 +201,7 @@ static bool process_row(lhi_audit *audit, lhi_node *list, lhi_node *absent, size
         name->personal = true;
     lhi_tree_count_if(&c->arena, object, "pid", p->pid_known, p->pid);
     lhi_tree_text(arena, object, "state", state_name(row));
-    if (is_named(c, row) && !p->locked_pages_known)
+    if (row->named && !p->locked_pages_known)
         lhi_tree_count(arena, object, "charged", c->parameters[c->code == 0xcb ? 3 : 2]);
     else
         lhi_tree_count_if(&c->arena, object, "charged", p->locked_pages_known, p->locked_pages);
@@ -237,7 +231,7 @@ static bool processes(lhi_audit *audit, lhi_node *root, lhi_node *absent)
         for (first = at; at < count && shares[at].process == row->address; at++)
             ;
         if (at > first || row->tracking.count != 0 ||
-            (row->process.locked_pages_known && row->process.locked_pages != 0) || is_named(c, row))
+            (row->process.locked_pages_known && row->process.locked_pages != 0) || row->named)
             whole = process_row(audit, list, absent, i, shares + first, at - first);
         else
             quiet += row->listed;

@@ -35,6 +35,7 @@ const lhi_node *lhi_report_tree(lhi_case *c, const char *path)
     lhi_report_trackers(c, root, absent);
     lhi_report_chain(c, root);
     lhi_report_stack(c, root, absent);
+    lhi_report_excerpts(c, root, absent);
     lhi_report_coverage(c, root);
     lhi_report_reproduce(c, root);
     lhi_report_finish(root, absent);

@@ -284,6 +284,49 @@ static void evidence_part(const lhi_page *page, const lhi_node *root)
     close_fold(page);
 }
 
+static void listing_row(const lhi_page *page, const lhi_node *row)
+{
+    raw(page, number_of(row, "marked") ? "<tr class=\"marked\">" : "<tr>");
+    address_cell(page, row, "address");
+    raw(page, "<td>");
+    element(page, "code", text_of(page, row, "text"));
+    raw(page, "</td>");
+    cell(page, text_of(page, row, "name") ? text_of(page, row, "name") : "");
+    raw(page, "</tr>\n");
+}
+
+/* Places in drivers' code that the case rests on. */
+static void excerpts_part(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *list = lhi_tree_get(root, "excerpts");
+    unsigned rows = 0;
+    if (lhi_tree_size(list) == 0)
+        return;
+    open_fold(page, "Code", lhi_tree_size(list));
+    for (const lhi_node *e = list->first; e && rows < MOST_ROWS; e = e->next, rows++) {
+        const lhi_node *function = lhi_tree_get(e, "function"), *listing = lhi_tree_get(e, "listing");
+        element(page, "h3", text_of(page, e, "at") ? text_of(page, e, "at") : "code outside any module");
+        raw(page, "<p>");
+        say(page, text_of(page, e, "statement"));
+        if (!is_null(e, "function"))
+            lhi_out_format(page->out,
+                           "; its function lies from <code>0x%" PRIx64 "</code> to <code>0x%" PRIx64
+                           "</code>",
+                           number_of(function, "begin"), number_of(function, "end"));
+        raw(page, "</p>\n");
+        if (lhi_tree_size(listing)) {
+            raw(page, "<div class=\"wide\"><table class=\"listing\"><tbody>\n");
+            for (const lhi_node *row = listing->first; row; row = row->next)
+                listing_row(page, row);
+            close_table(page);
+        }
+        if (text_of(page, e, "reason"))
+            element(page, "p class=\"open\"", text_of(page, e, "reason"));
+    }
+    more(page, list);
+    close_fold(page);
+}
+
 static void bugcheck_part(const lhi_page *page, const lhi_node *root)
 {
     const lhi_node *bugcheck = lhi_tree_get(root, "bugcheck"),
@@ -463,6 +506,7 @@ void lhi_report_html(const lhi_node *root, uint32_t flags, lhi_out *out)
     ledger_part(&page, root);
     chain_part(&page, root);
     evidence_part(&page, root);
+    excerpts_part(&page, root);
     reasons_part(&page, root, "cleared", "Cleared", "driver", "reason");
     reasons_part(&page, root, "considered", "Considered, not counted", "none", "reason");
     advice_part(&page, root);

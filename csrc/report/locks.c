@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "code/listing.h"
+
 #define LISTED 4u /* instructions in front of a call or return, with it */
 
 static const char *name_of(lhi_arena *arena, lhi_names *names, uint64_t address)
@@ -50,47 +52,29 @@ static void site(lhi_arena *arena, lhi_node *list, lhi_names *names, const lhi_s
 
 /* ------------------------------------------------------------------ listings */
 
-static bool decode_at(const lhi_space *space, uint64_t address, lhi_code *code, char text[LHI_CODE_TEXT])
+static void line(lhi_arena *arena, lhi_node *list, const lhi_line *from)
 {
-    uint8_t bytes[LHI_CODE_LONGEST] = {0};
-    size_t there = 0;
-
-    (void)lhi_space_read(space, address, bytes, sizeof bytes, &there, NULL);
-    if (!lhi_code_decode(bytes, there, address, code))
-        return false;
-    lhi_code_text(bytes, there, address, text);
-    return true;
-}
-
-static uint64_t where_to(const lhi_space *space, const lhi_code *code)
-{
-    uint64_t target = code->targets == LHI_TARGET_DIRECT ? code->target : 0;
-
-    if (code->targets == LHI_TARGET_SLOT && lhi_space_u64(space, code->target, &target) != LH_PRESENT)
-        target = 0;
-    return target;
-}
-
-static void line(lhi_arena *arena, lhi_node *list, lhi_names *names, uint64_t address)
-{
-    const lhi_space *space = &names->kernel->space;
-    lhi_code code = {0};
-    char text[LHI_CODE_TEXT] = "";
-
-    if (!decode_at(space, address, &code, text))
-        return;
     lhi_node *row = lhi_tree_object(arena, list, NULL);
-    uint64_t target = where_to(space, &code);
-    lhi_tree_address(arena, row, "address", address);
-    lhi_tree_text(arena, row, "text", lhi_arena_strdup(arena, text));
-    lhi_tree_text(arena, row, "name", target != 0 ? name_of(arena, names, target) : NULL);
+
+    lhi_tree_address(arena, row, "address", from->address);
+    lhi_tree_text(arena, row, "text", lhi_arena_strdup(arena, from->text));
+    lhi_tree_text(arena, row, "name", lhi_arena_strdup(arena, from->name));
+}
+
+static bool read_line(lhi_arena *arena, lhi_names *names, uint64_t address, lhi_line *out)
+{
+    bool read = false;
+
+    if (lhi_line_read(names, address, out, &read, NULL) != LH_OK)
+        arena->failed = true;
+    return read;
 }
 
 /* The instruction at an address and the few in front of it, as far as its block is known. */
 static void lines_to(lhi_arena *arena, lhi_node *list, lhi_names *names, const lhi_finding *finding,
                      uint64_t to)
 {
-    uint64_t last[LISTED] = {0};
+    lhi_line last[LISTED] = {{0}};
     uint64_t at = 0;
     size_t seen = 0;
 
@@ -98,17 +82,17 @@ static void lines_to(lhi_arena *arena, lhi_node *list, lhi_names *names, const l
         if (finding->blocks[i] <= to && finding->blocks[i] > at)
             at = finding->blocks[i];
     for (size_t i = 0; at != 0 && at < to && i < LHI_BODY_MOST; i++) {
-        lhi_code code = {0};
-        char text[LHI_CODE_TEXT] = "";
-        if (!decode_at(&names->kernel->space, at, &code, text))
+        lhi_line *one = &last[seen % LISTED];
+        if (!read_line(arena, names, at, one))
             break;
-        last[seen++ % LISTED] = at;
-        at += code.length;
+        seen++;
+        at += one->length;
     }
     if (at == to)
         for (size_t i = seen < LISTED - 1 ? 0 : seen - (LISTED - 1); i < seen; i++)
-            line(arena, list, names, last[i % LISTED]);
-    line(arena, list, names, to);
+            line(arena, list, &last[i % LISTED]);
+    if (read_line(arena, names, to, &last[0]))
+        line(arena, list, &last[0]);
 }
 
 static void finding(lhi_arena *arena, lhi_node *list, lhi_names *names, const lhi_finding *from)

@@ -118,14 +118,6 @@ static void evidence_row(lhi_case *c, lhi_node *list, const lhi_evidence *row)
     lhi_report_place(c, object, row->address);
 }
 
-bool lhi_report_is_cleared(const lhi_case *c, size_t party)
-{
-    for (size_t i = 0; i < c->cleared_count; i++)
-        if (lhi_case_same_driver(c, c->cleared[i].party, party))
-            return true;
-    return false;
-}
-
 /* A driver that only the name of its object is left of. */
 static const char *any_name(const lhi_case *c, size_t party)
 {
@@ -149,7 +141,7 @@ static void suspects(lhi_case *c, lhi_node *root)
         for (size_t i = 0; i < count; i++) {
             size_t party = pass == 0 ? c->named[i].party : c->evidence[i].party;
             if (party == LHI_NONE || done[party] || !any_name(c, party) ||
-                (pass == 1 && lhi_report_is_cleared(c, party)))
+                (pass == 1 && lhi_case_is_cleared(c, party)))
                 continue;
             lhi_node *object = lhi_tree_object(&c->arena, list, NULL);
             lhi_tree_text(&c->arena, object, "driver", any_name(c, party));

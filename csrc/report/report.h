@@ -43,6 +43,8 @@ void lhi_report_trackers(lhi_case *c, lhi_node *root, lhi_node *absent);
 void lhi_report_chain(lhi_case *c, lhi_node *root);
 /* reproduce.c */
 void lhi_report_reproduce(lhi_case *c, lhi_node *root);
+/* excerpts.c */
+void lhi_report_excerpts(lhi_case *c, lhi_node *root, lhi_node *absent);
 /* stack.c */
 void lhi_report_stack(lhi_case *c, lhi_node *root, lhi_node *absent);
 /* A frame's code as "nt!MmUnlockPages+0x4a" or "leaky.sys+0x10f1". */
@@ -60,8 +62,6 @@ const char *lhi_report_name(const lhi_case *c, size_t party);
  * LHI_NONE: none, or the case is about an unlock. */
 size_t lhi_report_main_record(const lhi_case *c);
 
-/* Whether the case clears the driver. */
-bool lhi_report_is_cleared(const lhi_case *c, size_t party);
 /* The control code of a request; false, *code untouched: it is of another kind. */
 bool lhi_report_control_code(const lhi_slot *slot, uint32_t *code);
 

@@ -48,6 +48,8 @@ static const char shapes[] =
     "@media (max-width:40rem){.lockhound .steps thead{display:none}.lockhound .steps tr{display:block;"
     "padding:.3rem 0;border-bottom:1px solid var(--lh-line)}.lockhound .steps td{display:inline-block;"
     "padding:0 .8rem 0 0;border:0}.lockhound .steps td:last-child{display:block}}"
+    ".lockhound .listing td{padding:.05rem 1.2rem .05rem .4rem;border:0}"
+    ".lockhound .listing .marked td{background:var(--lh-soft);font-weight:600}"
     ".lockhound details{margin:.5rem 0;border:1px solid var(--lh-line);border-radius:6px}"
     ".lockhound summary{padding:.45rem .8rem;cursor:pointer;font-weight:600}"
     ".lockhound details>div{padding:0 .8rem .6rem}"

@@ -261,6 +261,52 @@ static void steps(const lhi_page *page, const lhi_node *list, unsigned indent)
     more(page, indent, list);
 }
 
+static void listing_line(const lhi_page *page, const lhi_node *row)
+{
+    const bool marked = number_of(row, "marked");
+    lhi_out_format(page->out, "    %c %016" PRIx64 "  ", marked ? '>' : ' ', number_of(row, "address"));
+    if (marked)
+        style(page, "1");
+    say(page, text_of(page, row, "text"));
+    if (marked)
+        style(page, "0");
+    if (text_of(page, row, "name")) {
+        lhi_out_raw(page->out, "  ; ");
+        say(page, text_of(page, row, "name"));
+    }
+    lhi_out_raw(page->out, "\n");
+}
+
+/* Places in drivers' code that the case rests on. */
+static void excerpt_lines(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *list = lhi_tree_get(root, "excerpts");
+    unsigned rows = 0;
+    if (lhi_tree_size(list) == 0)
+        return;
+    heading(page, "Code");
+    for (const lhi_node *e = list->first; e && rows < MOST_ROWS; e = e->next, rows++) {
+        const lhi_node *function = lhi_tree_get(e, "function"), *listing = lhi_tree_get(e, "listing");
+        lhi_out_raw(page->out, "  ");
+        if (text_of(page, e, "at"))
+            say(page, text_of(page, e, "at"));
+        else
+            lhi_out_format(page->out, "0x%" PRIx64, number_of(e, "address"));
+        lhi_out_raw(page->out, ": ");
+        say(page, text_of(page, e, "statement"));
+        if (!is_null(e, "function"))
+            lhi_out_format(page->out, "; in the function %s, 0x%" PRIx64 " to 0x%" PRIx64,
+                           text_of(page, function, "at"), number_of(function, "begin"),
+                           number_of(function, "end"));
+        lhi_out_raw(page->out, "\n");
+        for (const lhi_node *row = listing->first; row; row = row->next)
+            listing_line(page, row);
+        if (text_of(page, e, "reason"))
+            wrapped(page, 6, text_of(page, e, "reason"));
+    }
+    more(page, 2, list);
+}
+
 static void reasons(const lhi_page *page, const lhi_node *root, const char *key, const char *title,
                     const char *name, const char *why)
 {
@@ -449,6 +495,7 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
             steps(&page, lhi_tree_get(s, "evidence"), 4);
         }
         more(&page, 2, suspects);
+        excerpt_lines(&page, root);
         if (lhi_tree_size(lhi_tree_get(lhi_tree_get(root, "trackers"), "list"))) {
             heading(&page, "Lock trackers");
             lhi_report_tracking_text(&page, lhi_tree_get(root, "trackers"), 2);

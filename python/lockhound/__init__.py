@@ -22,6 +22,7 @@ from .errors import (
     LockhoundError,
     UnsupportedError,
 )
+from .excerpts import CodeFunction, CodeLine, Excerpt
 from .kernel import Kernel
 from .records import Record
 from .rows import Absence, Absent, BugCheck, DumpInfo, Frame, Hit, Identity, Instruction, Module, Process, Run, Stack, Walk
@@ -45,11 +46,14 @@ __all__ = [
     "Case",
     "CaseProcess",
     "ClosedError",
+    "CodeFunction",
+    "CodeLine",
     "Column",
     "Confidence",
     "DeadlineExceeded",
     "Dump",
     "DumpInfo",
+    "Excerpt",
     "FormatError",
     "Frame",
     "Hit",

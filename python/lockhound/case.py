@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 
 from . import arrow, display
 from .document import Document, row_of
+from .excerpts import Excerpt
 from .records import Record
 from .rows import BugCheck, Row, when
 from .tables import frame_of_rows
@@ -173,7 +174,7 @@ def _ledger(fields: Mapping[str, Any]) -> Ledger:
 class Case(Document):
     """A finished case. It holds no handle: it survives its dump, pickles, and compares by content."""
 
-    __slots__ = ("_pages", "bugcheck", "current_process", "ledger", "process", "verdict")
+    __slots__ = ("_pages", "bugcheck", "current_process", "excerpts", "ledger", "process", "verdict")
     SCHEMA = SCHEMA
 
     verdict: Verdict
@@ -181,6 +182,7 @@ class Case(Document):
     current_process: CaseProcess | None
     bugcheck: BugCheck
     ledger: Ledger
+    excerpts: tuple[Excerpt, ...]  # places in drivers' code that the case rests on
 
     def __init__(self, json_text: str, redacted: str, *views: str) -> None:
         """What the library rendered: JSON, the same redacted; text plain, in colour, redacted, redacted in colour; a page of HTML,
@@ -194,6 +196,7 @@ class Case(Document):
         fill(self, "process", _process(record["process"]))
         fill(self, "current_process", _process(record["current_process"]))
         fill(self, "ledger", _ledger(record["ledger"]))
+        fill(self, "excerpts", tuple(map(Excerpt.of, record.get("excerpts", ()))))
         fill(self, "bugcheck", BugCheck.of_json(record["bugcheck"]))
 
     @property

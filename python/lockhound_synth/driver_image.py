@@ -45,11 +45,12 @@ CALLS: dict[str, tuple[str, ...]] = {
     "Worker": (),
 }  # fmt: skip
 STATUS_PENDING, STATUS_UNSUCCESSFUL, MORE_PROCESSING = 0x103, 0xC000_0001, 0xC000_0016  # ntstatus.h
+NON_PAGED_POOL_NX = 0x200  # POOL_TYPE of wdm.h
 NOTHING_FAILS = {"RtlInitUnicodeString", "KeInitializeEvent", "KeSetEvent", "IofCompleteRequest", "MmUnlockPages", "IoFreeMdl", "IoFreeIrp"}
 RESULT = {"Dispatch": 0, "DispatchIo": STATUS_PENDING, "Complete": MORE_PROCESSING}
 
 
-def _routine(name: str, calls: Sequence[str], rng: random.Random, *, pointers: bool = False) -> Function:
+def _routine(name: str, calls: Sequence[str], rng: random.Random, *, pointers: bool = False, tag: bytes = b"") -> Function:
     """Keeps its second argument, makes the calls one after the other and gives up where one fails."""
     saves = [Reg.RBX, *rng.sample((Reg.RDI, Reg.RSI, Reg.R12, Reg.R14), rng.randrange(3))]
     ops: list[Op] = [Move(Reg.RBX, Reg.RDX)]
@@ -63,6 +64,9 @@ def _routine(name: str, calls: Sequence[str], rng: random.Random, *, pointers: b
         elif rng.random() < 0.3:
             ops.append(StoreData("data", Reg.RAX))
     if name == "Worker":
+        if tag:
+            ops += [Immediate(Reg.RCX, NON_PAGED_POOL_NX), Immediate(Reg.RDX, 0x60), Immediate(Reg.R8, int.from_bytes(tag, "little"))]
+            ops += [Call("ExAllocatePoolWithTag"), Store(Reg.RBX, 0x80, Reg.RAX)]
         ops.append(CallLocal("Complete"))
         if pointers:
             ops += [Load(Reg.RAX, Reg.RBX, 0x20), CallRegister(Reg.RAX)]
@@ -80,6 +84,7 @@ def plain_file(
     file_version: tuple[int, int, int, int],
     company: str = "",
     pointers: bool = False,
+    tag: bytes = b"",
 ) -> tuple[bytes, dict[str, int]]:
     """A driver file and the RVAs of its symbols."""
     told = {callee for calls in CALLS.values() for callee in calls}
@@ -88,7 +93,7 @@ def plain_file(
         calls = [c for c in CALLS[routine] if c in imports]
         if routine == "Worker":
             calls = [c for c in imports if c not in told]
-        functions.append(_routine(routine, calls, rng, pointers=pointers))
+        functions.append(_routine(routine, calls, rng, pointers=pointers, tag=tag))
     blueprint = Blueprint(
         functions=functions,
         imports={NT: list(imports)},
@@ -115,9 +120,10 @@ def plain_image(
     file_version: tuple[int, int, int, int],
     company: str = "",
     pointers: bool = False,
+    tag: bytes = b"",
 ) -> LoadedImage:
-    """A driver of a handful of pages, loaded; one that calls through pointers too, if wanted."""
-    data, symbols = plain_file(name, rng, imports=imports, file_version=file_version, company=company, pointers=pointers)
+    """A driver of a handful of pages, loaded; one that calls through pointers too, or allocates pool with a tag, if wanted."""
+    data, symbols = plain_file(name, rng, imports=imports, file_version=file_version, company=company, pointers=pointers, tag=tag)
     return load(data, name, symbols)
 
 

@@ -80,14 +80,16 @@ def make_driver(
     shown: str = "",
     never: tuple[str, ...] = (),
     pointers: bool = False,
+    tag: bytes = b"",
 ) -> Driver:
     """Loads NAME.sys and makes its driver object; shown is the name that the machine's own structures give it instead, and
-    never what its image must not import; one with pointers calls through them too, and is the forge's own."""
+    never what its image must not import; one with pointers calls through them too, one with a tag allocates pool with it, and
+    both are the forge's own."""
     rng = machine.rng
     wanted = sorted({*COMMON, *imports} - set(never))
     if file_version is None:
         image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=machine.kernel.version, company="Microsoft Corporation")
-    elif not pointers and (fitting := [i for i in machine.images if _fits(i, imports, never)]):
+    elif not pointers and not tag and (fitting := [i for i in machine.images if _fits(i, imports, never)]):
         image = rng.choice(fitting)
         stem = image.name.removesuffix(".sys")
         if stem in machine.drivers:
@@ -95,7 +97,7 @@ def make_driver(
         else:
             name = stem
     else:
-        image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=file_version, pointers=pointers)
+        image = plain_image(f"{name}.sys", rng, imports=wanted, file_version=file_version, pointers=pointers, tag=tag)
     if shown:
         name, image = shown, image.renamed(f"{shown}.sys")
     return adopt_driver(machine, image)

@@ -212,8 +212,55 @@ static void imports_without_end(void)
     free(m);
 }
 
+typedef struct visits {
+    size_t count;
+    char dll[300], name[600]; /* of the last */
+    uint64_t slot;
+} visits;
+
+static void visit(void *user, const char *dll, const char *name, uint64_t slot)
+{
+    visits *seen = user;
+
+    seen->count++;
+    seen->slot = slot;
+    snprintf(seen->dll, sizeof seen->dll, "%s", dll);
+    snprintf(seen->name, sizeof seen->name, "%s", name);
+}
+
+/* Files and routines may have long names: none of their rows is lost. */
+static void long_names(void)
+{
+    static const uint32_t files[] = {1, 15, 16, 17, 63, 255}, routines[] = {1, 127, 128, 129, 511};
+    enum { TEXT_AT = 0x7000, NAME_AT = 0x8000 };
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        for (size_t k = 0; k < sizeof routines / sizeof routines[0]; k++) {
+            lhi_image image = {0};
+            machine *m = whole(&image);
+            visits seen = {0};
+            put32(m, INIT + 20 + 12, TEXT_AT);
+            memset(rva(m, TEXT_AT), 'f', files[i]);
+            put64(m, INIT + 0x200 + 16, NAME_AT);
+            memset(rva(m, NAME_AT + 2), 'r', routines[k]);
+            lhi_image_each_import(&image, visit, &seen);
+            CHECK_EQ(seen.count, 3);
+            CHECK_EQ(strlen(seen.dll), files[i]);
+            CHECK_EQ(strlen(seen.name), routines[k]);
+            CHECK_EQ(seen.slot, BASE + IAT + 16 + 16);
+            /* one that no file can have */
+            memset(rva(m, TEXT_AT), 'f', 256);
+            seen.count = 0;
+            lhi_image_each_import(&image, visit, &seen);
+            CHECK_EQ(seen.count, 0);
+            free(m);
+        }
+    }
+}
+
 int main(void)
 {
+    long_names();
     imports_by_name();
     imports_damaged();
     imports_by_address();

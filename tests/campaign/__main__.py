@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import lockhound as lh
 from lockhound_synth import scenarios
 from tests.reader.machines import Answer, dump_bytes, forged
-from tests.reader.situations import SITUATIONS
+from tests.reader.situations import EVERY
 from tests.reader.test_shapes import drivers
 from tests.reader.test_situations_removed import removals
 
@@ -57,7 +57,7 @@ def singles(name: str) -> Counter[str]:
 
 def outcomes(options: argparse.Namespace) -> Iterator[tuple[str, Counter[str]]]:
     if options.what == "pages":
-        for name in options.stories or SITUATIONS:
+        for name in options.stories or EVERY:
             yield name, pages(name)
     elif options.what == "singles":
         for name in options.stories or scenarios.FURTHER:

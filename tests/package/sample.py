@@ -83,6 +83,23 @@ DOCUMENT: dict[str, Any] = {
     "advice": None,
     "trackers": None,
     "stack": None,
+    "excerpts": [
+        {
+            "driver": "leaky.sys", "kind": "lock_path", "statement": "the MDL is locked", "address": "0xfffff80012341004", **PLACE,
+            "at": "leaky.sys+0x1004",
+            "function": {
+                "at": "leaky.sys+0x1000", "entry": "0xfffff80012341000", "begin": "0xfffff80012341000", "end": "0xfffff80012341020",
+            },
+            "listing": [
+                {"address": "0xfffff80012341000", "bytes": "4883ec28", "text": "sub rsp, 0x28", "name": None, "marked": False},
+                {
+                    "address": "0xfffff80012341004", "bytes": "ff1576050000", "text": "call [0xFFFFF80012341580]",
+                    "name": "nt!MmProbeAndLockPages", "marked": True,
+                },
+            ],
+            "reason": None,
+        }
+    ],
     "cleared": [{"driver": "disk.sys", "address": "0xffffe00012341110", **NO_PLACE, "reason": "its part was completed"}],
     "chain": [{"kind": "process", "statement": "parameter 2 of the bug check", "address": f"{PROCESS:#x}", **PLACE}],
     "coverage": {

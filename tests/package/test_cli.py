@@ -342,3 +342,23 @@ def test_stack_shows_the_frames(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(["stack", str(path), "--thread", f"{thread:#x}"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(machine.waiting[thread])
     assert cli.main(["stack", str(path), "--thread", "0x1000"]) == 1
+
+
+def test_options_stand_anywhere() -> None:
+    """Also between two dumps, or between two numbers; behind "--" everything is a file."""
+    parse = cli.parser().parse_args
+    for line in ("analyze A --json B --threads 2 C", "analyze --json A B --threads 2 C", "analyze A B C --threads 2 --json"):
+        options = parse(line.split())
+        assert (options.dumps, options.json, options.threads) == (["A", "B", "C"], True, 2)
+    for line in ("identify D 1 --json 2", "identify --json D 1 2", "identify D --json 1 2"):
+        options = parse(line.split())
+        assert (options.dump, options.addresses, options.json) == ("D", [1, 2], True)
+    options = parse("search D 1 --align 4 2 --limit 3 3".split())
+    assert (options.dump, options.values, options.align, options.limit) == ("D", [1, 2, 3], 4, 3)
+    options = parse("disassemble D --size 5 16 --json".split())
+    assert (options.dump, options.address, options.size, options.json) == ("D", 16, 5, True)
+    assert parse("analyze -- -a --json".split()).dumps == ["-a", "--json"]
+    for line in ("analyze", "analyze --json", "identify D", "search --json D", "audit A B", "analyze A --bogus B", "disassemble D 1 2"):
+        with pytest.raises(SystemExit) as caught:
+            parse(line.split())
+        assert caught.value.code == 2

@@ -77,6 +77,13 @@ GOOD: dict[str, Any] = {
         ],
         "complete": True, "reason": "reached user mode",
     },
+    "excerpts": [
+        {
+            **PLACE, "driver": "leaky.sys", "kind": "unlock_site", "statement": "a", "at": "leaky.sys+0x1",
+            "function": {"at": "leaky.sys+0x1", "entry": "0x1", "begin": "0x1", "end": "0x2"},
+            "listing": [{"address": "0x1", "bytes": "90", "text": "nop", "name": None, "marked": True}], "reason": None,
+        },
+    ],
     "coverage": {
         "regions": dict.fromkeys(("pool", "images", "pfn_database", "other"), REGION), "page_tables_missing": 0,
         "layout": {"basis": "build", "source": "a"}, "modules": {"loaded": 1, "unloaded": 0, "complete": True},

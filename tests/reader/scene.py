@@ -26,11 +26,12 @@ OPEN = UNNAMED | NAMED  # the guilty one, or nobody
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Who may be named, what kinds of verdict are right, and the pages of the lock where they are named."""
+    """Who may be named, what kinds of verdict are right, the pages of the lock where they are named, and words of the reason."""
 
     guilty: frozenset[str]
     kinds: frozenset[str]
     pages: int | None = None
+    because: str = ""
 
 
 def named(driver: Driver, mdl: Mdl | int) -> Cast:
@@ -43,9 +44,9 @@ def at_most(driver: Driver) -> Cast:
     return Cast(frozenset({driver.module.name}), OPEN)
 
 
-def nobody(*kinds: str) -> Cast:
+def nobody(*kinds: str, because: str = "") -> Cast:
     """No driver at all; of these kinds, or of any that names none."""
-    return Cast(frozenset(), frozenset(kinds) or UNNAMED)
+    return Cast(frozenset(), frozenset(kinds) or UNNAMED, because=because)
 
 
 class Loose(Stage):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    situations_alone,
     situations_copies,
     situations_drivers,
     situations_kept,
@@ -23,3 +24,6 @@ PARTS = (
     situations_kept,
 )
 SITUATIONS: dict[str, Situation] = {situation.__name__: situation for part in PARTS for situation in part.ALL}
+# One build each in the test command, all of them in the campaign.
+ALONE: dict[str, Situation] = {situation.__name__: situation for situation in situations_alone.ALL}
+EVERY = SITUATIONS | ALONE

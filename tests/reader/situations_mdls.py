@@ -281,7 +281,7 @@ def pieces_in_two_drivers(scene: Scene) -> Cast:
     _, other = scene.driver()
     scene.own(cut.upper, cut.lower_device, cut.part(0, 3))
     scene.own(cut.upper, other if scene.trap else cut.lower_device, cut.part(3, 3))
-    return nobody() if scene.trap else cast
+    return nobody("unattributed", because="pieces of the request are pending in several drivers") if scene.trap else cast
 
 
 CHAINS: tuple[Callable[[Scene], Cast], ...] = tuple(long_chain(length) for length in (64, 65, 66, 200))

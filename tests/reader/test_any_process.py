@@ -203,6 +203,33 @@ def test_what_trackers_and_counter_do_not_agree_on() -> None:
     assert f"; {row.explained} page{' is' if row.explained == 1 else 's are'} in MDLs and not tracked" in without.trackers["statement"]
 
 
+@pytest.mark.parametrize("story", ["pending_irp", "tracked_leak"])
+def test_a_named_process_that_is_not_in_the_dump_has_a_row(story: str) -> None:
+    """Its address and what the bug check says of it; not its name, and why not."""
+    forged = scenarios.build(story, build=19041)
+    assert forged.truth.process is not None
+    address = int(forged.truth.process["address"], 16)
+    physical = forged.translate(address)
+    assert physical is not None
+    with lh.open(forged.to_bytes(6)) as dump:
+        whole = dump.audit(progress=False)
+        with dump.without_pages([physical >> 12]) as less:
+            part = less.audit(progress=False)
+    before, after = ({p.address: p for p in audit.processes}[address] for audit in (whole, part))
+    assert before.note == "the process that the bug check names: analyze says who is at fault"
+    assert (after.name, after.pid, after.state) == (None, None, None)
+    assert after.charged == before.charged
+    assert after.explained == before.explained
+    assert set(after.holders) <= set(before.holders)
+    assert f"Its object is not in this dump (not_captured at {address:#x}"[:-1] in (after.note or "")
+    assert part.absent[f"process {address:#x}"].kind == "not_captured"
+    line = next(line for line in part.text().splitlines() if line.startswith(f"  {address:#x}"))
+    assert "(name not known)" in line
+    assert f"charged {before.charged}, explained {before.explained}" in line
+    others = {p.address: p for p in whole.processes if p.address != address}
+    assert {p.address: p for p in part.processes if p.address in others and p.address >> 12 != address >> 12}.items() <= others.items()
+
+
 def test_passes_do_not_grow_with_other_processes() -> None:
     """10,000 locked MDLs of others and 1,000 dead ones of the process itself cost no further pass."""
     passes = []

@@ -29,6 +29,7 @@ def test_the_innocent_is_not_named(name: str, build: int) -> None:
         got, where = Answer.of(case["verdict"]), f"{name} build {build} seed {seed}: {case['verdict']['sentence']}"
         assert got.names <= cast.guilty, where
         assert got.kind in cast.kinds, where
+        assert cast.because in case["verdict"]["reason"], where
         assert (got.kind == "driver") == bool(got.names), where
         if cast.pages is not None:
             assert sum(pages for _, pages in got.drivers) == cast.pages, where

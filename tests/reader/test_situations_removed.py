@@ -12,7 +12,7 @@ from lockhound_synth.forge import Forged
 
 from .machines import Answer
 from .scene import Cast, built
-from .situations import SITUATIONS
+from .situations import EVERY, SITUATIONS
 from .test_removed import judge
 
 PAGES = 8  # of a machine in the test command; `python -m tests.campaign pages` takes them all
@@ -44,7 +44,7 @@ def wrong(got: Answer, cast: Cast) -> str | None:
 
 def removals(name: str, build: int, *, trap: bool, pages: int | None = PAGES) -> Iterator[tuple[tuple[int, ...], str | None]]:
     """Each single page of the evidence (or so many of them, and the whole machine first), and what is wrong without it."""
-    machine, cast = built(SITUATIONS[name], build, trap=trap, seed=scenarios.ALL_BUILDS.index(build))
+    machine, cast = built(EVERY[name], build, trap=trap, seed=scenarios.ALL_BUILDS.index(build))
     chosen = evidence(machine, pages)
     with lh.open(machine.to_bytes(6)) as dump:
         for pfns in [(), *((pfn,) for pfn in chosen)]:

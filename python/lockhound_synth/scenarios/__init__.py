@@ -22,6 +22,7 @@ from . import (
     pending,
     relatives,
     splits,
+    tags,
     tracked,
     tracking,
     unlocks,
@@ -137,7 +138,9 @@ MORE_STORIES: dict[str, Story] = {
     **libraries.STORIES,
     **relatives.STORIES,
 }
-FURTHER_STORIES: dict[str, Story] = {**chains.STORIES, **frameworks.STORIES, **callers.STORIES, **working.STORIES}
+FURTHER_STORIES: dict[str, Story] = {
+    **chains.STORIES, **frameworks.STORIES, **callers.STORIES, **tags.STORIES, **working.STORIES,
+}  # fmt: skip
 # Stories that only some kernels can tell: (first build, last build). Pool headers tell free blocks up to 17763.
 EVER = 1 << 31
 TOLD_BY = {

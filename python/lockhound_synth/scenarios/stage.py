@@ -103,12 +103,18 @@ class Stage:
     # Things stories make
 
     def invent(
-        self, *, imports: tuple[str, ...] = io.LOCKING, shown: str = "", never: tuple[str, ...] = (), pointers: bool = False
+        self,
+        *,
+        imports: tuple[str, ...] = io.LOCKING,
+        shown: str = "",
+        never: tuple[str, ...] = (),
+        pointers: bool = False,
+        tag: bytes = b"",
     ) -> Driver:
-        """A driver of some vendor that does not exist; shown under another name, and surely without some imports."""
+        """A driver of some vendor that does not exist; shown under another name, surely without some imports, with a pool tag."""
         version = (self.rng.randrange(1, 9), self.rng.randrange(20), self.rng.randrange(5000), self.rng.randrange(200))
         driver = io.make_driver(
-            self.machine, self.names.pop(), imports=imports, file_version=version, shown=shown, never=never, pointers=pointers
+            self.machine, self.names.pop(), imports=imports, file_version=version, shown=shown, never=never, pointers=pointers, tag=tag
         )
         self.cast.append(driver)
         return driver

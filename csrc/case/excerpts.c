@@ -1,0 +1,97 @@
+/* Takes excerpts of drivers' code into the case: the calls that led to a wrong unlock, and what it is told
+ * of.
+ */
+#include "case/excerpts.h"
+
+#include "base/error.h"
+#include "case/unlocker.h"
+#include "code/listing.h"
+
+#define MOST_EXCERPTS 32u
+
+const char *lhi_case_name_code(lhi_case *c, lhi_names *names, uint64_t address)
+{
+    char name[LHI_CODE_NAME] = "";
+
+    if (lhi_names_find(names, address, name, NULL) != LH_OK)
+        c->arena.failed = true;
+    return lhi_arena_strdup(&c->arena, name);
+}
+
+bool lhi_case_quotes(const lhi_case *c, uint64_t address)
+{
+    for (size_t i = 0; i < c->excerpt_count; i++)
+        if (c->excerpts[i].address == address)
+            return true;
+    return false;
+}
+
+/* With `returns` the call in front of that return address. */
+static lh_status quote(lhi_case *c, lhi_names *names, lhi_excerpt excerpt, bool returns, lh_error *err)
+{
+    lhi_listing *listing = NULL;
+
+    if (c->excerpt_count == MOST_EXCERPTS)
+        return LH_OK;
+    listing = lhi_arena_alloc(&c->arena, sizeof *listing);
+    if (listing == NULL)
+        return lhi_fail_memory(err);
+    lh_status status = lhi_listing_read(names, excerpt.address, returns, listing, err);
+    if (status != LH_OK)
+        return status;
+    excerpt.listing = listing;
+    if (listing->marked < listing->count)
+        excerpt.address = listing->lines[listing->marked].address;
+    if (lhi_case_quotes(c, excerpt.address))
+        return LH_OK;
+    excerpt.at = lhi_case_name_code(c, names, excerpt.address);
+    excerpt.function = listing->bounded ? lhi_case_name_code(c, names, listing->entry) : "";
+    return lhi_case_add_excerpt(c, &excerpt) ? LH_OK : lhi_fail_memory(err);
+}
+
+lh_status lhi_case_quote(lhi_case *c, lhi_names *names, const char *kind, size_t party, uint64_t address,
+                         const char *statement, lh_error *err)
+{
+    const lhi_excerpt excerpt = {.kind = kind, .statement = statement, .party = party, .address = address};
+
+    return quote(c, names, excerpt, false, err);
+}
+
+/* ------------------------------------------------------------------ the crash */
+
+static const char *what_frame_does(lhi_case *c, const lhi_unlocker *who)
+{
+    if (!who->stack.frames[who->frame].called)
+        return "where the crashing thread was interrupted";
+    if (who->way == LHI_UNLOCK_UNKNOWN)
+        return "the crashing thread's call of nt that led to the unlock";
+    return lhi_arena_printf(&c->arena, "the crashing thread's call of nt!%s", who->routine);
+}
+
+static lh_status quote_frame(lhi_case *c, lhi_names *names, size_t frame, size_t party, const char *kind,
+                             const char *statement, lh_error *err)
+{
+    const lhi_call_frame *at = &c->unlocker->stack.frames[frame];
+    const lhi_excerpt excerpt = {
+        .kind = kind, .statement = statement, .party = party, .address = at->address};
+
+    return quote(c, names, excerpt, at->called, err);
+}
+
+lh_status lhi_case_quote_crash(lhi_case *c, lhi_names *names, lh_error *err)
+{
+    const lhi_unlocker *who = c->unlocker;
+    lh_status status = LH_OK;
+
+    if (who == NULL || who->frame == LHI_NONE)
+        return LH_OK;
+    status = quote_frame(c, names, who->frame, who->party,
+                         who->way == LHI_UNLOCK_DIRECT ? "unlock_site" : "stack_frame",
+                         what_frame_does(c, who), err);
+    if (status != LH_OK || who->client == LHI_NONE)
+        return status;
+    return quote_frame(
+        c, names, who->client_frame, who->client, "stack_frame",
+        lhi_arena_printf(&c->arena, "the crashing thread's call into %s", c->parties[who->party].driver.name),
+        err);
+}
