@@ -158,7 +158,7 @@ void lhi_detail_at(const lh_kernel *kernel, lh_identity *out)
     const uint64_t lowest = out->base && out->place != LH_PLACE_MODULE ? out->base : at - LHI_PAGE_SIZE;
     lhi_callback callback = {0};
     lhi_pool_block first = {0};
-    char text[sizeof out->detail] = "";
+    char text[sizeof out->text] = "";
     const char *field = NULL;
     if (lhi_callback_around(kernel, out->address, lowest, &callback))
         tell_callback(&callback, out->address, text, sizeof text);
