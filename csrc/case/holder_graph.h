@@ -41,6 +41,7 @@ typedef struct lhi_grip {
     const char *how;           /* a clause */
     const char *field;         /* of a structure that is known, "URB.TransferBufferMDL"; NULL */
     bool log;                  /* it stands in a buffer that notes many */
+    bool in_pages;             /* of which block its place is was not known when it was found */
     size_t routine_of;         /* it is the context of a routine of this driver's; LHI_NONE */
     bool queued;               /* a work item has it that is queued: there is a grip of that driver's too */
     bool idle;                 /* it was given to a work item, which is not queued: a use that is over */

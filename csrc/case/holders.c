@@ -309,6 +309,7 @@ static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t v
         h->grips[before].field = field;
         h->grips[before].log =
             whole && lhi_holder_is_log(h, &site, va, h->c->records[h->things[held].record].process);
+        h->grips[before].in_pages = site.kind == LHI_SITE_PAGES;
         status = lhi_holder_callback(h, before, err);
     }
     return status;
@@ -339,6 +340,12 @@ static lh_status settle_pages(const lhi_level *level, lh_error *err)
     for (size_t i = 0; status == LH_OK && i < h->thing_count && level->block_count; i++)
         if (h->things[i].site.kind == LHI_SITE_PAGES)
             status = settle_page(level, &h->things[i], err);
+    /* What stands in them could not be asked before: a work item in free memory is none. */
+    for (size_t i = 0; status == LH_OK && i < h->grip_count && level->block_count; i++)
+        if (h->grips[i].in_pages && h->things[h->grips[i].holder].site.kind == LHI_SITE_POOL) {
+            h->grips[i].in_pages = false;
+            status = lhi_holder_callback(h, i, err);
+        }
     return status;
 }
 

@@ -31,6 +31,7 @@
 #define TIMER_DEVICE  0x28u /* IO_TIMER.DeviceObject */
 
 typedef struct lhi_callback_row {
+    lh_place place;
     const char *type, *field;
     uint8_t routine, context, size;
     bool one_use; /* a work item: it is in a work queue, or was */
@@ -149,11 +150,12 @@ static bool is_io_timer(const lh_kernel *kernel, uint64_t address)
 
 /* The surest come first: WORK_QUEUE_ITEM has the least to show. */
 static const lhi_callback_row rows[] = {
-    {"IO_WORKITEM", "IO_WORKITEM.Context", 0x20, 0x30, 0x40, true, is_io_item},
-    {"KAPC", "KAPC.NormalContext", 0x30, 0x38, APC_SIZE, false, is_apc},
-    {"IO_TIMER", "IO_TIMER.Context", 0x18, 0x20, 0x30, false, is_io_timer},
-    {"KDPC", "KDPC.DeferredContext", 0x18, 0x20, 0x40, false, is_dpc},
-    {"WORK_QUEUE_ITEM", "WORK_QUEUE_ITEM.Parameter", WORKER, PARAMETER, 0x20, true, is_work_item},
+    {LH_PLACE_WORK_ITEM, "IO_WORKITEM", "IO_WORKITEM.Context", 0x20, 0x30, 0x40, true, is_io_item},
+    {LH_PLACE_APC, "KAPC", "KAPC.NormalContext", 0x30, 0x38, APC_SIZE, false, is_apc},
+    {LH_PLACE_TIMER, "IO_TIMER", "IO_TIMER.Context", 0x18, 0x20, 0x30, false, is_io_timer},
+    {LH_PLACE_DPC, "KDPC", "KDPC.DeferredContext", 0x18, 0x20, 0x40, false, is_dpc},
+    {LH_PLACE_WORK_ITEM, "WORK_QUEUE_ITEM", "WORK_QUEUE_ITEM.Parameter", WORKER, PARAMETER, 0x20, true,
+     is_work_item},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -167,7 +169,8 @@ static bool matches(const lh_kernel *kernel, const lhi_callback_row *row, uint64
         !(module = lhi_module_at(&kernel->modules, routine)) || lhi_is_nt(kernel, module) ||
         !row->is_one(kernel, address))
         return false;
-    *out = (lhi_callback){.type = row->type,
+    *out = (lhi_callback){.place = row->place,
+                          .type = row->type,
                           .field = row->field,
                           .address = address,
                           .size = row->size,

@@ -5,6 +5,7 @@
 #include "nt/device.h"
 
 typedef struct lhi_callback {
+    lh_place place;    /* what identify calls it */
     const char *type;  /* "IO_WORKITEM" */
     const char *field; /* of the context, "IO_WORKITEM.Context" */
     uint64_t address, size;

@@ -15,11 +15,10 @@
 #define KUSER      0xfffff78000000000ull /* KUSER_SHARED_DATA, at this address on every x64 Windows */
 #define SLOT_SHIFT 39                    /* of a PML4 entry: regions of the kernel have slots of their own */
 
-enum { ON_LOOKASIDE = 3 }; /* lh_identity.state */
 static const char *const states[] = {
     "", ", allocated", ", free", ", freed: on a lookaside list of the kernel's", ", queued", ", not queued"};
 
-static void contain(lh_identity *out, lh_place place, uint64_t base, uint64_t size)
+void lhi_contain(lh_identity *out, lh_place place, uint64_t base, uint64_t size)
 {
     out->place = place;
     out->base = base;
@@ -45,7 +44,7 @@ static bool in_module(const lh_kernel *kernel, lh_identity *out)
     lhi_section section = {0};
     if (!module)
         return false;
-    contain(out, LH_PLACE_MODULE, module->base, module->size);
+    lhi_contain(out, LH_PLACE_MODULE, module->base, module->size);
     lhi_text_copy(module->name, out->name, sizeof out->name);
     if (lhi_image_open(&kernel->space, module->base, module->size, &image) == LH_PRESENT &&
         lhi_image_section_of(&image, out->address, &section)) {
@@ -67,12 +66,12 @@ static bool in_books(const lh_kernel *kernel, lh_identity *out)
     const lhi_self_map tables = lhi_self_map_find(kernel);
     uint64_t database = 0, ignored = 0, first = 0, end = 0;
     if (out->address - KUSER < LHI_PAGE_SIZE) {
-        contain(out, LH_PLACE_SHARED_PAGE, KUSER, LHI_PAGE_SIZE);
+        lhi_contain(out, LH_PLACE_SHARED_PAGE, KUSER, LHI_PAGE_SIZE);
         say(out, "KUSER_SHARED_DATA+0x%" PRIx64, out->offset);
         return true;
     }
     if (tables.begin != 0 && out->address >= tables.begin && out->address <= tables.end) {
-        contain(out, LH_PLACE_PAGE_TABLES, tables.begin, tables.end - tables.begin + 1);
+        lhi_contain(out, LH_PLACE_PAGE_TABLES, tables.begin, tables.end - tables.begin + 1);
         say(out, "a page-table entry, by the tables' map of themselves");
         return true;
     }
@@ -80,7 +79,7 @@ static bool in_books(const lh_kernel *kernel, lh_identity *out)
         lhi_pfn_address(kernel, lhi_dump_header(kernel->dump)->highest_pfn + 1, &end) &&
         out->address >= first && out->address < end) {
         uint64_t size = (end - first) / (lhi_dump_header(kernel->dump)->highest_pfn + 1);
-        contain(out, LH_PLACE_PFN_DATABASE, first, end - first);
+        lhi_contain(out, LH_PLACE_PFN_DATABASE, first, end - first);
         say(out, "the PFN entry of frame 0x%" PRIx64 ", +0x%" PRIx64, out->offset / size, out->offset % size);
         return true;
     }
@@ -115,7 +114,7 @@ static bool on_stack(const lh_kernel *kernel, const lhi_stacks *stacks, lh_ident
     lh_error ignored = {0};
     if (!stack)
         return false;
-    contain(out, LH_PLACE_STACK, stack->limit, stack->base - stack->limit);
+    lhi_contain(out, LH_PLACE_STACK, stack->limit, stack->base - stack->limit);
     out->owner = stack->thread;
     out->live_known = stack->pointer != 0;
     out->live = out->live_known && out->address >= stack->pointer;
@@ -159,7 +158,7 @@ static void ask_lists(const lhi_free_lists *freed, lh_identity *out)
 {
     if (out->base && (lhi_vec_find(&freed->mdls, out->base) != SIZE_MAX ||
                       lhi_vec_find(&freed->irps, out->base) != SIZE_MAX))
-        out->state = ON_LOOKASIDE;
+        out->state = LHI_STATE_LOOKASIDE;
 }
 
 static bool in_pool(const lh_kernel *kernel, const lhi_free_lists *freed, lh_identity *out)
@@ -167,14 +166,14 @@ static bool in_pool(const lh_kernel *kernel, const lhi_free_lists *freed, lh_ide
     lhi_pool_block block = {0};
     lhi_big_block big = {0};
     if (lhi_big_block_at(kernel, out->address, &big)) {
-        contain(out, LH_PLACE_BIG_POOL, big.va, big.size);
+        lhi_contain(out, LH_PLACE_BIG_POOL, big.va, big.size);
         memcpy(out->tag, big.tag, sizeof out->tag);
         out->state = LHI_POOL_ALLOCATED;
     } else {
         lhi_pool_block_at(kernel, out->address, &block);
         if (!block.found)
             return false;
-        contain(out, LH_PLACE_POOL, block.body, block.size);
+        lhi_contain(out, LH_PLACE_POOL, block.body, block.size);
         memcpy(out->tag, block.tag, sizeof out->tag);
         out->state = (uint32_t)block.state;
         ask_lists(freed, out);
@@ -189,7 +188,7 @@ static void absent(const lh_kernel *kernel, lh_identity *out)
 {
     const lhi_module *module = lhi_module_unloaded_at(&kernel->modules, out->address);
     if (module && out->absence == LH_ABSENT_NOT_MAPPED) {
-        contain(out, LH_PLACE_UNLOADED_MODULE, module->base, module->size);
+        lhi_contain(out, LH_PLACE_UNLOADED_MODULE, module->base, module->size);
         lhi_text_copy(module->name, out->name, sizeof out->name);
         say(out, "nothing is mapped there; %s was, at +0x%" PRIx64 ", until it was unloaded", module->name,
             out->offset);

@@ -5,6 +5,12 @@
 #include "nt/memory.h"
 #include "nt/stacks.h"
 
+/* lh_identity.state, behind those of lhi_pool_state. */
+enum { LHI_STATE_LOOKASIDE = 3, LHI_STATE_QUEUED = 4, LHI_STATE_NOT_QUEUED = 5 };
+
+/* The address lies in [base, base + size), which is that. */
+void lhi_contain(lh_identity *out, lh_place place, uint64_t base, uint64_t size);
+
 /* What is read once for any number of addresses. */
 typedef struct lhi_identify {
     const lh_kernel *kernel;

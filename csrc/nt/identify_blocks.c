@@ -14,16 +14,6 @@
 
 #define SLIST_FLAGS 0xfull /* low bits of an SLIST_HEADER's second word */
 
-enum { QUEUED = 4, NOT_QUEUED = 5 }; /* lh_identity.state */
-
-static void place_at(lh_identity *out, lh_place place, uint64_t base, uint64_t size)
-{
-    out->place = place;
-    out->base = base;
-    out->size = size;
-    out->offset = out->address - base;
-}
-
 /* Which field of it the address is, and whose routine will be called. */
 static void tell_callback(const lhi_callback *callback, uint64_t va, char *out, size_t size)
 {
@@ -38,26 +28,14 @@ static void tell_callback(const lhi_callback *callback, uint64_t va, char *out, 
 
 static bool is_callback(const lh_kernel *kernel, uint64_t lowest, lh_identity *out)
 {
-    static const struct {
-        const char *type;
-        lh_place place;
-    } places[] = {
-        {"IO_WORKITEM", LH_PLACE_WORK_ITEM},
-        {"WORK_QUEUE_ITEM", LH_PLACE_WORK_ITEM},
-        {"KDPC", LH_PLACE_DPC},
-        {"KAPC", LH_PLACE_APC},
-        {"IO_TIMER", LH_PLACE_TIMER},
-    };
     lhi_callback callback = {0};
     if (!lhi_callback_around(kernel, out->address, lowest, &callback))
         return false;
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-        if (strcmp(callback.type, places[i].type) == 0)
-            place_at(out, places[i].place, callback.address, callback.size);
+    lhi_contain(out, callback.place, callback.address, callback.size);
     lhi_text_copy(callback.type, out->name, sizeof out->name);
     lhi_text_copy(callback.driver.module.name, out->owner_name, sizeof out->owner_name);
-    if (callback.one_use)
-        out->state = callback.queued == LHI_YES ? QUEUED : callback.queued == LHI_NO ? NOT_QUEUED : 0;
+    if (callback.one_use && callback.queued != LHI_UNKNOWN)
+        out->state = callback.queued == LHI_YES ? LHI_STATE_QUEUED : LHI_STATE_NOT_QUEUED;
     return true;
 }
 
@@ -69,7 +47,7 @@ static bool is_tracker(const lh_kernel *kernel, const lhi_pool_block *block, lh_
     if (strcmp(block->tag, "MmLk") != 0 || !lhi_trackers_public(kernel) ||
         lhi_tracker_read(kernel, block->body, LHI_TRACKER_NONE, &form, &tracker, &missing) != LH_PRESENT)
         return false;
-    place_at(out, LH_PLACE_LOCK_TRACKER, block->body, block->size);
+    lhi_contain(out, LH_PLACE_LOCK_TRACKER, block->body, block->size);
     out->owner = tracker.process;
     return true;
 }
@@ -81,7 +59,7 @@ static bool is_framework(const lh_kernel *kernel, const lhi_pool_block *block, l
     lh_absence ignored = LH_PRESENT;
     if (!lhi_fx_object_in(kernel, block->body, block->size, &object))
         return false;
-    place_at(out, LH_PLACE_FRAMEWORK_OBJECT, block->body, block->size);
+    lhi_contain(out, LH_PLACE_FRAMEWORK_OBJECT, block->body, block->size);
     lhi_text_copy(lhi_fx_type_name(object.type), out->name, sizeof out->name);
     if (lhi_fx_client(kernel, object.globals, &client, &ignored) == LHI_YES)
         lhi_text_copy(client->name, out->owner_name, sizeof out->owner_name);
@@ -106,7 +84,7 @@ bool lhi_block_around(const lh_kernel *kernel, uint64_t va, lh_identity *out)
     return true;
 }
 
-/* The field of a known structure that names the MDL to which the word points; of any other structure ours. */
+/* The word points to an MDL: the field of a known structure that it is, or that it does. */
 static const char *field_of_mdl(const lh_kernel *kernel, uint64_t va)
 {
     for (uint64_t step = 8; step >= 4; step /= 2) {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lockhound_synth import io, work
+from lockhound_synth import io, pool, work
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.packets import Mdl
 
@@ -56,6 +56,24 @@ def test_what_a_queued_item_has_is_its_drivers(build: int, pool: bool) -> None:
     (row,) = case["ledger"]["mdls"]
     routine = f"routine {where_of(made.driver)}"
     assert row["trail"] == f"MDL <- pool block 'Lky1' <- IO_WORKITEM.Context ({routine}) <- queued IO_WORKITEM <- {made.driver.module.name}"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_item_in_a_block_of_pages(known: bool) -> None:
+    """Whether the kernel's table of big blocks tells its bounds or not."""
+    where = Scene("pages", 19041, 0, trap=True)
+    driver, _ = holder(where)
+    mdl, big = where.lock(), block(where, 0x5000)
+    put(where, big + 0x3F00, mdl.address)
+    item = work.item(where.machine, big + 0x1230, driver.module.symbols[ROUTINE], mdl.address)
+    work.insert(where.machine, work.make_queue(where.machine), [item])
+    if known:
+        pool.big_page_table(where.machine.nonpaged, 19041)
+    case = judged(where)
+    if known:
+        assert Answer.of(case["verdict"]) == names(driver, mdl)
+    else:
+        refuses(case)
 
 
 def kept_by_others(made: Waiting) -> None:
