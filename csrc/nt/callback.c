@@ -198,6 +198,17 @@ bool lhi_callback_of(const lh_kernel *kernel, uint64_t context_at, uint64_t *bud
     return false;
 }
 
+bool lhi_work_item_at(const lh_kernel *kernel, uint64_t address, uint64_t *budget, lhi_callback *out)
+{
+    if (!lhi_is_object(address, STEP) || address - LHI_KERNEL_HALF < LHI_PAGE_SIZE ||
+        address > UINT64_MAX - LHI_PAGE_SIZE)
+        return false;
+    for (size_t i = 0; i < ROWS; i++)
+        if (rows[i].one_use && matches(kernel, &rows[i], address, budget, out))
+            return true;
+    return false;
+}
+
 bool lhi_callback_around(const lh_kernel *kernel, uint64_t va, uint64_t lowest, lhi_callback *out)
 {
     uint64_t budget = LHI_PAGE_SIZE;

@@ -18,6 +18,8 @@ typedef struct lhi_callback {
 /* The object whose context stands at an address. `budget`: entries of queues that may still be walked. false:
  * none that is sure. */
 bool lhi_callback_of(const lh_kernel *kernel, uint64_t context_at, uint64_t *budget, lhi_callback *out);
+/* The work item at an address. */
+bool lhi_work_item_at(const lh_kernel *kernel, uint64_t address, uint64_t *budget, lhi_callback *out);
 /* The object that contains an address, and begins at `lowest` or above. */
 bool lhi_callback_around(const lh_kernel *kernel, uint64_t va, uint64_t lowest, lhi_callback *out);
 /* The head of a list of the kernel's own queues of work items lies at an address. */

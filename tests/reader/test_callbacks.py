@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lockhound_synth import io, pool, work
+from lockhound_synth import io, pool, processes, stacks, work
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.packets import Mdl
 
@@ -209,6 +209,33 @@ def test_an_old_context_beside_a_packet() -> None:
             assert Answer.of(case["verdict"]) == names(maker, mdl)
         else:
             refuses(case)
+
+
+@pytest.mark.parametrize("whose", ["own", "other", "nobody"])
+@pytest.mark.parametrize("build", [7601, 19041])
+def test_an_item_that_a_worker_thread_runs(build: int, whose: str) -> None:
+    """The driver waits in its routine with the context; nt's frame below has the item. Of another driver's it would be somebody's."""
+    where = Scene("runs", build, 0, trap=True)
+    machine = where.machine
+    (driver, device), (other, lower) = holder(where), holder(where)
+    mdl, context = where.lock(), block(where)
+    put(where, context + 0x20, mdl.address)
+    owner, at = (driver, device) if whose == "own" else (other, lower)
+    item = work.io_item(machine, owner, at, context)
+    queue = work.make_queue(machine)
+    work.insert(machine, queue, [item])
+    work.remove_first(machine, queue)
+    thread = processes.make_thread(machine, where.stage.system)
+    returns = [driver.module.return_from("ExAllocatePoolWithTag", ROUTINE), *stacks.in_nt(machine, "IofCallDriver")]
+    laid = stacks.switch_out(machine, thread, returns)
+    where.stage.waiting[thread.address] = laid.frames
+    put(where, laid.frames[4][0] + 0x18, context)
+    put(where, laid.frames[5][0] + 0x18, item if whose != "nobody" else context)
+    case = judged(where)
+    if whose == "own":
+        assert Answer.of(case["verdict"]) == names(driver, mdl)
+    else:
+        refuses(case)
 
 
 # ---- the others
