@@ -211,6 +211,19 @@ def test_an_old_context_beside_a_packet() -> None:
             refuses(case)
 
 
+def test_records_that_begin_like_work_items_are_their_lists() -> None:
+    """Links, a routine and its context, in a driver's own list: no queue, and nothing that is over."""
+    where = scene("records")
+    driver, device = holder(where)
+    mdl = where.lock()
+    records = [work.item(where.machine, block(where, 0x38, b"Lkyr"), driver.module.symbols[ROUTINE], block(where)) for _ in range(5)]
+    put(where, records[2] + work.PARAMETER, mdl.address)
+    ring = [device.extension + 0x40, *records]
+    for i, at in enumerate(ring):
+        put(where, at, ring[(i + 1) % len(ring)], ring[i - 1])
+    assert Answer.of(judged(where)["verdict"]) == names(driver, mdl)
+
+
 @pytest.mark.parametrize("whose", ["own", "other", "nobody"])
 @pytest.mark.parametrize("build", [7601, 19041])
 def test_an_item_that_a_worker_thread_runs(build: int, whose: str) -> None:
