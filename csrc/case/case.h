@@ -37,6 +37,7 @@ typedef struct lhi_party {
     bool library;
     bool framework; /* imports routines of other modules than nt and hal, which may lock or split for it */
     bool bound;     /* it is a client of KMDF, by which every client can have pages locked */
+    bool silent;    /* its image has no tables of imports, or is not mapped: what it can do shows nowhere */
     bool version_known, image_known;
     char version[32];
     uint32_t timestamp, image_size;

@@ -328,6 +328,8 @@ lh_status lhi_case_code(lhi_case *c, lh_error *err)
     lhi_reading r = {.c = c, .names = {.kernel = c->kernel}};
     lh_status status = lhi_case_quote_crash(c, &r.names, err);
 
+    if (status == LH_OK)
+        status = lhi_case_quote_locks(c, &r.names, err);
     if (status == LH_OK && !can_witness(c))
         status = lhi_case_skip_rule(c, LHI_RULE_WITNESS, needs_of_witness()) ? LH_OK : lhi_fail_memory(err);
     else if (status == LH_OK)

@@ -4,10 +4,12 @@
 #include "case/excerpts.h"
 
 #include "base/error.h"
+#include "case/lock.h"
 #include "case/unlocker.h"
 #include "code/listing.h"
 
 #define MOST_EXCERPTS 32u
+#define MOST_LOCKS    8u /* of them when those of lock trackers are taken in */
 
 const char *lhi_case_name_code(lhi_case *c, lhi_names *names, uint64_t address)
 {
@@ -94,4 +96,38 @@ lh_status lhi_case_quote_crash(lhi_case *c, lhi_names *names, lh_error *err)
         c, names, who->client_frame, who->client, "stack_frame",
         lhi_arena_printf(&c->arena, "the crashing thread's call into %s", c->parties[who->party].driver.name),
         err);
+}
+
+/* ------------------------------------------------------------------ lock trackers */
+
+/* Of an unlock, that of its MDL alone. */
+static bool is_told(const lhi_case *c, const lhi_lock *lock)
+{
+    return (lock->by == LHI_LOCK_BY_DRIVER || lock->by == LHI_LOCK_BY_LIBRARY) &&
+           (c->unlocker == NULL || lock->tracker.mdl == c->subject_mdl);
+}
+
+lh_status lhi_case_quote_locks(lhi_case *c, lhi_names *names, lh_error *err)
+{
+    lh_status status = LH_OK;
+
+    for (size_t i = 0; i < c->lock_count && status == LH_OK && c->excerpt_count < MOST_LOCKS; i++) {
+        const lhi_lock *lock = &c->locks[i];
+        unsigned at = 0;
+        if (!is_told(c, lock))
+            continue;
+        while (at < lock->tracker.trace_size &&
+               (lock->frames[at].kind != LHI_ENTRY_DRIVER || lock->frames[at].party != lock->locker))
+            at++;
+        if (at == lock->tracker.trace_size)
+            continue;
+        const lhi_excerpt excerpt = {.kind = "trace",
+                                     .statement = lock->tracker.address != 0
+                                                      ? "the call that locked, by the lock tracker's trace"
+                                                      : "the call that locked, by the bug check",
+                                     .party = lock->locker,
+                                     .address = lock->frames[at].address};
+        status = quote(c, names, excerpt, true, err);
+    }
+    return status;
 }

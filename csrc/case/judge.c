@@ -326,6 +326,8 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
     }
     bool kernel = c->parties[packet->maker].driver.is_kernel;
     lhi_answer can = kernel || is_locked_for(c, packet) ? LHI_YES : lhi_case_can_lock(c, packet->maker);
+    if (can == LHI_UNKNOWN && maker->silent) /* no page would tell: the weight does */
+        can = LHI_YES;
     if (can == LHI_UNKNOWN && c->parties[packet->maker].framework) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "the driver that made the packet works through a framework, which may have locked for it");

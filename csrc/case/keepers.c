@@ -199,6 +199,21 @@ static lh_status search(lhi_keepers *k, lh_error *err)
     return status;
 }
 
+/* One of its devices is there no more, or not in the dump: the driver of that was sent it. */
+static bool went_through_unknown(const lhi_case *c, const lhi_packet *packet)
+{
+    for (size_t i = 0; i < packet->irp->slot_count; i++) {
+        lhi_device device = {0};
+        lhi_driver driver = {0};
+        if (packet->irp->slots[i].device == 0)
+            continue;
+        lhi_device_driver(c->kernel, packet->irp->slots[i].device, &device, &driver);
+        if (!driver.object_known)
+            return true;
+    }
+    return false;
+}
+
 static lh_status find(lhi_case *c, bool owners, lh_error *err)
 {
     lhi_keepers k = {.c = c};
@@ -233,6 +248,11 @@ static lh_status find(lhi_case *c, bool owners, lh_error *err)
         if (k.maker[at] == LHI_NONE || k.several[at]) {
             if (k.several[at])
                 packet->maker_reason = "more than one place keeps a pointer to it";
+            continue;
+        }
+        if (went_through_unknown(c, packet)) {
+            packet->maker_reason =
+                "the driver that keeps a pointer to it may have been sent it, by a device that is not known";
             continue;
         }
         /* Who can't make packets only watches them. */

@@ -98,6 +98,8 @@ static const char *say_explained(lhi_case *c, const lhi_tally *sum)
         return lhi_arena_printf(&c->arena,
                                 "%" PRIu64 " page%s explained%s%s; how many are charged is not known",
                                 c->explained, c->explained == 1 ? " is" : "s are", by, range);
+    if (c->charged == 0 && c->explained == 0)
+        return "no pages are charged, and no MDL was found that locks some";
     const char *absurd = lhi_case_absurd_count(c);
     if (absurd)
         return lhi_arena_printf(&c->arena, "%s; %" PRIu64 " page%s explained%s%s", absurd, c->explained,

@@ -31,6 +31,13 @@ static void find_freed(const lhi_case *c, lhi_record *record)
     record->liveness_unknown = !record->freed && (!state_known || (lists_matter && !c->freed.complete));
 }
 
+/* References to a page that others may share prove no lock. */
+static bool is_private(const lhi_pfn_entry *entry, const lhi_self_map *tables)
+{
+    return entry->counts_alone ||
+           (tables->begin != 0 && entry->pte_address >= tables->begin && entry->pte_address <= tables->end);
+}
+
 /* The second book: a frame that nothing refers to is not locked. */
 static void ask_frames(const lhi_case *c, const lhi_self_map *tables, lhi_record *record, uint64_t *budget)
 {
@@ -49,8 +56,7 @@ static void ask_frames(const lhi_case *c, const lhi_self_map *tables, lhi_record
                 record->frames_unreferenced++;
             else
                 record->frames_referenced++;
-            if (entry.absence == LH_PRESENT && entry.references > 0 && tables->begin != 0 &&
-                entry.pte_address >= tables->begin && entry.pte_address <= tables->end)
+            if (entry.absence == LH_PRESENT && entry.references > 0 && is_private(&entry, tables))
                 record->frames_private++;
         }
         record->frames_unknown += wanted - got;

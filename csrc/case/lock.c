@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "case/lock.h"
+#include "nt/unwind.h"
 
 #define WHOLE_STACK 3u /* addresses of a stack that was captured; a failed capture leaves two (facts C.3) */
 
@@ -142,8 +143,19 @@ static void read_callers(const lhi_case *c, lhi_lock *lock, const lhi_device *de
         not_known(lock, caller, "neither of the two callers lies in a driver");
 }
 
+/* Without nt's own frames in front, what called is a return address, and what lies behind it is code or
+ * nothing: no dispatch routine with its device. */
+static bool begins_behind_nt(const lhi_case *c, const lhi_lock *lock)
+{
+    const lhi_trace_entry *second = &lock->frames[1];
+    lhi_call call = {0};
+    return lock->frames[0].kind == LHI_ENTRY_DRIVER &&
+           (lock->tracker.trace_size == 1 || passes_through(second) || second->kind == LHI_ENTRY_DRIVER) &&
+           lhi_call_target(c->kernel, lock->frames[0].address, &call) != LHI_NO;
+}
+
 /* A whole trace begins inside nt, in the routine that made the tracker. One that does not was written over by
- * the I/O manager: the dispatch routine, then the device object. */
+ * the I/O manager, the dispatch routine, then the device object; or its first frames were left out. */
 static void read_stack(const lhi_case *c, lhi_lock *lock, const lhi_device *device)
 {
     unsigned at = 0;
@@ -160,7 +172,7 @@ static void read_stack(const lhi_case *c, lhi_lock *lock, const lhi_device *devi
     } else if (at <= 1 && second->kind == LHI_ENTRY_DEVICE) {
         by_manager(lock, device,
                    "a dispatch routine and a device object: the I/O manager locked for a request");
-    } else if (at == 0) {
+    } else if (at == 0 && !begins_behind_nt(c, lock)) {
         not_known(lock, first->kind == LHI_ENTRY_UNKNOWN ? first : second,
                   "the lock tracker's trace is neither a stack nor a dispatch routine with its device");
     } else if (first->kind == LHI_ENTRY_DRIVER) {
@@ -184,7 +196,8 @@ lh_status lhi_case_read_lock(lhi_case *c, lhi_lock *lock, lh_error *err)
         if (i == 1)
             device = read;
     }
-    if (!c->kernel->nt_known) { /* what is the kernel's code in the trace can't be told from a driver's */
+    /* What is the kernel's code in the trace can't be told from a driver's. */
+    if (!c->kernel->nt_known && !lhi_module_at(&c->kernel->modules, c->kernel->kdbg.kernel_base)) {
         lock->absence = LH_ABSENT_NOT_CAPTURED;
         lock->absent_at = lock->tracker.trace[0];
         lock->why = "where the kernel's own image lies is not in this dump";

@@ -74,7 +74,7 @@ static lhi_outcome may_lock(lhi_case *c, size_t party, const char **why)
     const lhi_party *p = &c->parties[party];
     lhi_answer can = lhi_case_can_lock(c, party);
     bool unloaded = p->driver.has_module && p->driver.module.unloaded;
-    if (can == LHI_YES || unloaded)
+    if (can == LHI_YES || unloaded || p->silent)
         return LHI_OUTCOME_NAMED;
     if (can == LHI_NO || p->framework) {
         *why = "the driver that the lock tracker's trace shows imports no routine that locks: the kernel "

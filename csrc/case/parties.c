@@ -70,7 +70,10 @@ static void describe(lhi_case *c, lhi_party *party)
     if (driver->module.unloaded)
         return;
     lhi_image image = {0};
-    if (lhi_image_open(&c->kernel->space, driver->module.base, driver->module.size, &image) != LH_PRESENT)
+    lh_absence absence = lhi_image_open(&c->kernel->space, driver->module.base, driver->module.size, &image);
+    party->silent =
+        absence == LH_ABSENT_NOT_MAPPED || (absence == LH_PRESENT && !lhi_image_has_imports(&image));
+    if (absence != LH_PRESENT)
         return;
     party->image_known = true;
     if (party->timestamp == 0)
@@ -104,17 +107,30 @@ size_t lhi_case_party(lhi_case *c, const lhi_driver *driver, lh_error *err)
     return c->party_count - 1;
 }
 
+/* By the names of what it imports from, where no slot tells. */
+static lhi_answer named_elsewhere(const lhi_image *image)
+{
+    const lhi_answer alone = lhi_image_imports_nt_alone(image);
+    return alone == LHI_YES ? LHI_NO : alone == LHI_NO ? LHI_YES : LHI_UNKNOWN;
+}
+
 /* Slots of the import address table that lead elsewhere than nt and hal: KMDF, fltmgr, ndis and their kind
- * lock and split for their clients (facts F.1, L.11). LHI_UNKNOWN: part of the table is not in the dump. */
+ * lock and split for their clients (facts F.1, L.11). A slot that was never bound leads nowhere, and the
+ * name it was to be bound by counts. LHI_UNKNOWN: part of the table is not in the dump. */
 static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image)
 {
     const lhi_directory table = image->directories[12]; /* IMAGE_DIRECTORY_ENTRY_IAT, PE format */
     const uint32_t slots = table.size / 8 < 65536 ? table.size / 8 : 65536;
-    lhi_answer answer = table.size == 0 ? LHI_UNKNOWN : LHI_NO;
+    lhi_answer answer = LHI_NO;
+    bool bound = table.size != 0;
     for (uint32_t i = 0; i < slots; i++) {
         uint64_t target = 0;
         if (lhi_space_u64(&c->kernel->space, image->base + table.rva + 8ull * i, &target) != LH_PRESENT) {
             answer = LHI_UNKNOWN;
+            continue;
+        }
+        if (target != 0 && !lhi_is_kernel(target)) {
+            bound = false;
             continue;
         }
         const lhi_module *module = target ? lhi_module_at(&c->kernel->modules, target) : NULL;
@@ -123,7 +139,10 @@ static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image)
         if (!known)
             return LHI_YES;
     }
-    return answer;
+    if (bound)
+        return answer;
+    const lhi_answer named = named_elsewhere(image);
+    return named == LHI_NO ? answer : named;
 }
 
 #define ROUTINES(list)                                                                                       \

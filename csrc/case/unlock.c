@@ -264,7 +264,7 @@ static lh_status judge_direct(lhi_unlock *u, lh_error *err)
     }
     const size_t party = who->client == LHI_NONE ? who->party : who->client;
     const lhi_driver *driver = &c->parties[party].driver;
-    lhi_sharers others = {.who = party, .over = true};
+    lhi_sharers others = {.who = party};
     lh_status status = lhi_unlock_sharers(u, &others, err);
     if (status == LH_OK && u->violates && !u->certain && !others.count && !others.missing)
         status = lhi_unlock_keepers(u, &others, err);
@@ -315,7 +315,7 @@ static lh_status judge_direct(lhi_unlock *u, lh_error *err)
 static lh_status judge_completion(lhi_unlock *u, lh_error *err)
 {
     lhi_case *c = u->c;
-    lhi_sharers others = {.who = LHI_NONE, .over = true};
+    lhi_sharers others = {.who = LHI_NONE};
     lh_status status = lhi_unlock_sharers(u, &others, err);
     if (status != LH_OK)
         return status;

@@ -22,7 +22,6 @@ typedef struct lhi_unlock {
 typedef struct lhi_sharers {
     size_t who;   /* the one that is asked about, and is none of them; LHI_NONE */
     bool writers; /* all that had it; else those that can unlock pages themselves, and no library */
-    bool over;    /* packets that are over count too, while the I/O manager is at it */
     size_t count;
     bool missing; /* there may be more: something of a packet or of a driver is not in the dump */
 } lhi_sharers;
@@ -38,7 +37,7 @@ bool lhi_unlock_name(lhi_unlock *u, size_t party, double score, const char *why,
 const char *lhi_unlock_place(lhi_case *c, uint64_t address);
 /* unlock_advice.c: what to do where nobody is named. */
 const char *lhi_unlock_advice(const lhi_unlock *u, lh_verdict_kind kind);
-/* unlock_sharers.c: over all packets that name the MDL; notes each as evidence. */
+/* unlock_sharers.c: over all packets that name the MDL, those that are over too; notes each as evidence. */
 lh_status lhi_unlock_sharers(lhi_unlock *u, lhi_sharers *out, lh_error *err);
 /* Those whose own memory leads to it, in passes of its own: where no packet tells of one already. */
 lh_status lhi_unlock_keepers(lhi_unlock *u, lhi_sharers *out, lh_error *err);

@@ -139,7 +139,7 @@ static bool name_owner(lhi_unlock *u, size_t party, const char *state)
 static lh_status judge_owner(lhi_unlock *u, size_t party, const char *state, lh_error *err)
 {
     lhi_case *c = u->c;
-    lhi_sharers others = {.who = party, .writers = true, .over = true};
+    lhi_sharers others = {.who = party, .writers = true};
     bool missing = false;
     lh_status status = lhi_unlock_sharers(u, &others, err);
     if (status != LH_OK)
@@ -159,7 +159,7 @@ static lh_status judge_others(lhi_unlock *u, const char *state, lh_error *err)
 {
     lhi_case *c = u->c;
     const lhi_lock *lock = u->lock;
-    lhi_sharers others = {.who = LHI_NONE, .writers = true, .over = true};
+    lhi_sharers others = {.who = LHI_NONE, .writers = true};
     lh_status status = lhi_unlock_sharers(u, &others, err);
     if (status != LH_OK || conclude_without_locker(u, state))
         return status;

@@ -33,6 +33,16 @@ static bool take_sharer(lhi_unlock *u, const lhi_packet *packet, size_t party, l
     return lhi_case_note(c, out->writers ? "packet" : "unlock_import", party, packet->irp->address, text);
 }
 
+/* Whom the packet went through is not known any more, nor what that driver did. */
+static bool take_unknown(lhi_unlock *u, const lhi_packet *packet, const char *what, lhi_sharers *out)
+{
+    lhi_case *c = u->c;
+    out->count++;
+    return lhi_case_note(c, "packet", LHI_NONE, packet->irp->address,
+                         lhi_arena_printf(&c->arena, "the packet at 0x%" PRIx64 " names the MDL and %s",
+                                          packet->irp->address, what));
+}
+
 static lh_status ask_packet(lhi_unlock *u, const lhi_packet *packet, lhi_sharers *out, lh_error *err)
 {
     lhi_case *c = u->c;
@@ -43,7 +53,10 @@ static lh_status ask_packet(lhi_unlock *u, const lhi_packet *packet, lhi_sharers
             continue;
         lhi_device_driver(c->kernel, packet->irp->slots[i].device, &device, &driver);
         if (!driver.object_known) {
-            out->missing = out->missing || driver.absence != LH_ABSENT_LAYOUT;
+            out->missing = out->missing || lhi_case_is_missing(driver.absence);
+            if (!lhi_case_is_missing(driver.absence) &&
+                !take_unknown(u, packet, "went through a device that is there no more", out))
+                return lhi_fail_memory(err);
             continue;
         }
         size_t party = lhi_case_party(c, &driver, err);
@@ -66,9 +79,10 @@ lh_status lhi_unlock_sharers(lhi_unlock *u, lhi_sharers *out, lh_error *err)
     for (size_t i = 0; status == LH_OK && i < packets->count; i++) {
         const lhi_packet *packet = &c->packets[packets->data[i]];
         const lhi_irp_state state = packet->irp->state;
-        out->missing = out->missing || lhi_irp_is_lost(packet->irp);
-        if (state == LHI_IRP_PENDING || state == LHI_IRP_RETURNED ||
-            (out->over && state == LHI_IRP_COMPLETED))
+        out->missing = out->missing || state == LHI_IRP_UNREADABLE;
+        if (state == LHI_IRP_DAMAGED && !take_unknown(u, packet, "is damaged", out))
+            status = lhi_fail_memory(err);
+        if (state == LHI_IRP_PENDING || state == LHI_IRP_RETURNED || state == LHI_IRP_COMPLETED)
             status = ask_packet(u, packet, out, err);
     }
     return status;

@@ -68,6 +68,7 @@ static void score_lock(lhi_scoring *s, const lhi_record *r)
     if (!lock)
         return;
     weigh(s, r->blamed != LHI_NONE, LHI_WEIGHT_TRACKER, lock->why);
+    weigh(s, r->blamed != LHI_NONE && s->c->parties[r->blamed].silent, LHI_WEIGHT_IMPORTS, NULL);
     weigh(s, r->blamed != LHI_NONE && lock->agrees, LHI_WEIGHT_PACKET_AGREES, NULL);
     weigh(s, r->blamed == LHI_NONE, LHI_WEIGHT_TRACKER_AGREES, NULL);
     weigh(s, lock->tracker.address == 0, LHI_WEIGHT_CALLERS, NULL);
@@ -109,6 +110,7 @@ static void score_packet(lhi_scoring *s, const lhi_record *r, size_t party_index
     weigh(s, !made && packet->device.listed != LHI_YES, LHI_WEIGHT_DEVICE, NULL);
     weigh(s, r->packet != r->judged_packet, LHI_WEIGHT_SPLIT, NULL);
     weigh(s, made, LHI_WEIGHT_MAKER, NULL);
+    weigh(s, made && party->silent, LHI_WEIGHT_IMPORTS, NULL);
     weigh(s, made && packet->library != LHI_NONE, LHI_WEIGHT_CLIENT, NULL);
     weigh(s, made && packet->kept, LHI_WEIGHT_KEEPER, NULL);
     weigh(s,

@@ -115,10 +115,9 @@ static lh_status read_inner(const lh_source *source, lhi_bitmap_header *out, lh_
         out->total = 0;
     if (!out->bits || out->bits == LHI_UNSET64)
         return lhi_fail_field(err, LH_ERR_FORMAT, "BitmapHeader.Pages", PAGES, "was never set");
-    if (out->first_page < BITMAP || out->first_page > MOST_FIRST_PAGE || out->first_page % LHI_PAGE_SIZE)
+    if (out->first_page < BITMAP || out->first_page > MOST_FIRST_PAGE)
         return lhi_fail_field(err, LH_ERR_FORMAT, "BitmapHeader.FirstPage", FIRST_PAGE,
-                              "0x%llx is not a page boundary behind the bitmap",
-                              (unsigned long long)out->first_page);
+                              "0x%llx is no place behind the bitmap", (unsigned long long)out->first_page);
     return LH_OK;
 }
 
@@ -197,12 +196,19 @@ static lh_status load_bitmap(lhi_bitmap_dump *dump, const lhi_bitmap_header *hea
     return status;
 }
 
-/* FirstPage decides where every page lies; it must not contradict the bitmap's size and the file's. */
+/* FirstPage decides where every page lies; it must not contradict the bitmap's size and the file's. Windows
+ * begins a page with it. A writer that does not is believed when the pages from there on end with the file.
+ */
 static lh_status check_first_page(const lhi_bitmap_dump *dump, uint64_t size, lh_error *err)
 {
     uint64_t end = BITMAP + bytes_of(dump->stated_bits);
     uint64_t usual = end + (LHI_PAGE_SIZE - end % LHI_PAGE_SIZE) % LHI_PAGE_SIZE;
     uint64_t data = dump->map.set * LHI_PAGE_SIZE; /* set < 2^40 */
+    if (dump->first_page % LHI_PAGE_SIZE && (size < dump->first_page || size - dump->first_page != data))
+        return lhi_fail_field(err, LH_ERR_FORMAT, "BitmapHeader.FirstPage", FIRST_PAGE,
+                              "0x%llx is no page boundary, and the pages from there on do not end with the "
+                              "file",
+                              (unsigned long long)dump->first_page);
     if (dump->first_page <= usual || lhi_span_inside(dump->first_page, data, size))
         return LH_OK;
     if (dump->first_page - usual <= MOST_SLACK && !lhi_span_inside(usual, data, size))

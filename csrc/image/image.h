@@ -65,6 +65,12 @@ void lhi_exports_free(lhi_exports *exports);
 lhi_answer lhi_image_imports(const lhi_image *image, const char *const *names, size_t count,
                              const lhi_exports *kernel_exports, const char **which);
 
+/* False: it has neither an import table nor an address table, and never had. */
+bool lhi_image_has_imports(const lhi_image *image);
+/* Are nt and hal all that it imports from? By the import table's names; LHI_UNKNOWN where one is not there.
+ */
+lhi_answer lhi_image_imports_nt_alone(const lhi_image *image);
+
 /* IMAGE_SCN_MEM_EXECUTE and IMAGE_SCN_MEM_WRITE, PE format. */
 #define LHI_SECTION_EXECUTE 0x20000000u
 #define LHI_SECTION_WRITE   0x80000000u

@@ -32,25 +32,24 @@ typedef struct lhi_question {
     size_t found;               /* index into names, once the answer is yes */
 } lhi_question;
 
+static bool is_dll(const uint8_t *name, size_t length, const char *dll)
+{
+    size_t same = 0;
+    while (same < length && dll[same] != 0) {
+        uint8_t byte = name[same];
+        if (byte >= 'A' && byte <= 'Z')
+            byte = (uint8_t)(byte + ('a' - 'A'));
+        if (byte != (uint8_t)dll[same])
+            break;
+        same++;
+    }
+    return same == length && dll[same] == 0;
+}
+
 /* hal.dll forwards to the kernel in newer builds, but its own routines lock nothing. */
 static bool is_kernel_name(const uint8_t *name, size_t length)
 {
-    static const char *const kernels[] = {"ntoskrnl.exe", "ntkrnlmp.exe"};
-
-    for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) {
-        size_t same = 0;
-        while (same < length && kernels[k][same] != 0) {
-            uint8_t byte = name[same];
-            if (byte >= 'A' && byte <= 'Z')
-                byte = (uint8_t)(byte + ('a' - 'A'));
-            if (byte != (uint8_t)kernels[k][same])
-                break;
-            same++;
-        }
-        if (same == length && kernels[k][same] == 0)
-            return true;
-    }
-    return false;
+    return is_dll(name, length, "ntoskrnl.exe") || is_dll(name, length, "ntkrnlmp.exe");
 }
 
 static bool wanted_name(lhi_question *question, const uint8_t *name, size_t length)
@@ -238,6 +237,32 @@ lhi_answer lhi_image_imports(const lhi_image *image, const char *const *names, s
     if (answer == LHI_YES && which != NULL)
         *which = names[question.found];
     return answer;
+}
+
+bool lhi_image_has_imports(const lhi_image *image)
+{
+    return image->directories[DIRECTORY_IMPORT].rva != 0 || image->directories[DIRECTORY_IAT].rva != 0;
+}
+
+lhi_answer lhi_image_imports_nt_alone(const lhi_image *image)
+{
+    lhi_answer answer = LHI_YES;
+    uint8_t descriptor[DESCRIPTOR_SIZE] = {0};
+    bool whole = false;
+
+    if (image->directories[DIRECTORY_IMPORT].rva == 0)
+        return LHI_UNKNOWN;
+    for (uint32_t i = 0; next_descriptor(image, i, descriptor, &whole); i++) {
+        uint8_t dll[MOST_DLL_NAME] = {0};
+        size_t length = 0;
+        lh_absence absence =
+            lhi_rva_string(image, lhi_u32(descriptor + DESCRIPTOR_DLL), dll, sizeof dll, &length);
+        if (absence != LH_PRESENT || length == 0)
+            answer = LHI_UNKNOWN;
+        else if (!is_kernel_name(dll, length) && !is_dll(dll, length, "hal.dll"))
+            return LHI_NO;
+    }
+    return whole ? answer : LHI_UNKNOWN;
 }
 
 /* The names of one descriptor; `budget` bounds tables that overlap. */

@@ -304,7 +304,9 @@ void lhi_driver_from_routine(const lh_kernel *kernel, uint64_t routine, lhi_driv
         return;
     lh_absence absence = lhi_image_open(&kernel->space, out->module.base, out->module.size, &image);
     lhi_answer code = absence == LH_PRESENT ? lhi_image_is_code(&image, routine) : LHI_UNKNOWN;
-    if (code == LHI_YES)
+    /* An image that is not mapped, or has no sections, says of no address that it is data. */
+    if (code == LHI_YES || absence == LH_ABSENT_NOT_MAPPED ||
+        (absence == LH_PRESENT && image.section_count == 0))
         return;
     out->has_module = false;
     out->absence = LH_ABSENT_LAYOUT;

@@ -56,6 +56,7 @@ static int ask_references(const lhi_witness *w, uint64_t offset)
         uint64_t entry = 0;
         uint64_t at = 0;
         if (!lhi_pfn_address(w->kernel, frames[i], &entry) || entry > UINT64_MAX - 0x100 ||
+            lhi_pfn_is_blank(w->kernel, entry) || /* not kept for such a page: no word about the offset */
             lhi_read(&w->kernel->space, entry + offset, bytes, sizeof bytes, &at) != LH_PRESENT)
             continue;
         if (lhi_u16(bytes) != 0 && (bytes[2] & 7) == LOCATION_ACTIVE)

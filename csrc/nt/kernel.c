@@ -139,7 +139,10 @@ static void open_nt(lh_kernel *kernel, lhi_pdb_identity *pdb, bool *pdb_known)
         span = found->size;
     }
     *pdb_known = false;
-    kernel->nt_known = base != 0 && lhi_image_open(&kernel->space, base, span, &kernel->nt) == LH_PRESENT;
+    lh_absence absence = base ? lhi_image_open(&kernel->space, base, span, &kernel->nt) : LH_ABSENT_LAYOUT;
+    kernel->nt_known = absence == LH_PRESENT;
+    if (kernel_base == 0 && (absence == LH_ABSENT_NOT_MAPPED || absence == LH_ABSENT_LAYOUT))
+        kernel->kdbg.kernel_base = base; /* all that there is of it is its record */
     if (!kernel->nt_known)
         return;
     *pdb_known = lhi_image_pdb(&kernel->nt, pdb) == LH_PRESENT;

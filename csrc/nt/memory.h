@@ -12,11 +12,14 @@ typedef struct lhi_pfn_entry {
     uint8_t location; /* u3.PageLocation: 0 zeroed, 1 free, 2 standby, 3 modified, 6 active, 7 transition */
     uint64_t pte_address; /* low bit set: the PTE is gone */
     bool blank;           /* every byte of it is 0: that of a free page never is */
+    bool counts_alone;    /* no PteAddress, and no mark of a shared page: a book of references only */
 } lhi_pfn_entry;
 /* Address of the array of entries. */
 lh_absence lhi_pfn_database(const lh_kernel *kernel, uint64_t *database, uint64_t *absent_at);
 /* Address of a frame's entry. */
 bool lhi_pfn_address(const lh_kernel *kernel, uint64_t pfn, uint64_t *entry);
+/* Every byte of the entry at that address is there, and is 0. */
+bool lhi_pfn_is_blank(const lh_kernel *kernel, uint64_t entry);
 /* From the PFN database at the header's (or the debugger block's) address. */
 void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out);
 

@@ -12,6 +12,10 @@
 #define ENTRY_SIZE 0x30u
 /* u3: ReferenceCount in the first 16 bits, PageLocation in the low 3 bits of the byte behind them. */
 #define U3_LOCATION 2u
+/* u4 on every x64 kernel: the frame of the page table in the low bits, and from bit 48 on marks, of which one
+ * says that the PTE is a prototype (bit 57 on Windows 7, 63 on 22000). */
+#define U4       0x28u
+#define U4_MARKS 48u
 
 static lh_absence from_variable(const lh_kernel *kernel, uint64_t variable, uint64_t *database, uint64_t *at)
 {
@@ -79,7 +83,7 @@ bool lhi_pfn_address(const lh_kernel *kernel, uint64_t pfn, uint64_t *entry)
 }
 
 /* Free pages are linked to each other and keep what their PTE was: their entries are not zero throughout. */
-static bool is_blank(const lh_kernel *kernel, uint64_t entry)
+bool lhi_pfn_is_blank(const lh_kernel *kernel, uint64_t entry)
 {
     const uint64_t words = entry_size(kernel) / 8;
     uint64_t word = 0;
@@ -87,6 +91,14 @@ static bool is_blank(const lh_kernel *kernel, uint64_t entry)
         if (lhi_space_u64(&kernel->space, entry + 8 * i, &word) != LH_PRESENT)
             return false;
     return word == 0;
+}
+
+/* The memory manager gives every page in use a PTE: whoever wrote an entry without one kept only counts. */
+static bool has_counts_alone(const lh_kernel *kernel, uint64_t entry, uint64_t pte_address)
+{
+    uint64_t word = 0;
+    return pte_address == 0 && lhi_space_u64(&kernel->space, entry + U4, &word) == LH_PRESENT &&
+           word >> U4_MARKS == 0;
 }
 
 void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)
@@ -107,7 +119,8 @@ void lhi_pfn_read(const lh_kernel *kernel, uint64_t pfn, lhi_pfn_entry *out)
     out->references = (uint16_t)word;
     out->location = (uint8_t)(word >> (8 * U3_LOCATION) & 7);
     out->absent_at = 0;
-    out->blank = out->references == 0 && is_blank(kernel, entry);
+    out->blank = out->references == 0 && lhi_pfn_is_blank(kernel, entry);
+    out->counts_alone = has_counts_alone(kernel, entry, out->pte_address);
 }
 
 #define HALF 256u /* PML4 entries of the kernel half */

@@ -300,6 +300,16 @@ static void listings(lhi_case *c, lhi_node *lines, size_t party)
     }
 }
 
+static const char *stamp_of(lhi_case *c, uint32_t timestamp)
+{
+    return timestamp ? lhi_arena_printf(&c->arena, "0x%08" PRIx32, timestamp) : "not known";
+}
+
+static const char *size_of(lhi_case *c, uint32_t size)
+{
+    return size ? lhi_arena_printf(&c->arena, "0x%" PRIx32, size) : "not known";
+}
+
 static void identity(lhi_case *c, lhi_node *vendor, lhi_node *lines, const lhi_party *party)
 {
     lhi_arena *arena = &c->arena;
@@ -309,10 +319,10 @@ static void identity(lhi_case *c, lhi_node *vendor, lhi_node *lines, const lhi_p
     lhi_tree_count_if(arena, vendor, "size", party->image_size, party->image_size);
     line(c, lines,
          lhi_arena_printf(arena,
-                          "Driver: %s, version %s, time stamp 0x%08" PRIx32 ", image size 0x%" PRIx32
-                          "; Windows build %" PRIu32,
+                          "Driver: %s, version %s, time stamp %s, image size %s; Windows build %" PRIu32,
                           party->driver.name, party->version_known ? party->version : "not known",
-                          party->timestamp, party->image_size, lhi_dump_header(c->kernel->dump)->build));
+                          stamp_of(c, party->timestamp), size_of(c, party->image_size),
+                          lhi_dump_header(c->kernel->dump)->build));
 }
 
 static void victim(lhi_case *c, lhi_node *vendor, lhi_node *lines)

@@ -18,7 +18,7 @@ typedef struct inquiry {
     lhi_routines routines;
     lhi_names names;
     lhi_arena arena;
-    lhi_node *root;
+    lhi_node *root, *left_out;
 } inquiry;
 
 static lh_status poll(void *user, lh_error *err)
@@ -38,8 +38,20 @@ static lh_status poll(void *user, lh_error *err)
     return LH_OK;
 }
 
+/* One that may have something to show, and of which something is not in the dump. */
+static void leave_out(inquiry *q, const lhi_module *module, lh_absence kind, uint64_t address)
+{
+    lhi_node *row = lhi_tree_object(&q->arena, q->left_out, NULL);
+
+    lhi_tree_text(&q->arena, row, "module",
+                  module->name_absence == LH_PRESENT ? lhi_arena_strdup(&q->arena, module->name) : NULL);
+    lhi_tree_address(&q->arena, row, "base", module->base);
+    lhi_tree_text(&q->arena, row, "kind", lh_absence_name(kind));
+    lhi_tree_address(&q->arena, row, "address", address);
+}
+
 /* Routines by which a driver's code can take part; who looks routines up by name can call any. */
-static bool could_lock(const inquiry *q, const lhi_module *module)
+static bool could_lock(inquiry *q, const lhi_module *module)
 {
     static const char *const names[] = {"MmProbeAndLockPages", "MmProbeAndLockProcessPages",
                                         "MmProbeAndLockSelectedPages", "MmUnlockPages",
@@ -48,12 +60,16 @@ static bool could_lock(const inquiry *q, const lhi_module *module)
 
     if (lhi_is_nt(q->kernel, module))
         return false;
-    return lhi_image_open(&q->kernel->space, module->base, module->size, &image) == LH_PRESENT &&
-           lhi_image_imports(&image, names, sizeof names / sizeof names[0], &q->kernel->exports, NULL) !=
-               LHI_NO;
+    const lh_absence absence = lhi_image_open(&q->kernel->space, module->base, module->size, &image);
+    if (absence != LH_PRESENT) {
+        leave_out(q, module, absence, module->base);
+        return false;
+    }
+    return lhi_image_imports(&image, names, sizeof names / sizeof names[0], &q->kernel->exports, NULL) !=
+           LHI_NO;
 }
 
-static bool is_asked(const inquiry *q, const lhi_module *module)
+static bool is_asked(inquiry *q, const lhi_module *module)
 {
     if (q->module == NULL)
         return could_lock(q, module);
@@ -82,6 +98,8 @@ static lh_status look_at(inquiry *q, const lhi_module *module, lhi_node *list, l
 
     if (status == LH_OK && is_shown(q, &profile))
         (void)lhi_report_profile(&q->arena, list, &q->names, module, &profile);
+    else if (status == LH_OK && profile.absence == LH_PRESENT && profile.gap != LH_PRESENT)
+        leave_out(q, module, profile.gap, profile.gap_at);
     lhi_profile_free(&profile);
     q->done += module->size;
     return status;
@@ -91,6 +109,8 @@ static lh_status look_at_modules(inquiry *q, lh_error *err)
 {
     const lhi_modules *modules = &q->kernel->modules;
     lhi_node *list = lhi_tree_list(&q->arena, q->root, "modules");
+    q->left_out = lhi_tree_list(&q->arena, q->root, "left_out");
+    lhi_tree_bool(&q->arena, q->root, "modules_complete", modules->complete);
     bool *asked = lhi_calloc(modules->loaded + 1, sizeof *asked);
     bool any = false;
     lh_status status = LH_OK;
@@ -103,7 +123,9 @@ static lh_status look_at_modules(inquiry *q, lh_error *err)
         q->total += asked[i] ? modules->items[i].size : 0;
     }
     if (q->module != NULL && !any)
-        status = lhi_fail_argument(err, "module", "no loaded module has this name");
+        status = lhi_fail_argument(
+            err, "module", "no loaded module has this name%s",
+            modules->complete ? "" : ", and the list of modules is not wholly in this dump");
     for (size_t i = 0; status == LH_OK && i < modules->loaded; i++)
         if (asked[i])
             status = look_at(q, &modules->items[i], list, err);

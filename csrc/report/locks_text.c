@@ -4,6 +4,8 @@
 
 #include "report/view.h"
 
+#define MOST_NAMES 12u /* the JSON has all */
+
 static const lhi_node *children_of(const lhi_node *object, const char *key)
 {
     const lhi_node *node = lhi_tree_get(object, key);
@@ -30,7 +32,12 @@ static void what_is_missing(const lhi_page *page, const lhi_node *module)
 
     lhi_out_format(page->out, "  %" PRIu64 " functions, %" PRIu64 " bytes of code; ",
                    number_of(module, "functions"), number_of(module, "code_bytes"));
-    if (gap != NULL && gap->kind == LHI_NODE_OBJECT)
+    if (gap != NULL && gap->kind == LHI_NODE_OBJECT && number_of(module, "missing_bytes") == 0)
+        lhi_out_format(page->out,
+                       "its headers and its table of functions are not all there or not sound, the first "
+                       "thing at 0x%" PRIx64 " (%s)\n",
+                       number_of(gap, "address"), text_of(page, gap, "kind"));
+    else if (gap != NULL && gap->kind == LHI_NODE_OBJECT)
         lhi_out_format(
             page->out,
             "not all of it is there: %" PRIu64 " bytes missing, the first thing at 0x%" PRIx64 " (%s)\n",
@@ -87,6 +94,32 @@ static void findings(const lhi_page *page, const lhi_node *module)
     }
 }
 
+/* What the list can't have. */
+static void left_out(const lhi_page *page, const lhi_node *root)
+{
+    const lhi_node *list = lhi_tree_get(root, "left_out");
+    const size_t count = lhi_tree_size(list);
+    unsigned shown = 0;
+
+    if (count != 0)
+        lhi_out_format(page->out,
+                       "Code of %zu more driver%s is not all in this dump, and none was seen that locks:",
+                       count, count == 1 ? "" : "s");
+    for (const lhi_node *row = list->first; row != NULL && shown < MOST_NAMES; row = row->next, shown++) {
+        lhi_out_raw(page->out, shown == 0 ? " " : ", ");
+        if (is_null(row, "module"))
+            lhi_out_format(page->out, "0x%" PRIx64, number_of(row, "base"));
+        say(page, row, "module");
+    }
+    if (count > MOST_NAMES)
+        lhi_out_format(page->out, " and %zu more", count - MOST_NAMES);
+    if (count != 0)
+        lhi_out_raw(page->out, "\n");
+    if (number_of(root, "modules_complete") == 0)
+        lhi_out_raw(page->out,
+                    "There may be other drivers: the list of modules is not wholly in this dump.\n");
+}
+
 void lhi_report_locks_text(const lhi_node *root, uint32_t flags, lhi_out *out)
 {
     const lhi_page page = {.out = out, .redact = flags & LH_RENDER_REDACT};
@@ -103,6 +136,10 @@ void lhi_report_locks_text(const lhi_node *root, uint32_t flags, lhi_out *out)
         sites(&page, module);
         findings(&page, module);
     }
-    if (first)
+    if (first && number_of(root, "modules_complete") != 0 &&
+        lhi_tree_size(lhi_tree_get(root, "left_out")) == 0)
         lhi_out_raw(out, "No driver here has code that locks pages.\n");
+    else if (first)
+        lhi_out_raw(out, "In what is in this dump, no driver has code that locks pages.\n");
+    left_out(&page, root);
 }

@@ -10,6 +10,15 @@
 
 #define MOST_LISTED ((size_t)1000) /* rows of `considered`; their number is given in full */
 
+/* The verdict's own driver comes first, then those that are named, then those with a packet. */
+static int rank_of(const lhi_case *c, const lhi_record *r)
+{
+    const bool named = r->outcome == LHI_OUTCOME_NAMED;
+    const bool first =
+        named && c->named_count && lhi_case_same_driver(c, lhi_case_blamed(c, r), c->named[0].party);
+    return 4 * first + 2 * named + (r->packet != LHI_NONE);
+}
+
 size_t lhi_report_main_record(const lhi_case *c)
 {
     size_t best = LHI_NONE;
@@ -19,14 +28,8 @@ size_t lhi_report_main_record(const lhi_case *c)
         const lhi_record *r = &c->records[i];
         if (!r->in_ledger)
             continue;
-        if (best == LHI_NONE) {
-            best = i;
-            continue;
-        }
-        const lhi_record *b = &c->records[best];
-        int rank = 2 * (r->outcome == LHI_OUTCOME_NAMED) + (r->packet != LHI_NONE);
-        int best_rank = 2 * (b->outcome == LHI_OUTCOME_NAMED) + (b->packet != LHI_NONE);
-        if (rank > best_rank || (rank == best_rank && r->mdl.pages > b->mdl.pages))
+        const int rank = rank_of(c, r), most = best == LHI_NONE ? -1 : rank_of(c, &c->records[best]);
+        if (rank > most || (rank == most && r->mdl.pages > c->records[best].mdl.pages))
             best = i;
     }
     return best;

@@ -58,8 +58,8 @@ void lhi_report_absent(lhi_case *c, lhi_node *absent, const char *path, lh_absen
 const char *lhi_report_mdl_state(lh_mdl_state state);
 /* A driver's file name; NULL where it has none that is known. */
 const char *lhi_report_name(const lhi_case *c, size_t party);
-/* The lock a short report is about: the largest named one, else the largest with a packet, else the largest;
- * LHI_NONE: none, or the case is about an unlock. */
+/* The lock a short report is about: the largest of the verdict's driver, else the largest named one, else the
+ * largest with a packet, else the largest; LHI_NONE: none, or the case is about an unlock. */
 size_t lhi_report_main_record(const lhi_case *c);
 
 /* The control code of a request; false, *code untouched: it is of another kind. */

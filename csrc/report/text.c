@@ -243,22 +243,32 @@ static void subject_lines(const lhi_page *page, const lhi_node *root)
     wrapped(page, 2, text_of(page, subject, "statement"));
 }
 
-static void steps(const lhi_page *page, const lhi_node *list, unsigned indent)
+static void step_line(const lhi_page *page, const lhi_node *s, unsigned indent)
 {
-    unsigned rows = 0;
-    for (const lhi_node *s = list->first; s && rows < MOST_ROWS; s = s->next, rows++) {
-        lhi_out_format(page->out, "%*s%-14s 0x%016" PRIx64 "  ", (int)indent, "", text_of(page, s, "kind"),
-                       number_of(s, "address"));
-        if (text_of(page, s, "name")) {
-            say(page, text_of(page, s, "name"));
-            if (text_of(page, s, "version"))
-                lhi_out_format(page->out, " %s", text_of(page, s, "version"));
-            lhi_out_raw(page->out, ": ");
-        }
-        say(page, text_of(page, s, "statement"));
-        lhi_out_raw(page->out, "\n");
+    lhi_out_format(page->out, "%*s%-14s 0x%016" PRIx64 "  ", (int)indent, "", text_of(page, s, "kind"),
+                   number_of(s, "address"));
+    if (text_of(page, s, "name")) {
+        say(page, text_of(page, s, "name"));
+        if (text_of(page, s, "version"))
+            lhi_out_format(page->out, " %s", text_of(page, s, "version"));
+        lhi_out_raw(page->out, ": ");
     }
-    more(page, indent, list);
+    say(page, text_of(page, s, "statement"));
+    lhi_out_raw(page->out, "\n");
+}
+
+/* Without those of a kind that stands elsewhere; NULL: all. */
+static void steps(const lhi_page *page, const lhi_node *list, unsigned indent, const char *elsewhere)
+{
+    size_t rows = 0;
+    for (const lhi_node *s = list->first; s; s = s->next) {
+        if (elsewhere && strcmp(text_of(page, s, "kind"), elsewhere) == 0)
+            continue;
+        if (rows++ < MOST_ROWS)
+            step_line(page, s, indent);
+    }
+    if (rows > MOST_ROWS)
+        lhi_out_format(page->out, "%*s... %zu more\n", (int)indent, "", rows - MOST_ROWS);
 }
 
 static void listing_line(const lhi_page *page, const lhi_node *row)
@@ -481,8 +491,9 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
         const lhi_node *chain = lhi_tree_get(root, "chain");
         if (lhi_tree_size(chain)) {
             heading(&page, "Chain");
-            steps(&page, chain, 2);
+            steps(&page, chain, 2, NULL);
         }
+        const bool traced = lhi_tree_size(lhi_tree_get(lhi_tree_get(root, "trackers"), "list")) != 0;
         const lhi_node *suspects = lhi_tree_get(root, "suspects");
         if (lhi_tree_size(suspects))
             heading(&page, "Evidence");
@@ -492,11 +503,11 @@ void lhi_report_text(const lhi_node *root, uint32_t flags, lhi_out *out)
             lhi_out_raw(out, "  ");
             say(&page, text_of(&page, s, "driver"));
             lhi_out_raw(out, "\n");
-            steps(&page, lhi_tree_get(s, "evidence"), 4);
+            steps(&page, lhi_tree_get(s, "evidence"), 4, traced ? "trace" : NULL);
         }
         more(&page, 2, suspects);
         excerpt_lines(&page, root);
-        if (lhi_tree_size(lhi_tree_get(lhi_tree_get(root, "trackers"), "list"))) {
+        if (traced) {
             heading(&page, "Lock trackers");
             lhi_report_tracking_text(&page, lhi_tree_get(root, "trackers"), 2);
         }

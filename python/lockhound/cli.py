@@ -311,9 +311,9 @@ def advice_text(document: dict[str, Any]) -> list[str]:
     tracking, verifier = advice["tracking"], advice["verifier"]
     lines = [verdict["sentence"], *([verdict["advice"]] if verdict["advice"] else [])]
     setting = [] if tracking["state"] == "on" else [f"  {tracking['command']}"]
-    lines += ["", *setting, tracking["next_crash"], f"  {tracking['undo']}"]
+    lines += ["", *setting, tracking["next_crash"], "To undo it when the case is solved:", f"  {tracking['undo']}"]
     if verifier:
-        lines += ["", f"  {verifier['command']}", verifier["why"], f"  {verifier['undo']}"]
+        lines += ["", f"  {verifier['command']}", verifier["why"], "To undo it:", f"  {verifier['undo']}"]
     return [*lines, *([""] if advice["vendors"] else []), *vendor_text(advice)]
 
 

@@ -51,7 +51,7 @@ class Excerpt(Row):
     _hex: ClassVar[frozenset[str]] = frozenset({"address", "physical"})
 
     driver: str | None  # None for code outside any module
-    kind: str  # of the evidence that it goes with: unlock_site, lock_path, stack_frame
+    kind: str  # of the evidence that it goes with: unlock_site, lock_path, stack_frame, trace
     statement: str  # what is done there
     address: int
     at: str | None

@@ -99,7 +99,7 @@ class Kernel:
             fits = [p for p in self.processes() if p.pid == number]
         if len(fits) == 1:
             return fits[0]
-        shown = which if isinstance(which, str) else number
+        shown = f'"{which}"' if isinstance(which, str) else number
         if not fits:
             raise ArgumentError(f"no process {shown} is known in this dump", field="process")
         listed = ", ".join(f"{p.name} (PID {p.pid}) at {p.address:#x}" for p in fits)

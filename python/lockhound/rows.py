@@ -374,10 +374,9 @@ class Frame(Row):
     def __str__(self) -> str:
         if self.module_base is None:
             return f"{self.address:#x}"
-        name = self.module or f"{self.module_base:#x}"
         if self.symbol and self.function is not None:
-            return f"{name}!{self.symbol}+{self.address - self.function:#x}"
-        return f"{name}+{self.offset:#x}"
+            return f"nt!{self.symbol}+{self.address - self.function:#x}"
+        return f"{self.module or f'{self.module_base:#x}'}+{self.offset:#x}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

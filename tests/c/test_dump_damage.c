@@ -349,6 +349,25 @@ static void damaged_bitmap_header(void)
     free(made.data);
 }
 
+/* The pages right behind the bitmap, on no page boundary, up to the end of the file. */
+static void unaligned_pages(void)
+{
+    uint8_t known[BITS];
+    made_dump made = make_map(known);
+    size_t first = (size_t)get64(made.data + 0x2020), place = MAKER_BITMAP + (BITS + 7) / 8 + 1;
+    memmove(made.data + place, made.data + first, made.size - first);
+    made.size -= first - place;
+    put64(made.data, 0x2020, place);
+    lh_dump *dump = open_dump(made.data, made.size, NULL);
+    if (CHECK(dump != NULL))
+        check_frames(dump, known, NULL, BITS);
+    lh_dump_release(dump);
+    expect(made.data, made.size - 1, LH_ERR_FORMAT, "BitmapHeader.FirstPage", "do not end with the file");
+    put64(made.data, 0x2020, place - 1);
+    expect(made.data, made.size, LH_ERR_FORMAT, "BitmapHeader.FirstPage", "do not end with the file");
+    free(made.data);
+}
+
 /* A small file whose header claims the sky must not make us ask for memory by its word. */
 static void absurd_claims(void)
 {
@@ -438,6 +457,7 @@ int main(void)
     other_kinds();
     damaged_runs();
     damaged_bitmap_header();
+    unaligned_pages();
     absurd_claims();
     flipped_bits();
     flipped_marks();

@@ -191,6 +191,34 @@ def test_the_command_locks(path: Path, forged: Forged, capsys: pytest.CaptureFix
     assert "no loaded module" in capsys.readouterr().err
 
 
+def test_an_empty_list_is_a_fact_only_where_nothing_is_missing(dump: lh.Dump, forged: Forged) -> None:
+    """Of a dump without images and without the list of modules nobody can say that no driver locks."""
+    kernel = dump.kernel()
+    whole = json.loads(kernel.locks_json())
+    assert (whole["modules_complete"], whole["left_out"]) == (True, [])
+    locking = {row["module"]: int(row["base"], 16) for row in whole["modules"]}
+    headers = [kernel.walk(base).physical for base in locking.values()]
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "locks-1.schema.json").read_text())
+    with dump.without_pages([at >> 12 for at in headers if at is not None]) as less:
+        part = json.loads(less.kernel().locks_json())
+        text = less.kernel().locks_text()
+    jsonschema.validate(part, schema)
+    assert part["modules"] == []
+    assert {row["module"]: int(row["base"], 16) for row in part["left_out"]} == locking
+    assert {row["kind"] for row in part["left_out"]} == {"not_captured"}
+    assert "No driver here" not in text
+    assert all(name in text for name in sorted(locking)[:3])
+    link = forged.translate(dump.info.loaded_module_list)
+    assert link is not None
+    with dump.without_pages([link >> 12]) as less:
+        lost = less.kernel()
+        assert json.loads(lost.locks_json())["modules_complete"] is False
+        assert "the list of modules is not wholly in this dump" in lost.locks_text()
+        assert "No driver here" not in lost.locks_text()
+        with pytest.raises(lh.ArgumentError, match="the list of modules is not wholly in this dump"):
+            lost.lock_profile("nobody")
+
+
 def test_it_can_be_stopped(dump: lh.Dump) -> None:
     cancel = lh.Cancel()
     cancel.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (
     situations_alone,
+    situations_alone_further,
     situations_copies,
     situations_drivers,
     situations_kept,
@@ -25,5 +26,5 @@ PARTS = (
 )
 SITUATIONS: dict[str, Situation] = {situation.__name__: situation for part in PARTS for situation in part.ALL}
 # One build each in the test command, all of them in the campaign.
-ALONE: dict[str, Situation] = {situation.__name__: situation for situation in situations_alone.ALL}
+ALONE: dict[str, Situation] = {situation.__name__: situation for situation in (*situations_alone.ALL, *situations_alone_further.ALL)}
 EVERY = SITUATIONS | ALONE

@@ -207,6 +207,21 @@ def kept_in_a_block(scene: Scene) -> Cast:
     return nobody("unattributed", because="more than one place keeps a pointer")
 
 
+def kept_after_deletion(scene: Scene) -> Cast:
+    """The packet does not tell its maker, and the device that it was sent to was deleted since; the innocent driver of that, which makes
+    packets otherwise, has queued it in another device's extension. Without the trap it was sent to somebody else's."""
+    keeper, device = scene.driver(MAKING)
+    _, low = scene.driver()
+    mdl = scene.lock()
+    irp = scene.own(None, scene.device(keeper) if scene.trap else low, mdl)
+    scene.machine.space.write_u64(device.extension + 0x30, irp.address)
+    if not scene.trap:
+        return named(keeper, mdl)
+    following = device.address + scene.machine.layouts["DEVICE_OBJECT"].offset("NextDevice")
+    scene.later(lambda: scene.machine.space.write_u64(following, 0))
+    return nobody("unattributed", because="by a device that is not known")
+
+
 # Requests of the I/O manager, and the witness that is not captured
 
 
@@ -424,7 +439,7 @@ def kept_in_a_mapping(scene: Scene) -> Cast:
 
 ALL = (
     back_beside_contradiction, back_with_damaged_lists, back_with_a_large_one, vouched_by_length, embedded_in_another,
-    embedded_in_the_doubtful, embedded_in_doubtful_data, packet_on_a_stack, merged_after_free, kept_in_a_block, orphans_file_gone,
-    opened_device_gone, list_of_devices_gone, original_gone, copied_to_the_file, refuted_in_front, freed_piece, half_pending, damaged_piece,
-    piece_of_nobody, associated_and_one_gone, kept_by_the_nameless, kept_beside_stacks, kept_in_a_mapping,
+    embedded_in_the_doubtful, embedded_in_doubtful_data, packet_on_a_stack, merged_after_free, kept_in_a_block, kept_after_deletion,
+    orphans_file_gone, opened_device_gone, list_of_devices_gone, original_gone, copied_to_the_file, refuted_in_front, freed_piece,
+    half_pending, damaged_piece, piece_of_nobody, associated_and_one_gone, kept_by_the_nameless, kept_beside_stacks, kept_in_a_mapping,
 )  # fmt: skip

@@ -184,6 +184,12 @@ def test_each_named_driver_has_a_text(schema: Any, name: str) -> None:
     assert not {v["driver"] for v in case["advice"]["vendors"]} & {row["driver"] for row in case["cleared"]}
 
 
+def test_what_an_unloaded_driver_does_not_tell() -> None:
+    (vendor,) = case_of(dump_bytes("unlock_unloaded", 19041, 0, 6))["advice"]["vendors"]
+    assert vendor["timestamp"] is None
+    assert "version not known, time stamp not known, image size 0x" in vendor["lines"][0]
+
+
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     machine = forged("pending_irp", 19041, 0)
     path = tmp_path / "MEMORY.DMP"
@@ -208,6 +214,9 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert victim not in shown("--redact", *view)
         assert driver in shown("--redact", *view)
     assert f"verifier /flags 0x8 /driver {driver}" in shown()
+    lines = shown().splitlines()
+    assert lines[lines.index("To undo it when the case is solved:") + 1].startswith("  reg delete ")
+    assert lines[lines.index("To undo it:") + 1] == "  verifier /reset"
     assert json.loads(shown("--json"))["vendors"][0]["driver"] == driver
     case = lh.analyze(path, progress=False)
     assert case.advice is not None

@@ -172,3 +172,22 @@ def test_a_library_is_shown_with_who_called_it() -> None:
     assert client["driver"] == case["verdict"]["driver"] == machine.truth.verdict["driver"]
     assert library["driver"] in client["statement"]
     assert (marked(client) or {})["text"].startswith("call ")
+
+
+@pytest.mark.parametrize("build", [9600, BUILD, 26100])
+def test_the_call_that_locked_is_shown(build: int) -> None:
+    """By the trace of the lock tracker: once for each place, whatever the number of locks."""
+    case = case_of(dump_bytes("tracked_several", build, SEED, 6))
+    locks = {frame["address"] for row in case["trackers"]["list"] for frame in row["trace"] if frame["kind"] == "driver"}
+    shown = {int(line["address"], 16) + len(line["bytes"]) // 2: line for line in map(marked, case["excerpts"]) if line is not None}
+    assert {f"{at:#x}" for at in shown} <= locks
+    assert len(shown) == len(case["excerpts"]) >= len(case["verdict"]["drivers"]) > 1
+    assert {line["name"] for line in shown.values()} == {"nt!MmProbeAndLockPages"}
+    assert {row["driver"] for row in case["excerpts"]} == {row["name"] for row in case["verdict"]["drivers"]}
+    assert {row["kind"] for row in case["excerpts"]} == {"trace"}
+
+
+def test_of_an_unlock_the_lock_of_its_mdl_is_shown() -> None:
+    unlocks, locks = case_of(dump_bytes("unlock_length_own", BUILD, SEED, 6))["excerpts"]
+    assert [(marked(row) or {})["name"] for row in (unlocks, locks)] == [UNLOCK, "nt!MmProbeAndLockPages"]
+    assert [row["kind"] for row in (unlocks, locks)] == ["unlock_site", "trace"]

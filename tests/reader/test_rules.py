@@ -21,6 +21,8 @@ from .machines import case_of, dump_bytes, forged, patched, with_parameters
 from .rule_table import check_rules, in_code, rules_of
 from .scene import Cast, Scene, Situation, built, named
 from .situations import SITUATIONS
+from .test_bare import images_without_tables
+from .test_bare import told as altered
 from .test_trackers import places
 
 BUILDS = (7601, 19041, 26100, 23456)  # with callers in place of trackers, symbols, published layouts, and none
@@ -145,6 +147,7 @@ MORE: tuple[Callable[[], dict[str, Any]], ...] = (
     lambda: with_parameters("pending_irp", 19041, 0, {2: 2**64 - 3}),
     lambda: with_parameters("unlock_unknown", 19041, 0, {0: 2}),
     lambda: case_of(staged(other_routine).to_bytes(6)),
+    lambda: altered("tracked_leak", 19041, images_without_tables)[1],
     *(lambda s=s: case_of_scene(s) for s in (neighbours_contradict, file_somewhere_else, device_unlisted, no_exit_time)),
 )
 

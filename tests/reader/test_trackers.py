@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import struct
@@ -180,6 +181,22 @@ def test_the_report_shows_the_trace(build: int) -> None:
     assert f"!lockedpages {case['process']['address']}" in commands
     assert f"ln {told['address']}" in commands
     assert {e["kind"] for e in case["suspects"][0]["evidence"]} >= {"mdl", "tracker", "trace"}
+
+
+def test_several_drivers_the_chain_leads_to_the_first() -> None:
+    """Whose locks are the most, though another one's single lock is the largest; a trace stands once in the text."""
+    data = dump_bytes("tracked_several", 19041, 0, 6)
+    case = case_of(data)
+    most = max(case["ledger"]["mdls"], key=lambda m: int(m["pages"]))
+    assert most["holder"] != case["verdict"]["driver"], "else this shows nothing"
+    assert next(step["name"] for step in case["chain"] if step["kind"] == "module") == case["verdict"]["driver"]
+    with lh.open(data) as dump:
+        text = dump.investigate(progress=False).text()
+    for row in case["trackers"]["list"]:
+        kernel = [frame["address"] for frame in row["trace"] if frame["kind"] == "kernel"]
+        assert all(f"0x{int(at, 16):016x}" in text for at in kernel)
+    assert "entry 0 of the trace" not in text
+    assert "entry 0 of the trace" in json.dumps(case["suspects"])
 
 
 def test_innocents_are_cleared_with_a_reason() -> None:

@@ -210,6 +210,60 @@ def test_another_driver_that_had_the_mdl_may_have_unlocked_it_before(how: str, b
     assert case_of(stage.finish().to_bytes(6))["verdict"]["driver"] == driver.module.name
 
 
+def unlocked_with(stage: Stage, doubt: str) -> Driver:
+    """A driver unlocks its MDL in the dispatch routine; whether another one could have done so before is open, or not."""
+    machine = stage.machine
+    mdl = unlocks.stale(stage)
+    driver, device = guilty_device(stage)
+    other, lower = guilty_device(stage, imports=io.LOCKING)
+    machine.space.write_u64(device.extension + 0x20, mdl.address)
+    at = machine.layouts["IRP"].offset("Tail.Overlay.CurrentStackLocation")
+
+    def page_out() -> None:
+        machine.space.paged_out(other.module.base, 0x40)
+        del machine.labels[f"image_header:{other.module.name}"]
+
+    if doubt == "stack":
+        machine.label("stack", machine.system_pages(2))
+        stage.missing.append("stack")
+    elif doubt:
+        slot = Slot(lower, CONTROL, completion=driver.module.symbols["Complete"], control=PENDING_RETURNED)
+        irp = packets.make_irp(machine, [slot], 2, mdl=mdl, manager=False, flags=0)
+        if doubt == "damaged":
+            machine.space.write_u64(irp.address + at, 0x1122_3344)
+        elif doubt == "deleted":
+            io.make_device(machine, other)
+            stage.afterwards.append(lambda: machine.space.write_u64(other.devices[0].address, machine.rng.getrandbits(48)))
+        else:
+            stage.afterwards.append(page_out)
+    unlocks.begin(stage, mdl, [*unlocks.inner(machine), unlocks.unlocking(driver), *unlocks.from_program(machine)])
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("doubt", "kind", "words"),
+    [
+        ("damaged", "unattributed", "another driver that has it may have done so before"),
+        ("deleted", "unattributed", "another driver that has it may have done so before"),
+        ("image", "insufficient", "what another driver had it by may lie in a page that is not in this dump"),
+        ("stack", "insufficient", "what another driver had it by may lie in a page that is not in this dump"),
+    ],
+)
+def test_who_could_have_unlocked_before_must_be_known(doubt: str, kind: str, words: str) -> None:
+    """A packet that is damaged, or whose device is gone; a driver whose imports are paged out, in a packet; a page of a stack."""
+    stage = Loose(doubt, BUILD, SEED)
+    unlocked_with(stage, doubt)
+    verdict = case_of(stage.finish().to_bytes(6))["verdict"]
+    assert verdict["kind"] == kind
+    assert words in verdict["reason"]
+
+
+def test_without_a_doubt_the_driver_that_unlocks_is_named() -> None:
+    stage = Loose("", BUILD, SEED)
+    driver = unlocked_with(stage, "")
+    assert case_of(stage.finish().to_bytes(6))["verdict"]["driver"] == driver.module.name
+
+
 # ---- an MDL that was changed while it was locked: by whom, nobody saw
 
 
