@@ -68,7 +68,7 @@ static bool is_queue_list(const lh_kernel *kernel, uint64_t list, bool filled)
     return false;
 }
 
-static bool is_queued_item(const lh_kernel *kernel, uint64_t entry)
+static bool begins_like_item(const lh_kernel *kernel, uint64_t entry)
 {
     uint64_t routine = 0;
     return word(kernel, entry + WORKER, &routine) && lhi_module_at(&kernel->modules, routine) != NULL;
@@ -89,7 +89,7 @@ static lhi_answer in_work_queue(const lh_kernel *kernel, uint64_t item, uint64_t
             return LHI_NO;
         if (at != item && is_queue_list(kernel, at, true))
             queues++;
-        else if (at != item && !is_queued_item(kernel, at))
+        else if (at != item && !begins_like_item(kernel, at))
             return LHI_NO;
         from = at;
         at = next;
@@ -226,12 +226,26 @@ bool lhi_is_work_queue(const lh_kernel *kernel, uint64_t list)
     return is_queue_list(kernel, list, false);
 }
 
+/* Both begin like work items, each has the other for its neighbour, and they are of different modules: no
+ * list of a driver's own. */
+static bool are_neighbours(const lh_kernel *kernel, uint64_t one, uint64_t other, bool forward)
+{
+    uint64_t back = 0, routines[2] = {0};
+    return lhi_is_object(other, STEP) && other < UINT64_MAX - LHI_PAGE_SIZE &&
+           word(kernel, other + (forward ? STEP : 0), &back) && back == one &&
+           word(kernel, one + WORKER, &routines[0]) && word(kernel, other + WORKER, &routines[1]) &&
+           begins_like_item(kernel, one) && begins_like_item(kernel, other) &&
+           lhi_module_at(&kernel->modules, routines[0]) != lhi_module_at(&kernel->modules, routines[1]);
+}
+
 bool lhi_is_queue_link(const lh_kernel *kernel, uint64_t va, uint64_t value)
 {
-    if (va % STEP != 0 || !is_io_item(kernel, value))
+    if (va % STEP != 0 || va - LHI_KERNEL_HALF < LHI_PAGE_SIZE)
         return false;
+    const bool io = is_io_item(kernel, value);
     for (unsigned back = 0; back <= STEP; back += STEP) /* of a LIST_ENTRY either word may be the link */
-        if (is_io_item(kernel, va - back) || lhi_is_work_queue(kernel, va - back))
+        if ((io && (is_io_item(kernel, va - back) || lhi_is_work_queue(kernel, va - back))) ||
+            are_neighbours(kernel, va - back, value, back == 0))
             return true;
     return false;
 }

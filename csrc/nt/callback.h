@@ -24,7 +24,8 @@ bool lhi_work_item_at(const lh_kernel *kernel, uint64_t address, uint64_t *budge
 bool lhi_callback_around(const lh_kernel *kernel, uint64_t va, uint64_t lowest, lhi_callback *out);
 /* The head of a list of the kernel's own queues of work items lies at an address. */
 bool lhi_is_work_queue(const lh_kernel *kernel, uint64_t list);
-/* The value at an address links one IO_WORKITEM to another, or a queue to one. */
+/* The value at an address links one work item to another driver's, or a queue to one: it says nothing of
+ * whose they are. */
 bool lhi_is_queue_link(const lh_kernel *kernel, uint64_t va, uint64_t value);
 
 #endif

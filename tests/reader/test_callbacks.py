@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+import lockhound as lh
 from lockhound_synth import io, pool, processes, stacks, work
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.packets import Mdl
 
-from .machines import Answer
+from .machines import Answer, case_of, dump_bytes, forged
 from .scene import Scene
-from .test_holders import block, holder, judged, names, put, refuses, scene
+from .test_holders import block, holder, judged, names, put, refuses, scene, waits
 
 BUILDS = (7601, 19041, 26100)  # queues of both kinds, and a kernel whose types are not public
 ROUTINE = "Worker"
@@ -103,8 +104,19 @@ def out_of_the_ring(made: Waiting) -> None:
 
 
 def torn_further_on(made: Waiting) -> None:
-    """A link between two others leads one way only."""
+    """A link between two others leads one way only. Their drivers keep them."""
+    kept_by_others(made)
     made.put(made.items[0] + 8, made.items[1])
+
+
+def torn_between_blocks(made: Waiting) -> None:
+    """The same, and the item in front is part of a block that its driver keeps."""
+    (other, device), at = made.others[0], block(made.where, 0x80)
+    item = work.item(made.where.machine, at + 0x20, other.module.symbols[ROUTINE], at)
+    made.put(device.extension + 0x20, at)
+    made.queue.items.clear()
+    work.insert(made.where.machine, made.queue, [item, made.item, made.items[1]])
+    made.put(made.queue.head + 8, made.item)
 
 
 def with_a_stranger(made: Waiting) -> None:
@@ -121,7 +133,7 @@ def without_a_queue(made: Waiting) -> None:
 
 def not_of_nt(made: Waiting) -> None:
     """Whose parameter is itself, but which nt's routine does not serve."""
-    made.put(made.item + work.ROUTINE, made.others[0][0].module.symbols[ROUTINE])
+    made.put(made.item + work.ROUTINE, made.context)
 
 
 def no_routine(made: Waiting) -> None:
@@ -137,7 +149,8 @@ def freed(made: Waiting) -> None:
 
 
 SPOILT: list[Callable[[Waiting], None]] = [
-    emptied, of_another_type, of_another_size, out_of_the_ring, torn_further_on, with_a_stranger, without_a_queue, not_of_nt, no_routine,
+    emptied, of_another_type, of_another_size, out_of_the_ring, torn_further_on, torn_between_blocks,
+    with_a_stranger, without_a_queue, not_of_nt, no_routine,
 ]  # fmt: skip
 
 
@@ -222,6 +235,41 @@ def test_records_that_begin_like_work_items_are_their_lists() -> None:
     for i, at in enumerate(ring):
         put(where, at, ring[(i + 1) % len(ring)], ring[i - 1])
     assert Answer.of(judged(where)["verdict"]) == names(driver, mdl)
+
+
+def test_who_leads_to_the_queue_has_nothing_to_do_with_it() -> None:
+    """A thread waits in a bystander's code, with the queue in a frame of nt's; the item is the only one in it."""
+    where = scene("alone")
+    machine, (driver, device), (other, _) = where.machine, holder(where), holder(where)
+    mdl, context = where.lock(), block(where)
+    put(where, context + 0x20, mdl.address)
+    queue = work.make_queue(machine, pool=True)
+    work.insert(machine, queue, [work.io_item(machine, driver, device, context)])
+    waits(where, queue.address, other, frame=-1)
+    assert Answer.of(judged(where)["verdict"]) == names(driver, mdl)
+
+
+def test_an_old_context_in_data_of_nt() -> None:
+    """Not even nt is what has the MDL there."""
+    where = scene("nt")
+    machine, (driver, device) = where.machine, holder(where)
+    work.io_item(machine, driver, device, where.lock().address, at=machine.nt_base + work.IN_NT + 0x100)
+    refuses(judged(where), "unattributed")
+
+
+def test_an_old_context_is_told() -> None:
+    case = case_of(dump_bytes("work_item_idle", 19041, 0, 6))
+    assert "only a work item leads to it that is not queued" in case["verdict"]["reason"]
+    assert case["suspects"][0]["driver"] in case["ledger"]["mdls"][0]["trail"]
+
+
+def test_without_the_list_of_modules_no_work_item_is_known() -> None:
+    """Then nothing says that the context of a bystander's is an old one; each page of nt's data may have the list's head."""
+    made = forged("work_item_idle", 19041, 0)
+    with lh.open(dump_bytes("work_item_idle", 19041, 0, 6)) as dump:
+        for pfn in sorted(set(made.evidence_pages.values())):
+            with dump.without_pages([pfn]) as less:
+                assert not less.investigate(progress=False).verdict.drivers
 
 
 @pytest.mark.parametrize("whose", ["own", "other", "nobody"])

@@ -270,6 +270,31 @@ def test_work_items_and_their_kind(build: int) -> None:
         assert kernel.identify(queue.address).place in ("pool", "module")
 
 
+def test_what_only_looks_like_one_with_a_routine() -> None:
+    """A DPC of no importance that there is, an APC of no thread, a timer that its device does not know, an item that is not its own
+    parameter, and each with a routine that lies in data."""
+    where = Scene("like", 19041, 0, trap=True)
+    machine, (driver, device) = where.machine, holder(where)
+    routine, image = driver.module.symbols["Worker"], driver.module.image
+    assert image is not None
+    (section,) = [s for s in image.sections if s.name == ".data"]
+    data, context = driver.module.base + section.rva, block(where)
+    thread = where.stage.system.threads[0].address
+    dpc, apc = (
+        (work.dpc(machine, block(where, 0x80), at, context) for at in (routine, data)),
+        work.apc(machine, block(where, 0x80), 0, 0, 0),
+    )
+    first, *others = *dpc, apc
+    machine.space.write(first + 1, b"\x04")
+    others += [work.apc(machine, block(where, 0x80), at, code, context) for at, code in ((device.address, routine), (thread, data))]
+    others += [work.io_timer(machine, device, routine, context), work.io_item(machine, driver, device, context)]
+    put(where, others[-1] + work.PARAMETER, context)
+    with lh.open(where.finish().to_bytes(6)) as dump:
+        for at in (first, *others):
+            found = dump.kernel().identify(at + 0x20)
+            assert (found.place, found.detail) == ("pool", None)
+
+
 @pytest.mark.parametrize("kind", ["urb", "net_buffer", "wsk_buf", "flt_read", "flt_control", "flt_attributes"])
 def test_fields_that_name_an_mdl(kind: str) -> None:
     """In a block, in a device's extension and in a module's data, also at four bytes' alignment; any other pointer to an MDL is one."""
