@@ -260,7 +260,8 @@ static lh_status add_detail(const lhi_identify *known, lh_identity *out, lh_erro
     case LH_PLACE_TIMER:
     case LH_PLACE_LOCK_TRACKER:
     case LH_PLACE_FRAMEWORK_OBJECT:
-        lhi_detail_at(known->kernel, out);
+        if (out->state != LHI_POOL_FREE)
+            lhi_detail_at(known->kernel, out);
         break;
     default:
         break;

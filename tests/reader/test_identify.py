@@ -280,19 +280,31 @@ def test_what_only_looks_like_one_with_a_routine() -> None:
     (section,) = [s for s in image.sections if s.name == ".data"]
     data, context = driver.module.base + section.rva, block(where)
     thread = where.stage.system.threads[0].address
-    dpc, apc = (
-        (work.dpc(machine, block(where, 0x80), at, context) for at in (routine, data)),
-        work.apc(machine, block(where, 0x80), 0, 0, 0),
-    )
-    first, *others = *dpc, apc
-    machine.space.write(first + 1, b"\x04")
-    others += [work.apc(machine, block(where, 0x80), at, code, context) for at, code in ((device.address, routine), (thread, data))]
-    others += [work.io_timer(machine, device, routine, context), work.io_item(machine, driver, device, context)]
-    put(where, others[-1] + work.PARAMETER, context)
+    unimportant, item = work.dpc(machine, block(where, 0x80), routine, context), work.io_item(machine, driver, device, context)
+    machine.space.write(unimportant + 1, b"\x04")
+    put(where, item + work.PARAMETER, context)
+    shapes = [
+        unimportant,
+        item,
+        work.dpc(machine, block(where, 0x80), data, context),
+        work.apc(machine, block(where, 0x80), device.address, routine, context),
+        work.apc(machine, block(where, 0x80), thread, data, context),
+        work.io_timer(machine, device, routine, context),
+    ]
     with lh.open(where.finish().to_bytes(6)) as dump:
-        for at in (first, *others):
+        for at in shapes:
             found = dump.kernel().identify(at + 0x20)
             assert (found.place, found.detail) == ("pool", None)
+
+
+def test_what_a_freed_block_has_left() -> None:
+    where = Scene("freed", 17763, 0, trap=True)
+    driver, device = holder(where)
+    item = work.io_item(where.machine, driver, device, where.lock().address)
+    where.machine.nonpaged.free(item)
+    with lh.open(where.finish().to_bytes(6)) as dump:
+        found = dump.kernel().identify(item + 0x30)
+    assert (found.place, found.state, found.detail) == ("pool", "free", None)
 
 
 @pytest.mark.parametrize("kind", ["urb", "net_buffer", "wsk_buf", "flt_read", "flt_control", "flt_attributes"])
