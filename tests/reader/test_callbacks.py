@@ -119,6 +119,15 @@ def torn_between_blocks(made: Waiting) -> None:
     made.put(made.queue.head + 8, made.item)
 
 
+def torn_around_a_context(made: Waiting) -> None:
+    """The same, and the item is a part of its own context: its neighbours lead to what has the MDL."""
+    kept_by_others(made)
+    own = work.item(made.where.machine, made.context + 0x30, made.driver.module.symbols[ROUTINE], made.context)
+    made.queue.items.clear()
+    work.insert(made.where.machine, made.queue, [made.items[0], own, made.items[1]])
+    made.put(made.queue.head + 8, made.items[0])
+
+
 def with_a_stranger(made: Waiting) -> None:
     """One of the others is no work item."""
     made.put(made.items[1] + work.ROUTINE, made.context)
@@ -149,7 +158,7 @@ def freed(made: Waiting) -> None:
 
 
 SPOILT: list[Callable[[Waiting], None]] = [
-    emptied, of_another_type, of_another_size, out_of_the_ring, torn_further_on, torn_between_blocks,
+    emptied, of_another_type, of_another_size, out_of_the_ring, torn_further_on, torn_between_blocks, torn_around_a_context,
     with_a_stranger, without_a_queue, not_of_nt, no_routine,
 ]  # fmt: skip
 
