@@ -120,8 +120,9 @@ def torn_between_blocks(made: Waiting) -> None:
 
 
 def torn_around_a_context(made: Waiting) -> None:
-    """The same, and the item is a part of its own context: its neighbours lead to what has the MDL."""
-    kept_by_others(made)
+    """The same, and the item is a part of its own context: a neighbour that its driver keeps leads to what has the MDL."""
+    made.put(made.others[1][1].extension + 0x20, made.items[1])
+    made.put(made.item + work.IO_CONTEXT, 0)
     own = work.item(made.where.machine, made.context + 0x30, made.driver.module.symbols[ROUTINE], made.context)
     made.queue.items.clear()
     work.insert(made.where.machine, made.queue, [made.items[0], own, made.items[1]])
