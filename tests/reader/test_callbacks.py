@@ -14,7 +14,7 @@ from lockhound_synth.packets import Mdl
 
 from .machines import Answer, case_of, dump_bytes, forged
 from .scene import Scene
-from .test_holders import block, holder, judged, names, put, refuses, scene, waits
+from .test_holders import block, holder, judged, names, put, refuses, scene
 
 BUILDS = (7601, 19041, 26100)  # queues of both kinds, and a kernel whose types are not public
 ROUTINE = "Worker"
@@ -255,7 +255,7 @@ def test_who_leads_to_the_queue_has_nothing_to_do_with_it() -> None:
     put(where, context + 0x20, mdl.address)
     queue = work.make_queue(machine, pool=True)
     work.insert(machine, queue, [work.io_item(machine, driver, device, context)])
-    waits(where, queue.address, other, frame=-1)
+    where.waits(queue.address, other, frame=-1)
     assert Answer.of(judged(where)["verdict"]) == names(driver, mdl)
 
 
@@ -298,9 +298,8 @@ def test_an_item_that_a_worker_thread_runs(build: int, whose: str) -> None:
     work.remove_first(machine, queue)
     thread = processes.make_thread(machine, where.stage.system)
     returns = [driver.module.return_from("ExAllocatePoolWithTag", ROUTINE), *stacks.in_nt(machine, "IofCallDriver")]
-    laid = stacks.switch_out(machine, thread, returns)
+    laid = stacks.switch_out(machine, thread, returns, (0, context))
     where.stage.waiting[thread.address] = laid.frames
-    put(where, laid.frames[4][0] + 0x18, context)
     put(where, laid.frames[5][0] + 0x18, item if whose != "nobody" else context)
     case = judged(where)
     if whose == "own":

@@ -15,7 +15,7 @@ from lockhound_synth.scenarios.stage import Stage
 
 from .machines import dump_bytes, forged
 from .scene import Scene
-from .test_holders import block, holder, put, typed, waits
+from .test_holders import block, holder, put, typed
 
 STORY = "driver_irp_in_bus"
 ALL = scenarios.ALL_BUILDS
@@ -386,7 +386,7 @@ def test_the_head_of_a_drivers_lookaside_list() -> None:
 def test_the_frame_that_a_word_on_a_stack_lies_in(build: int) -> None:
     where = Scene("frame", build, 0, trap=True)
     driver, _ = holder(where)
-    at = waits(where, where.lock().address, driver)
+    at = where.waits(where.lock().address, driver, loose=True)
     with lh.open(where.finish().to_bytes(6)) as dump:
         kernel = dump.kernel()
         found = kernel.identify(at)
