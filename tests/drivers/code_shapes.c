@@ -438,6 +438,36 @@ status fine_by_flags_read_early(device *at, irp *packet)
     return STATUS_SUCCESS;
 }
 
+status lost_by_the_flags(device *at, irp *packet)
+{
+    mdl *m = allocate(packet);
+
+    if (!m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+    begin_work(at);
+    if (m->flags & 2)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    MmUnlockPages(m);
+    IoFreeMdl(m);
+    return STATUS_SUCCESS;
+}
+
+status lost_by_several_flags(device *at, irp *packet)
+{
+    mdl *m = allocate(packet);
+
+    if (!m)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    MmProbeAndLockPages(m, USER_MODE, LOCK_FOR_WRITE);
+    begin_work(at);
+    if ((m->flags & 0x12) != 0x10)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    MmUnlockPages(m);
+    IoFreeMdl(m);
+    return STATUS_SUCCESS;
+}
+
 status lost_though_mapped(device *at, irp *packet)
 {
     mdl *m = allocate(packet);
