@@ -110,8 +110,6 @@ static lh_status ask_routine(lhi_holders *h, const lhi_grip *grip, size_t party,
     lhi_driver driver = {0};
     lhi_driver behind = {0};
     lh_status status = LH_OK;
-    if (grip->queued)
-        return LH_OK;
     if (find_routine(h, grip, &driver))
         status = lhi_holder_is_other(h->c, &driver, party, other, err);
     if (status == LH_OK && !*other && may_be_context(h, grip) && routine_behind(h, grip->at, &behind))
@@ -163,6 +161,8 @@ lh_status lhi_holder_beside(lhi_holders *h, size_t grip, size_t party, const cha
     bool other = false;
     lh_status status = LH_OK;
     *why = NULL;
+    if (g->queued) /* there is a grip of that driver's own */
+        return LH_OK;
     switch (site->kind) {
     case LHI_SITE_MODULE:
     case LHI_SITE_DEVICE:

@@ -18,10 +18,6 @@
 #define MOST_KINDS    256u
 #define MOST_BLOCKS   (1u << 20) /* of all kinds asked for, in one level */
 #define MOST_MEMBERS  65536u     /* of lists in one case */
-/* GENERAL_LOOKASIDE (public PDB type, facts B.9): its SLIST_HEADER comes first. */
-#define LOOKASIDE_TAG  0x28u
-#define LOOKASIDE_SIZE 0x2cu
-#define LOOKASIDE_READ 0x30u
 
 /* ------------------------------------------------------------------ what was met on the way */
 
@@ -287,19 +283,6 @@ void lhi_holder_kinds_free(lhi_holders *h)
     for (size_t i = 0; i < h->kind_count; i++)
         free_kind(&h->kinds[i]);
     lhi_free(h->kinds);
-}
-
-bool lhi_holder_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *tag, uint64_t size)
-{
-    uint8_t head[LOOKASIDE_READ] = {0};
-    char text[24] = "";
-    uint64_t missing = 0;
-    if (at % POOL_HEADER != 8 ||
-        lhi_read(&kernel->space, at - 8, head, sizeof head, &missing) != LH_PRESENT || lhi_u16(head) == 0)
-        return false;
-    const uint32_t room = lhi_u32(head + LOOKASIDE_SIZE);
-    lhi_text_bytes(head + LOOKASIDE_TAG, 4, text, sizeof text);
-    return room <= size && size - room < (uint64_t)2 * POOL_HEADER && strcmp(text, tag) == 0;
 }
 
 bool lhi_holder_is_stack_of_blocks(const lh_kernel *kernel, uint64_t at)

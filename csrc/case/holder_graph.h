@@ -42,6 +42,7 @@ typedef struct lhi_grip {
     const char *how;           /* a clause */
     const char *field;         /* of a structure that is known, "URB.TransferBufferMDL"; NULL */
     bool log;                  /* it stands in a buffer that notes many */
+    bool in_pages;             /* of which block its place is was not known when it was found */
     size_t routine_of;         /* it is the context of a routine of this driver's; LHI_NONE */
     bool queued;               /* a work item has it that is queued: there is a grip of that driver's too */
     bool idle;                 /* it was given to a work item, which is not queued: a use that is over */
@@ -92,9 +93,6 @@ struct lhi_holders {
 
 /* holder_sites.c: what a place is. Only LH_ERR_NO_MEMORY fails. */
 lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *err);
-/* "URB.TransferBufferMDL" and its kind, by the structure's own arithmetic; NULL. `site`: what the place is.
- */
-const char *lhi_holder_typed(const lh_kernel *kernel, const lhi_site *site, uint64_t at, const lhi_mdl *mdl);
 
 /* holder_log.c: a pointer to an MDL of `process` stands where somebody takes notes. */
 bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, uint64_t process);
@@ -116,8 +114,6 @@ bool lhi_holder_kind_needle(lhi_holders *h, size_t kind, lh_range *out);
 bool lhi_holder_kind_block(const lhi_holders *h, uint64_t header, lhi_vec *blocks);
 lh_status lhi_holder_chains(lhi_holders *h, const lhi_vec *blocks, lh_error *err);
 void lhi_holder_kinds_free(lhi_holders *h);
-/* The pointer to a block is the first of a lookaside list: the blocks on it are free. */
-bool lhi_holder_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *tag, uint64_t size);
 /* The pointer is the first of an SLIST_HEADER whose count of entries is right: drivers keep free blocks on
  * such a list, and work that is still to be done. */
 bool lhi_holder_is_stack_of_blocks(const lh_kernel *kernel, uint64_t at);

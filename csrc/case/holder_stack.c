@@ -8,8 +8,10 @@
  * In a frame of a library that works for whoever calls it, the word is the caller's.
  *
  * A driver may have given another one what stands in its frame. So a word is a driver's only where no other
- * driver has a frame on the stack, and nt's only where no driver has one at all. */
+ * driver has a frame on the stack, and nt's only where no driver has one at all. But nt has the work item
+ * that it runs for the one driver whose frames are on the stack. */
 #include "case/holder_graph.h"
+#include "nt/callback.h"
 #include "nt/library.h"
 
 typedef struct lhi_frames {
@@ -128,6 +130,20 @@ static lh_status unwind(lhi_holders *h, uint64_t thread, lh_error *err)
     return status;
 }
 
+/* The word is the address of a work item whose routine is that driver's. */
+static lh_status runs_item(lhi_holders *h, uint64_t va, size_t party, bool *runs, lh_error *err)
+{
+    lhi_callback item = {0};
+    uint64_t address = 0;
+    *runs = false;
+    if (lhi_space_u64(&h->c->kernel->space, va, &address) != LH_PRESENT ||
+        !lhi_work_item_at(h->c->kernel, address, &h->queued, &item) || item.driver.absence != LH_PRESENT)
+        return LH_OK;
+    const size_t owner = lhi_case_party(h->c, &item.driver, err);
+    *runs = owner != LHI_NONE && lhi_case_same_driver(h->c, owner, party);
+    return owner == LHI_NONE ? LH_ERR_NO_MEMORY : LH_OK;
+}
+
 lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
                            lh_error *err)
 {
@@ -138,6 +154,9 @@ lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64
     const size_t own = status == LH_OK ? frame_of(walk, va, stack->base, &out->loose) : LHI_NONE;
     for (size_t i = 0; status == LH_OK && i < walk->count; i++)
         status = look_at(c, &walk->frames[i], i == own, &frames, err);
+    bool runs = false;
+    if (status == LH_OK && frames.driver != LHI_NONE && !frames.several)
+        status = runs_item(h, va, frames.driver, &runs, err);
     if (status != LH_OK)
         return status;
     out->outside = frames.nobody;
@@ -147,6 +166,8 @@ lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64
         out->why = "several drivers have frames on the stack that has a pointer to it";
     else if (frames.inside == LHI_NONE)
         out->why = "whose frame of a stack has a pointer to it can't be told";
+    else if (c->parties[frames.inside].driver.is_kernel && runs)
+        out->party = frames.driver;
     else if (c->parties[frames.inside].driver.is_kernel && frames.driver != LHI_NONE)
         out->why = "a frame of the kernel has a pointer to it, on a stack with a driver's frames";
     else

@@ -12,7 +12,9 @@
 #include "case/keepers.h"
 #include "case/pass.h"
 #include "nt/callback.h"
+#include "nt/memory.h"
 #include "nt/read.h"
+#include "nt/typed.h"
 
 #define MOST_THINGS 65536u
 #define MOST_GRIPS  262144u
@@ -253,7 +255,7 @@ static bool is_link(const lhi_holders *h, uint64_t va, uint64_t value)
 static bool is_free_list(const lhi_holders *h, const lhi_site *held, uint64_t va)
 {
     return (held->kind == LHI_SITE_POOL || held->kind == LHI_SITE_LIST) &&
-           lhi_holder_is_lookaside(h->c->kernel, va, held->tag, held->size);
+           lhi_is_lookaside(h->c->kernel, va, held->tag, held->size);
 }
 
 /* A known structure's field that names the MDL at that place; NULL. */
@@ -262,7 +264,8 @@ static const char *field_of(const lhi_holders *h, const lhi_thing *thing, const 
 {
     if (thing->record == LHI_NONE || value != h->c->records[thing->record].mdl.address)
         return NULL;
-    return lhi_holder_typed(h->c->kernel, site, va, &h->c->records[thing->record].mdl);
+    return site->kind == LHI_SITE_PACKET ? lhi_irp_field(va - site->base)
+                                         : lhi_mdl_field(h->c->kernel, va, &h->c->records[thing->record].mdl);
 }
 
 /* How a place refers to a thing. */
@@ -320,6 +323,7 @@ static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t v
         h->grips[before].field = field;
         h->grips[before].log =
             whole && lhi_holder_is_log(h, &site, va, h->c->records[h->things[held].record].process);
+        h->grips[before].in_pages = site.kind == LHI_SITE_PAGES;
         status = lhi_holder_callback(h, before, err);
     }
     return status;
@@ -350,6 +354,12 @@ static lh_status settle_pages(const lhi_level *level, lh_error *err)
     for (size_t i = 0; status == LH_OK && i < h->thing_count && level->block_count; i++)
         if (h->things[i].site.kind == LHI_SITE_PAGES)
             status = settle_page(level, &h->things[i], err);
+    /* What stands in them could not be asked before: a work item in free memory is none. */
+    for (size_t i = 0; status == LH_OK && i < h->grip_count && level->block_count; i++)
+        if (h->grips[i].in_pages && h->things[h->grips[i].holder].site.kind == LHI_SITE_POOL) {
+            h->grips[i].in_pages = false;
+            status = lhi_holder_callback(h, i, err);
+        }
     return status;
 }
 

@@ -392,7 +392,13 @@ typedef enum lh_place {
     LH_PLACE_PFN_DATABASE = 17,
     LH_PLACE_PAGE_TABLES = 18, /* where the page tables map themselves */
     LH_PLACE_SHARED_PAGE = 19, /* KUSER_SHARED_DATA */
-    LH_PLACE_SYSTEM_PTES = 20  /* the part of the address space in which kernel stacks lie; no stack known */
+    LH_PLACE_SYSTEM_PTES = 20, /* the part of the address space in which kernel stacks lie; no stack known */
+    LH_PLACE_WORK_ITEM = 21,   /* IO_WORKITEM or WORK_QUEUE_ITEM with a driver's routine, in a pool block */
+    LH_PLACE_DPC = 22,         /* KDPC, likewise; one in a device's extension is that extension's */
+    LH_PLACE_APC = 23,         /* KAPC */
+    LH_PLACE_TIMER = 24,       /* IO_TIMER */
+    LH_PLACE_LOCK_TRACKER = 25,
+    LH_PLACE_FRAMEWORK_OBJECT = 26 /* a block with an object of KMDF, or with a context of one */
 } lh_place;
 /* The name used in JSON: "module", "device_extension". Static strings. */
 LH_API const char *lh_place_name(lh_place place);
@@ -406,23 +412,28 @@ typedef struct lh_identity {
     uint64_t size;      /* its bytes, 0 where not known */
     uint64_t offset;    /* of the address in it: address - base; 0 where the base is not known */
     uint64_t owner;     /* the object that owns it, 0 none known: of a device and of a driver's extension the
-                           driver object, of a stack the thread, of a thread the process, of a file the device */
+                           driver object, of a stack the thread, of a thread the process, of a file the device,
+                           of a lock tracker the process */
     lh_absence absence; /* why the byte at the address can't be read; LH_PRESENT: it can */
     int32_t level;      /* of the page tables, as in lh_walk */
-    uint32_t state;     /* of a pool block: 0 not known, 1 allocated, 2 free */
+    uint32_t state;     /* of a pool block: 0 not known, 1 allocated, 2 free; of what lies on the kernel's
+                           lookaside lists, freed packets and MDLs: 3; of a work item: 4 queued, 5 not queued */
     bool code;          /* of a module: the section can be executed */
     bool writable;      /* of a module: the section can be written */
     bool live;          /* of a stack: the word is in use, it lies above the saved stack pointer */
     bool live_known;    /* whether that pointer could be read */
     char tag[24];       /* of a pool block, escaped; "" where none */
     char section[16];   /* of a module, escaped; "" where not known */
-    char name[128];     /* module "leaky.sys", device "\Device\Leaky0", process "capture.exe"; escaped; "" */
+    char name[128];     /* module "leaky.sys", device "\Device\Leaky0", process "capture.exe", of a work item
+                           "IO_WORKITEM", of an object of KMDF its kind; escaped; "" */
     char owner_name[128]; /* the driver's file name, or the process's of a stack or thread; escaped; "" */
     char text[256];       /* all of that in one line */
+    char detail[160];     /* what stands at the very address: "URB.TransferBufferMDL", "KDPC.DeferredContext,
+                             routine leaky.sys+0x1230", of a stack "frame of leaky.sys+0x1040"; escaped; "" */
 } lh_identity;
 /* What is at an address. Nothing known, and nothing captured, are answers and not errors. Objects are
- * believed by what they lead to, never by a tag. Work: the lists of processes and threads, and the 64 KiB in
- * front of the address. */
+ * believed by what they lead to, never by a tag. Work: the lists of processes, threads and freed packets, the
+ * 64 KiB in front of the address; of a stack its frames, of an object of KMDF the data of all images. */
 LH_API lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_identity *out,
                                     lh_error *err);
 /* The call stack of a thread, unwound by the unwind data of the images in the dump; x64 only. */

@@ -31,6 +31,7 @@
 #define TIMER_DEVICE  0x28u /* IO_TIMER.DeviceObject */
 
 typedef struct lhi_callback_row {
+    lh_place place;
     const char *type, *field;
     uint8_t routine, context, size;
     bool one_use; /* a work item: it is in a work queue, or was */
@@ -67,7 +68,7 @@ static bool is_queue_list(const lh_kernel *kernel, uint64_t list, bool filled)
     return false;
 }
 
-static bool is_queued_item(const lh_kernel *kernel, uint64_t entry)
+static bool begins_like_item(const lh_kernel *kernel, uint64_t entry)
 {
     uint64_t routine = 0;
     return word(kernel, entry + WORKER, &routine) && lhi_module_at(&kernel->modules, routine) != NULL;
@@ -88,7 +89,7 @@ static lhi_answer in_work_queue(const lh_kernel *kernel, uint64_t item, uint64_t
             return LHI_NO;
         if (at != item && is_queue_list(kernel, at, true))
             queues++;
-        else if (at != item && !is_queued_item(kernel, at))
+        else if (at != item && !begins_like_item(kernel, at))
             return LHI_NO;
         from = at;
         at = next;
@@ -149,11 +150,12 @@ static bool is_io_timer(const lh_kernel *kernel, uint64_t address)
 
 /* The surest come first: WORK_QUEUE_ITEM has the least to show. */
 static const lhi_callback_row rows[] = {
-    {"IO_WORKITEM", "IO_WORKITEM.Context", 0x20, 0x30, 0x40, true, is_io_item},
-    {"KAPC", "KAPC.NormalContext", 0x30, 0x38, APC_SIZE, false, is_apc},
-    {"IO_TIMER", "IO_TIMER.Context", 0x18, 0x20, 0x30, false, is_io_timer},
-    {"KDPC", "KDPC.DeferredContext", 0x18, 0x20, 0x40, false, is_dpc},
-    {"WORK_QUEUE_ITEM", "WORK_QUEUE_ITEM.Parameter", WORKER, PARAMETER, 0x20, true, is_work_item},
+    {LH_PLACE_WORK_ITEM, "IO_WORKITEM", "IO_WORKITEM.Context", 0x20, 0x30, 0x40, true, is_io_item},
+    {LH_PLACE_APC, "KAPC", "KAPC.NormalContext", 0x30, 0x38, APC_SIZE, false, is_apc},
+    {LH_PLACE_TIMER, "IO_TIMER", "IO_TIMER.Context", 0x18, 0x20, 0x30, false, is_io_timer},
+    {LH_PLACE_DPC, "KDPC", "KDPC.DeferredContext", 0x18, 0x20, 0x40, false, is_dpc},
+    {LH_PLACE_WORK_ITEM, "WORK_QUEUE_ITEM", "WORK_QUEUE_ITEM.Parameter", WORKER, PARAMETER, 0x20, true,
+     is_work_item},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -167,7 +169,8 @@ static bool matches(const lh_kernel *kernel, const lhi_callback_row *row, uint64
         !(module = lhi_module_at(&kernel->modules, routine)) || lhi_is_nt(kernel, module) ||
         !row->is_one(kernel, address))
         return false;
-    *out = (lhi_callback){.type = row->type,
+    *out = (lhi_callback){.place = row->place,
+                          .type = row->type,
                           .field = row->field,
                           .address = address,
                           .size = row->size,
@@ -195,6 +198,17 @@ bool lhi_callback_of(const lh_kernel *kernel, uint64_t context_at, uint64_t *bud
     return false;
 }
 
+bool lhi_work_item_at(const lh_kernel *kernel, uint64_t address, uint64_t *budget, lhi_callback *out)
+{
+    if (!lhi_is_object(address, STEP) || address - LHI_KERNEL_HALF < LHI_PAGE_SIZE ||
+        address > UINT64_MAX - LHI_PAGE_SIZE)
+        return false;
+    for (size_t i = 0; i < ROWS; i++)
+        if (rows[i].one_use && matches(kernel, &rows[i], address, budget, out))
+            return true;
+    return false;
+}
+
 bool lhi_callback_around(const lh_kernel *kernel, uint64_t va, uint64_t lowest, lhi_callback *out)
 {
     uint64_t budget = LHI_PAGE_SIZE;
@@ -212,12 +226,26 @@ bool lhi_is_work_queue(const lh_kernel *kernel, uint64_t list)
     return is_queue_list(kernel, list, false);
 }
 
+/* Both begin like work items, each has the other for its neighbour, and they are of different modules: no
+ * list of a driver's own. */
+static bool are_neighbours(const lh_kernel *kernel, uint64_t one, uint64_t other, bool forward)
+{
+    uint64_t back = 0, routines[2] = {0};
+    return lhi_is_object(other, STEP) && other < UINT64_MAX - LHI_PAGE_SIZE &&
+           word(kernel, other + (forward ? STEP : 0), &back) && back == one &&
+           word(kernel, one + WORKER, &routines[0]) && word(kernel, other + WORKER, &routines[1]) &&
+           begins_like_item(kernel, one) && begins_like_item(kernel, other) &&
+           lhi_module_at(&kernel->modules, routines[0]) != lhi_module_at(&kernel->modules, routines[1]);
+}
+
 bool lhi_is_queue_link(const lh_kernel *kernel, uint64_t va, uint64_t value)
 {
-    if (va % STEP != 0 || !is_io_item(kernel, value))
+    if (va % STEP != 0 || va - LHI_KERNEL_HALF < LHI_PAGE_SIZE)
         return false;
+    const bool io = is_io_item(kernel, value);
     for (unsigned back = 0; back <= STEP; back += STEP) /* of a LIST_ENTRY either word may be the link */
-        if (is_io_item(kernel, va - back) || lhi_is_work_queue(kernel, va - back))
+        if ((io && (is_io_item(kernel, va - back) || lhi_is_work_queue(kernel, va - back))) ||
+            are_neighbours(kernel, va - back, value, back == 0))
             return true;
     return false;
 }

@@ -2,10 +2,32 @@
 #ifndef LHI_NT_IDENTIFY_H
 #define LHI_NT_IDENTIFY_H
 
+#include "nt/memory.h"
 #include "nt/stacks.h"
 
-/* Fills everything but struct_size. */
-void lhi_identify_address(const lh_kernel *kernel, const lhi_stacks *stacks, uint64_t va, lh_identity *out);
+/* lh_identity.state, behind those of lhi_pool_state. */
+enum { LHI_STATE_LOOKASIDE = 3, LHI_STATE_QUEUED = 4, LHI_STATE_NOT_QUEUED = 5 };
+
+/* The address lies in [base, base + size), which is that. */
+void lhi_contain(lh_identity *out, lh_place place, uint64_t base, uint64_t size);
+
+/* What is read once for any number of addresses. */
+typedef struct lhi_identify {
+    const lh_kernel *kernel;
+    lhi_stacks stacks;
+    lhi_free_lists freed;
+} lhi_identify;
+/* Only LH_ERR_NO_MEMORY fails. */
+lh_status lhi_identify_open(const lh_kernel *kernel, lhi_identify *out, lh_error *err);
+void lhi_identify_close(lhi_identify *known);
+/* Fills everything but struct_size. Only LH_ERR_NO_MEMORY fails. */
+lh_status lhi_identify_address(const lhi_identify *known, uint64_t va, lh_identity *out, lh_error *err);
+
+/* identify_blocks.c: the work item, DPC, APC, timer, lock tracker or object of KMDF in whose block
+ * out->address lies. false, *out untouched: none that is sure. */
+bool lhi_block_around(const lh_kernel *kernel, uint64_t va, lh_identity *out);
+/* Fills in out->detail, of memory that was identified otherwise. */
+void lhi_detail_at(const lh_kernel *kernel, lh_identity *out);
 
 /* identify_objects.c: the object around out->address that begins at `lowest` or above, by what it leads to.
  * false, *out untouched: none that is sure. */

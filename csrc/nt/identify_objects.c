@@ -21,7 +21,6 @@
 #define TYPE_DEVICE  3u        /* IO_TYPE_*, WDK wdm.h */
 #define TYPE_DRIVER  4u
 #define TYPE_FILE    5u
-#define TYPE_IRP     6u
 #define TYPE_PROCESS 3u /* DISPATCHER_HEADER.Type */
 #define TYPE_THREAD  6u
 /* DRIVER_OBJECT, and FILE_OBJECT from Vista on, on every x64 build (facts B.4). */
@@ -278,7 +277,7 @@ static bool alone_at(lhi_seek *seek, uint64_t at, const uint8_t *head)
     uint16_t type = lhi_u16(head), size = lhi_u16(head + 2);
     if (type == TYPE_FILE && size == FILE_SIZE)
         return is_file(seek, at);
-    return type == TYPE_IRP && size > seek->va - at && is_packet(seek, at);
+    return type == LHI_IRP_TYPE && size > seek->va - at && is_packet(seek, at);
 }
 
 /* ------------------------------------------------------------------ the way back */
@@ -298,7 +297,7 @@ static bool look_back(lhi_seek *seek, bool (*ask)(lhi_seek *, uint64_t, const ui
         for (uint64_t at = end; at > begin && at - STEP >= seek->lowest;) {
             at -= STEP;
             const uint8_t *head = page + (at - begin);
-            if (head[0] < TYPE_DEVICE || head[0] > TYPE_IRP)
+            if (head[0] < TYPE_DEVICE || head[0] > LHI_IRP_TYPE)
                 continue;
             if (ask(seek, at, head))
                 return true;

@@ -7,6 +7,7 @@
 #include "nt/memory.h"
 #include "nt/process.h"
 #include "nt/read.h"
+#include "nt/text.h"
 
 #include <string.h>
 
@@ -16,16 +17,18 @@
 /* A pair of pointers: the processor's own list and the one that all share. */
 #define PAIR_SIZE 16u
 /* GENERAL_LOOKASIDE: fields that the layout table has no build for are the same everywhere (facts B.9). */
-#define LOOKASIDE_TAG  LHI_LIST_MARK
-#define LOOKASIDE_SIZE 0x2cu
-#define LOOKASIDE_READ 0x30u
+#define LOOKASIDE_FIRST 8u
+#define LOOKASIDE_TAG   LHI_LIST_MARK
+#define LOOKASIDE_SIZE  0x2cu
+#define LOOKASIDE_READ  0x30u
 /* Second qword of an x64 SLIST_HEADER: the low four bits are flags (HeaderType on Windows 7), the rest the
  * address of the first entry. */
 #define SLIST_FLAGS 0xfull
 /* An MDL for one page, and a packet with one stack location (facts B.1, B.2). */
-#define MDL_LEAST 0x38u
-#define IRP_LEAST 0x118u
-#define SIZE_MOST 0x10000u
+#define MDL_LEAST   0x38u
+#define IRP_LEAST   0x118u
+#define SIZE_MOST   0x10000u
+#define SLIST_ALIGN 16u /* of heads and entries on x64 */
 
 static void note_gap(lhi_free_lists *out, lh_absence absence, uint64_t at)
 {
@@ -201,4 +204,18 @@ void lhi_free_lists_free(lhi_free_lists *lists)
     lhi_vec_free(&lists->mdls);
     lhi_vec_free(&lists->irps);
     memset(lists, 0, sizeof *lists);
+}
+
+bool lhi_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *tag, uint64_t size)
+{
+    uint8_t head[LOOKASIDE_READ] = {0};
+    char text[24] = "";
+    uint64_t missing = 0;
+    if (at % SLIST_ALIGN != LOOKASIDE_FIRST ||
+        lhi_read(&kernel->space, at - LOOKASIDE_FIRST, head, sizeof head, &missing) != LH_PRESENT ||
+        lhi_u16(head) == 0)
+        return false;
+    const uint32_t room = lhi_u32(head + LOOKASIDE_SIZE);
+    lhi_text_bytes(head + LOOKASIDE_TAG, 4, text, sizeof text);
+    return room <= size && size - room < (uint64_t)2 * SLIST_ALIGN && strcmp(text, tag) == 0;
 }

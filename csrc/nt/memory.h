@@ -65,6 +65,9 @@ typedef struct lhi_free_lists {
 } lhi_free_lists;
 /* A lookaside list's head of packets or of MDLs, by its tag and size: 1; 0: not in the dump; -1: none. */
 int lhi_is_list_head(const lh_kernel *kernel, uint64_t address, bool mdls);
+/* The first entry of a driver's lookaside list stands at an address: a block with that tag and size, which is
+ * free, as those behind it are. */
+bool lhi_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *tag, uint64_t size);
 /* Only LH_ERR_NO_MEMORY fails. */
 lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_error *err);
 void lhi_free_lists_free(lhi_free_lists *lists);

@@ -201,7 +201,7 @@ lh_status lh_kernel_list_processes(const lh_kernel *kernel, uint64_t *addresses,
 
 lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_identity *out, lh_error *err)
 {
-    lhi_stacks stacks = {0};
+    lhi_identify known = {0};
     lh_identity identity = {0};
     if (!kernel)
         return lhi_fail_argument(err, "kernel", "is NULL");
@@ -209,12 +209,12 @@ lh_status lh_kernel_identify(const lh_kernel *kernel, uint64_t address, lh_ident
     if (status != LH_OK)
         return status;
     uint64_t before = lhi_dump_read_failures(kernel->dump);
-    status = lhi_stacks_read(kernel, &stacks, err);
-    if (status != LH_OK)
-        return status;
-    lhi_identify_address(kernel, &stacks, address, &identity);
-    lhi_stacks_free(&stacks);
-    status = lhi_dump_check_reads(kernel->dump, before, err);
+    status = lhi_identify_open(kernel, &known, err);
+    if (status == LH_OK)
+        status = lhi_identify_address(&known, address, &identity, err);
+    lhi_identify_close(&known);
+    if (status == LH_OK)
+        status = lhi_dump_check_reads(kernel->dump, before, err);
     if (status == LH_OK)
         lhi_answer_give(out, &identity, sizeof identity);
     return status;

@@ -33,7 +33,7 @@ static const lhi_py_field identity_fields[] = {
     LHI_PY_FIELD(lh_identity, writable, LHI_PY_BOOL),   LHI_PY_FIELD_KNOWN(lh_identity, live, LHI_PY_BOOL),
     LHI_PY_FIELD(lh_identity, tag, LHI_PY_TEXT),        LHI_PY_FIELD(lh_identity, section, LHI_PY_TEXT),
     LHI_PY_FIELD(lh_identity, name, LHI_PY_TEXT),       LHI_PY_FIELD(lh_identity, owner_name, LHI_PY_TEXT),
-    LHI_PY_FIELD(lh_identity, text, LHI_PY_TEXT),
+    LHI_PY_FIELD(lh_identity, text, LHI_PY_TEXT),       LHI_PY_FIELD(lh_identity, detail, LHI_PY_TEXT),
 };
 
 /* ---- life */

@@ -297,8 +297,9 @@ class Identity(Row):
     """What lies at an address, and whose it is. Fields that do not apply, and those that are not known, are None.
 
     place is "module", "unloaded_module", "device", "device_extension", "driver", "driver_extension", "process", "thread", "file",
-    "irp", "mdl", "stack", "pool", "big_pool", "pfn_database", "page_tables", "shared_page", "system_ptes", "user", "absent" (with
-    `absence`), or "unknown": there is memory, and nothing is known of it.
+    "irp", "mdl", "stack", "pool", "big_pool", "work_item", "dpc", "apc", "timer", "lock_tracker", "framework_object", "pfn_database",
+    "page_tables", "shared_page", "system_ptes", "user", "absent" (with `absence`), or "unknown": there is memory, and nothing is known
+    of it.
     """
 
     _hex: ClassVar[frozenset[str]] = frozenset({"address", "base", "offset", "owner", "size"})
@@ -309,14 +310,16 @@ class Identity(Row):
     base: int | None
     size: int | None
     offset: int | None
-    name: str | None  # of a module, device, process
+    detail: str | None  # what stands at the very address: "URB.TransferBufferMDL", "frame of leaky.sys+0x1040"
+    name: str | None  # of a module, device, process; of a work item "IO_WORKITEM"
     owner: int | None  # driver object, thread or process
     owner_name: str | None
     section: str | None
     code: bool | None  # of a module: may be executed
     writable: bool | None
     tag: str | None
-    state: str | None  # of a pool block: "allocated" or "free"
+    state: str | None  # of a pool block "allocated" or "free", of what the kernel keeps for its next use "lookaside"; of a work item
+    # "queued" or "not_queued"
     live: bool | None  # of a stack: in use; None also where its stack pointer is not known
     absence: str | None  # why the byte can't be read; None: it can
     level: int | None  # of the page tables at which the walk ended
@@ -325,7 +328,9 @@ class Identity(Row):
     def of(cls, record: dict[str, Any]) -> Identity:
         """From the record of the library."""
         place = record["place"]
-        known = {name: record[name] or None for name in ("base", "size", "owner", "name", "owner_name", "section", "tag", "absence")}
+        known = {
+            name: record[name] or None for name in ("base", "size", "owner", "name", "owner_name", "section", "tag", "absence", "detail")
+        }
         return cls(
             **known,
             address=record["address"],
@@ -334,7 +339,7 @@ class Identity(Row):
             offset=record["offset"] if record["base"] else None,
             code=record["code"] if place == "module" and record["section"] else None,
             writable=record["writable"] if place == "module" and record["section"] else None,
-            state={1: "allocated", 2: "free"}.get(record["state"]),
+            state={1: "allocated", 2: "free", 3: "lookaside", 4: "queued", 5: "not_queued"}.get(record["state"]),
             live=record["live"] if place == "stack" else None,
             level=record["level"] if record["absence"] else None,
         )

@@ -74,10 +74,10 @@ def _of_nt(machine: Machine) -> int:
     return machine.nt_base + machine.places.choice(sorted(machine.kernel.private.values()))
 
 
-def io_item(machine: Machine, driver: Driver, device: Device, context: int, *, routine: str = "Worker") -> int:
-    """IoAllocateWorkItem's block, after IoQueueWorkItem gave it routine and context; not linked."""
+def io_item(machine: Machine, driver: Driver, device: Device, context: int, *, routine: str = "Worker", at: int = 0) -> int:
+    """What IoAllocateWorkItem gives, after IoQueueWorkItem with a routine and its context; not linked. at: not in a block of its own."""
     size = IO_ITEM if machine.build < PRIORITIES_FROM else LATER_IO_ITEM
-    at = machine.nonpaged.alloc(size, b"IoWI")
+    at = at or machine.nonpaged.alloc(size, b"IoWI")
     words = (0, 0, _of_nt(machine), at, driver.module.symbols[routine], device.address, context)
     machine.space.write(at, struct.pack(f"<{len(words)}Q", *words))
     return at

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from lockhound_synth import io, work
+import lockhound as lh
+from lockhound_synth import io, pool, processes, stacks, work
 from lockhound_synth.io import Device, Driver
 from lockhound_synth.packets import Mdl
 
-from .machines import Answer
+from .machines import Answer, case_of, dump_bytes, forged
 from .scene import Scene
 from .test_holders import block, holder, judged, names, put, refuses, scene
 
@@ -58,6 +59,24 @@ def test_what_a_queued_item_has_is_its_drivers(build: int, pool: bool) -> None:
     assert row["trail"] == f"MDL <- pool block 'Lky1' <- IO_WORKITEM.Context ({routine}) <- queued IO_WORKITEM <- {made.driver.module.name}"
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_an_item_in_a_block_of_pages(known: bool) -> None:
+    """Whether the kernel's table of big blocks tells its bounds or not."""
+    where = Scene("pages", 19041, 0, trap=True)
+    driver, _ = holder(where)
+    mdl, big = where.lock(), block(where, 0x5000)
+    put(where, big + 0x3F00, mdl.address)
+    item = work.item(where.machine, big + 0x1230, driver.module.symbols[ROUTINE], mdl.address)
+    work.insert(where.machine, work.make_queue(where.machine), [item])
+    if known:
+        pool.big_page_table(where.machine.nonpaged, 19041)
+    case = judged(where)
+    if known:
+        assert Answer.of(case["verdict"]) == names(driver, mdl)
+    else:
+        refuses(case)
+
+
 def kept_by_others(made: Waiting) -> None:
     for (_, device), item in zip(made.others, made.items, strict=True):
         made.put(device.extension + 0x20, item)
@@ -85,8 +104,29 @@ def out_of_the_ring(made: Waiting) -> None:
 
 
 def torn_further_on(made: Waiting) -> None:
-    """A link between two others leads one way only."""
+    """A link between two others leads one way only. Their drivers keep them."""
+    kept_by_others(made)
     made.put(made.items[0] + 8, made.items[1])
+
+
+def torn_between_blocks(made: Waiting) -> None:
+    """The same, and the item in front is part of a block that its driver keeps."""
+    (other, device), at = made.others[0], block(made.where, 0x80)
+    item = work.item(made.where.machine, at + 0x20, other.module.symbols[ROUTINE], at)
+    made.put(device.extension + 0x20, at)
+    made.queue.items.clear()
+    work.insert(made.where.machine, made.queue, [item, made.item, made.items[1]])
+    made.put(made.queue.head + 8, made.item)
+
+
+def torn_around_a_context(made: Waiting) -> None:
+    """The same, and the item is a part of its own context: a neighbour that its driver keeps leads to what has the MDL."""
+    made.put(made.others[1][1].extension + 0x20, made.items[1])
+    made.put(made.item + work.IO_CONTEXT, 0)
+    own = work.item(made.where.machine, made.context + 0x30, made.driver.module.symbols[ROUTINE], made.context)
+    made.queue.items.clear()
+    work.insert(made.where.machine, made.queue, [made.items[0], own, made.items[1]])
+    made.put(made.queue.head + 8, made.items[0])
 
 
 def with_a_stranger(made: Waiting) -> None:
@@ -103,7 +143,7 @@ def without_a_queue(made: Waiting) -> None:
 
 def not_of_nt(made: Waiting) -> None:
     """Whose parameter is itself, but which nt's routine does not serve."""
-    made.put(made.item + work.ROUTINE, made.others[0][0].module.symbols[ROUTINE])
+    made.put(made.item + work.ROUTINE, made.context)
 
 
 def no_routine(made: Waiting) -> None:
@@ -119,7 +159,8 @@ def freed(made: Waiting) -> None:
 
 
 SPOILT: list[Callable[[Waiting], None]] = [
-    emptied, of_another_type, of_another_size, out_of_the_ring, torn_further_on, with_a_stranger, without_a_queue, not_of_nt, no_routine,
+    emptied, of_another_type, of_another_size, out_of_the_ring, torn_further_on, torn_between_blocks, torn_around_a_context,
+    with_a_stranger, without_a_queue, not_of_nt, no_routine,
 ]  # fmt: skip
 
 
@@ -191,6 +232,80 @@ def test_an_old_context_beside_a_packet() -> None:
             assert Answer.of(case["verdict"]) == names(maker, mdl)
         else:
             refuses(case)
+
+
+def test_records_that_begin_like_work_items_are_their_lists() -> None:
+    """Links, a routine and its context, in a driver's own list: no queue, and nothing that is over."""
+    where = scene("records")
+    driver, device = holder(where)
+    mdl = where.lock()
+    records = [work.item(where.machine, block(where, 0x38, b"Lkyr"), driver.module.symbols[ROUTINE], block(where)) for _ in range(5)]
+    put(where, records[2] + work.PARAMETER, mdl.address)
+    ring = [device.extension + 0x40, *records]
+    for i, at in enumerate(ring):
+        put(where, at, ring[(i + 1) % len(ring)], ring[i - 1])
+    assert Answer.of(judged(where)["verdict"]) == names(driver, mdl)
+
+
+def test_who_leads_to_the_queue_has_nothing_to_do_with_it() -> None:
+    """A thread waits in a bystander's code, with the queue in a frame of nt's; the item is the only one in it."""
+    where = scene("alone")
+    machine, (driver, device), (other, _) = where.machine, holder(where), holder(where)
+    mdl, context = where.lock(), block(where)
+    put(where, context + 0x20, mdl.address)
+    queue = work.make_queue(machine, pool=True)
+    work.insert(machine, queue, [work.io_item(machine, driver, device, context)])
+    where.waits(queue.address, other, frame=-1)
+    assert Answer.of(judged(where)["verdict"]) == names(driver, mdl)
+
+
+def test_an_old_context_in_data_of_nt() -> None:
+    """Not even nt is what has the MDL there."""
+    where = scene("nt")
+    machine, (driver, device) = where.machine, holder(where)
+    work.io_item(machine, driver, device, where.lock().address, at=machine.nt_base + work.IN_NT + 0x100)
+    refuses(judged(where), "unattributed")
+
+
+def test_an_old_context_is_told() -> None:
+    case = case_of(dump_bytes("work_item_idle", 19041, 0, 6))
+    assert "only a work item leads to it that is not queued" in case["verdict"]["reason"]
+    assert case["suspects"][0]["driver"] in case["ledger"]["mdls"][0]["trail"]
+
+
+def test_without_the_list_of_modules_no_work_item_is_known() -> None:
+    """Then nothing says that the context of a bystander's is an old one; each page of nt's data may have the list's head."""
+    made = forged("work_item_idle", 19041, 0)
+    with lh.open(dump_bytes("work_item_idle", 19041, 0, 6)) as dump:
+        for pfn in sorted(set(made.evidence_pages.values())):
+            with dump.without_pages([pfn]) as less:
+                assert not less.investigate(progress=False).verdict.drivers
+
+
+@pytest.mark.parametrize("whose", ["own", "other", "nobody"])
+@pytest.mark.parametrize("build", [7601, 19041])
+def test_an_item_that_a_worker_thread_runs(build: int, whose: str) -> None:
+    """The driver waits in its routine with the context; nt's frame below has the item. Of another driver's it would be somebody's."""
+    where = Scene("runs", build, 0, trap=True)
+    machine = where.machine
+    (driver, device), (other, lower) = holder(where), holder(where)
+    mdl, context = where.lock(), block(where)
+    put(where, context + 0x20, mdl.address)
+    owner, at = (driver, device) if whose == "own" else (other, lower)
+    item = work.io_item(machine, owner, at, context)
+    queue = work.make_queue(machine)
+    work.insert(machine, queue, [item])
+    work.remove_first(machine, queue)
+    thread = processes.make_thread(machine, where.stage.system)
+    returns = [driver.module.return_from("ExAllocatePoolWithTag", ROUTINE), *stacks.in_nt(machine, "IofCallDriver")]
+    laid = stacks.switch_out(machine, thread, returns, (0, context))
+    where.stage.waiting[thread.address] = laid.frames
+    put(where, laid.frames[5][0] + 0x18, item if whose != "nobody" else context)
+    case = judged(where)
+    if whose == "own":
+        assert Answer.of(case["verdict"]) == names(driver, mdl)
+    else:
+        refuses(case)
 
 
 # ---- the others

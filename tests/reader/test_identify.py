@@ -8,12 +8,14 @@ import struct
 import pytest
 
 import lockhound as lh
-from lockhound_synth import io, pool, scenarios
+from lockhound_synth import io, pool, scenarios, work
 from lockhound_synth.forge import Forged
 from lockhound_synth.physical import PAGE
 from lockhound_synth.scenarios.stage import Stage
 
 from .machines import dump_bytes, forged
+from .scene import Scene
+from .test_holders import block, holder, put, typed
 
 STORY = "driver_irp_in_bus"
 ALL = scenarios.ALL_BUILDS
@@ -224,6 +226,194 @@ def test_a_big_block_behind_an_absent_page_of_the_table(build: int, absent: int)
     with lh.open(stage.finish().to_bytes(6)) as dump, dump.without_pages([lost >> 12]) as less:
         found = less.kernel().identify(block + 0x4FF8)
         assert (found.place, found.base, found.size) == ("big_pool", block, 0x5000)
+
+
+SOME = (7601, 17763, 22000, 26100)
+
+
+@pytest.mark.parametrize("build", SOME)
+def test_work_items_and_their_kind(build: int) -> None:
+    where = Scene("kinds", build, 0, trap=True)
+    machine, (driver, device), context = where.machine, holder(where), block(where)
+    routine = driver.module.symbols["Worker"]
+    shown = f"routine {driver.module.name}+{routine - driver.module.base:#x}"
+    queue = work.make_queue(machine)
+    over, waiting = (work.io_item(machine, driver, device, context) for _ in range(2))
+    own = work.item(machine, block(where) + 0x10, routine, context)
+    work.insert(machine, queue, [over, waiting, own])
+    work.remove_first(machine, queue)
+    dpc = work.dpc(machine, block(where, 0x80) + 0x20, routine, context)
+    inner = work.dpc(machine, device.extension + 0x40, routine, context)
+    apc = work.apc(machine, block(where, 0x80), where.stage.system.threads[0].address, routine, context)
+    timer = work.io_timer(machine, device, routine, context)
+    where.later(lambda: put(where, device.address + 0x28, timer))
+    rows = [
+        (over, "work_item", "IO_WORKITEM", 0x40, "not_queued", 0x30, "IO_WORKITEM.Context"),
+        (waiting, "work_item", "IO_WORKITEM", 0x40, "queued", 0x30, "IO_WORKITEM.Context"),
+        (own, "work_item", "WORK_QUEUE_ITEM", 0x20, "queued", 0x18, "WORK_QUEUE_ITEM.Parameter"),
+        (dpc, "dpc", "KDPC", 0x40, None, 0x20, "KDPC.DeferredContext"),
+        (apc, "apc", "KAPC", 0x58, None, 0x38, "KAPC.NormalContext"),
+        (timer, "timer", "IO_TIMER", 0x30, None, 0x20, "IO_TIMER.Context"),
+    ]
+    with lh.open(where.finish().to_bytes(6)) as dump:
+        kernel = dump.kernel()
+        for at, place, name, size, state, offset, field in rows:
+            found = kernel.identify(at + offset)
+            assert (found.place, found.base, found.offset, found.size) == (place, at, offset, size)
+            assert (found.name, found.owner_name, found.state) == (name, driver.module.name, state)
+            assert found.detail == f"{field}, {shown}"
+            assert found.text.endswith(found.detail)
+            assert kernel.identify(at).detail == f"{name}+0x0, {shown}"
+            assert kernel.identify(at + size).place != place
+        kept = kernel.identify(inner + 0x20)
+        assert (kept.place, kept.owner_name, kept.detail) == ("device_extension", driver.module.name, f"KDPC.DeferredContext, {shown}")
+        assert kernel.identify(queue.address).place in ("pool", "module")
+
+
+def test_what_only_looks_like_one_with_a_routine() -> None:
+    """A DPC of no importance that there is, an APC of no thread, a timer that its device does not know, an item that is not its own
+    parameter, and each with a routine that lies in data."""
+    where = Scene("like", 19041, 0, trap=True)
+    machine, (driver, device) = where.machine, holder(where)
+    routine, image = driver.module.symbols["Worker"], driver.module.image
+    assert image is not None
+    (section,) = [s for s in image.sections if s.name == ".data"]
+    data, context = driver.module.base + section.rva, block(where)
+    thread = where.stage.system.threads[0].address
+    unimportant, item = work.dpc(machine, block(where, 0x80), routine, context), work.io_item(machine, driver, device, context)
+    machine.space.write(unimportant + 1, b"\x04")
+    put(where, item + work.PARAMETER, context)
+    shapes = [
+        unimportant,
+        item,
+        work.dpc(machine, block(where, 0x80), data, context),
+        work.apc(machine, block(where, 0x80), device.address, routine, context),
+        work.apc(machine, block(where, 0x80), thread, data, context),
+        work.io_timer(machine, device, routine, context),
+    ]
+    with lh.open(where.finish().to_bytes(6)) as dump:
+        for at in shapes:
+            found = dump.kernel().identify(at + 0x20)
+            assert (found.place, found.detail) == ("pool", None)
+
+
+def test_what_a_freed_block_has_left() -> None:
+    where = Scene("freed", 17763, 0, trap=True)
+    driver, device = holder(where)
+    item = work.io_item(where.machine, driver, device, where.lock().address)
+    where.machine.nonpaged.free(item)
+    with lh.open(where.finish().to_bytes(6)) as dump:
+        found = dump.kernel().identify(item + 0x30)
+    assert (found.place, found.state, found.detail) == ("pool", "free", None)
+
+
+@pytest.mark.parametrize("kind", ["urb", "net_buffer", "wsk_buf", "flt_read", "flt_control", "flt_attributes"])
+def test_fields_that_name_an_mdl(kind: str) -> None:
+    """In a block, in a device's extension and in a module's data, also at four bytes' alignment; any other pointer to an MDL is one."""
+    where = Scene("fields", 19041, 0, trap=True)
+    driver, device = holder(where)
+    mdl, context = where.lock(), block(where, 0x100)
+    data, field = typed(kind, mdl)
+    image = driver.module.image
+    assert image is not None
+    (section,) = [s for s in image.sections if s.name == ".data"]
+    places = {context + 0x20: "pool", context + 0x84: "pool", device.extension + 0x40: "device_extension"}
+    places[driver.module.base + section.rva + 0x40] = "module"
+    inside = data.rindex(struct.pack("<Q", mdl.address))
+    for at in places:
+        where.machine.space.write(at, data)
+    put(where, context + 0xE0, mdl.address)
+    with lh.open(where.finish().to_bytes(6)) as dump:
+        kernel = dump.kernel()
+        for at, place in places.items():
+            found = kernel.identify(at + inside)
+            assert (found.place, found.detail) == (place, field)
+        assert kernel.identify(context + 0xE0).detail == "a pointer to an MDL"
+        assert kernel.identify(context).detail is None
+
+
+@pytest.mark.parametrize("build", [17763, 22000, 26100])
+def test_lock_trackers(build: int) -> None:
+    made, dump_data = forged("tracked_leak", build, 0), dump_bytes("tracked_leak", build, 0, 6)
+    tracker, process = made.machine.labels["tracker:0"], made.truth.process
+    assert process is not None
+    with lh.open(dump_data) as dump:
+        found = dump.kernel().identify(tracker + 0x18)
+        assert (found.place, found.base, found.owner) == ("lock_tracker", tracker, int(process["address"], 16))
+        assert (found.owner_name, found.detail, found.tag) == (process["name"][:14], "LOCK_TRACKER.Mdl", "MmLk")
+        assert dump.kernel().identify(tracker + 0x40).detail is None
+
+
+def test_objects_of_the_framework() -> None:
+    made = forged("framework_handle", 19041, 0)
+    with lh.open(dump_bytes("framework_handle", 19041, 0, 6)) as dump:
+        kernel = dump.kernel()
+        seen = {}
+        for body, (size, _) in made.machine.nonpaged.blocks.items():
+            found = kernel.identify(body + size - 8)
+            if found.place == "framework_object":
+                seen[found.name] = found
+        assert {"device", "request"} <= seen.keys()
+        assert seen["request"].owner_name == made.truth.verdict["driver"]
+
+
+@pytest.mark.parametrize("build", SOME)
+def test_what_waits_on_a_lookaside_list(build: int) -> None:
+    made, dump = opened(build)
+    with dump:
+        kernel = dump.kernel()
+        for number in (0, 3):
+            for entry in made.machine.lookasides[number]:
+                assert kernel.identify(entry + 8).state == "lookaside"
+        states = {kernel.identify(body).state for body in made.machine.nonpaged.blocks}
+    assert made.machine.lookasides[3]
+    assert "lookaside" in states
+    assert states - {"lookaside"}
+
+
+def test_the_head_of_a_drivers_lookaside_list() -> None:
+    made = forged("chain_freed", 17763, 0)
+    with lh.open(dump_bytes("chain_freed", 17763, 0, 6)) as dump:
+        kernel = dump.kernel()
+        details = set()
+        for driver in made.machine.drivers.values():
+            for device in driver.devices:
+                details |= {kernel.identify(at).detail for at in range(device.extension, device.extension + device.extension_size, 8)}
+    assert "the head of a lookaside list of blocks 'Lkys'" in details
+
+
+@pytest.mark.parametrize("build", SOME)
+def test_the_frame_that_a_word_on_a_stack_lies_in(build: int) -> None:
+    where = Scene("frame", build, 0, trap=True)
+    driver, _ = holder(where)
+    at = where.waits(where.lock().address, driver, loose=True)
+    with lh.open(where.finish().to_bytes(6)) as dump:
+        kernel = dump.kernel()
+        found = kernel.identify(at)
+        assert (found.place, found.live) == ("stack", True)
+        assert found.detail is not None
+        assert found.detail.startswith(f"frame of {driver.module.name}+0x")
+
+
+def test_a_field_of_a_packet() -> None:
+    made, dump = opened(19041)
+    irp = int(made.truth.irps[0]["address"], 16)
+    with dump:
+        kernel = dump.kernel()
+        details = {kernel.identify(irp + at).detail for at in (0x0, 0x8, 0x78, 0xD8)}
+    assert details == {None, "IRP.MdlAddress", "IRP.Tail.Overlay.DriverContext", "IO_STACK_LOCATION.Parameters"}
+
+
+def test_pages_that_an_mdl_is_mapped_at() -> None:
+    """Which frame lies there, by which the MDL can be searched for."""
+    made = forged("held_by_mapping", 19041, 0)
+    (row,) = made.truth.ledger["mdls"]
+    with lh.open(dump_bytes("held_by_mapping", 19041, 0, 6)) as dump:
+        kernel = dump.kernel()
+        mapped = int.from_bytes(kernel.read(int(row["address"], 16) + 0x18, 8), "little")
+        frame = int.from_bytes(kernel.read(int(row["address"], 16) + 0x30, 8), "little")
+        found = kernel.identify(mapped)
+    assert (found.place, found.detail) == ("system_ptes", f"frame {frame:#x}")
 
 
 def test_an_identity_is_a_row() -> None:
