@@ -126,7 +126,7 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
     const uint64_t process = c->records[index].process;
     bool foreign = mdl.process != 0 && mdl.process != process;
     /* Next of a freed one is the link of its list. */
-    if (live && mdl.next == value && !foreign && !lhi_mdl_is_freed(kernel, &c->freed, va)) {
+    if (live && !foreign && !lhi_mdl_is_freed(kernel, &c->freed, va)) {
         *known = true;
         uint64_t offset = kernel->layout->offsets[LHI_F_MDL_Process];
         if (lhi_space_identity(&kernel->space, va + offset, &physical) != LH_PRESENT)
@@ -150,7 +150,7 @@ static lh_status take_mdl_pointer(lhi_gather *g, size_t index, uint64_t va, uint
 }
 
 /* A place that holds the address of a packet: MasterIrp of a piece of it. */
-static lh_status take_packet_pointer(lhi_gather *g, size_t master, uint64_t va, uint64_t value, lh_error *err)
+static lh_status take_packet_pointer(lhi_gather *g, size_t master, uint64_t va, lh_error *err)
 {
     lhi_case *c = g->c;
     lhi_irp irp;
@@ -158,7 +158,7 @@ static lh_status take_packet_pointer(lhi_gather *g, size_t master, uint64_t va, 
     lhi_irp_read(c->kernel, start, 0, &c->freed, &irp);
     if (irp.state == LHI_IRP_NOT_ONE || lhi_irp_is_lost(&irp))
         return LH_OK; /* an unreadable neighbourhood of any pointer to the packet proves no piece */
-    if (!(irp.flags & LHI_IRP_ASSOCIATED) || irp.associated != value)
+    if (!(irp.flags & LHI_IRP_ASSOCIATED))
         return LH_OK;
     uint64_t physical = 0;
     if (lhi_space_identity(&c->kernel->space, start, &physical) != LH_PRESENT)
@@ -242,7 +242,7 @@ static lh_status search_needles(lhi_gather *g, lh_error *err)
             }
             known = true;
             if (needle->kind == LHI_NEEDLE_PACKET)
-                status = take_packet_pointer(g, needle->index, va, needle->value, err);
+                status = take_packet_pointer(g, needle->index, va, err);
             if (status == LH_OK && needle->kind == LHI_NEEDLE_FRAME)
                 status = lhi_related_mdl(g, needle, va, err);
             else if (status == LH_OK)

@@ -128,11 +128,12 @@ static bool thread_speaks(const lhi_case *c, const lhi_packet *packet, uint64_t 
 }
 
 /* A packet that nobody below the I/O manager would get back: the marks of a user's request down to the file
- * in its topmost location, and no completion routine. A driver that copies the marks has to set one. */
+ * in its topmost location, and no completion routine. A driver that copies the marks has to set one. That it
+ * is pending, and has a file and the mode of a user, is known: one of the I/O manager on no list has. */
 static bool returns_to_manager(const lhi_irp *irp)
 {
     bool user_iosb = irp->user_iosb >= 0x10000 && irp->user_iosb < LHI_USER_END;
-    if (irp->slot_count == 0 || !irp->user_mode || !user_iosb || irp->thread == 0 || irp->file == 0)
+    if (!user_iosb || irp->thread == 0)
         return false;
     for (size_t i = 0; i < irp->slot_count; i++)
         if (irp->slots[i].completion != 0)

@@ -22,15 +22,14 @@ static lhi_span span_of(const lhi_mdl *mdl)
     return (lhi_span){begin, begin + mdl->byte_count};
 }
 
-/* `part` repeats frames of `whole`: its pages lie among those, and the frame of its first page is the same.
- * By pages, not by bytes: a driver may describe more of a page than it was given. */
+/* The partial MDL `part`, which begins within `whole`, repeats frames of it: its pages lie among those, and
+ * the frame of its first page is the same. By pages, not by bytes: a driver may describe more of a page than
+ * it was given. */
 static bool is_part(const lhi_case *c, const lhi_mdl *part, const lhi_mdl *whole)
 {
+    const uint64_t page = (part->start_va - whole->start_va) >> 12;
     uint64_t frame = 0;
-    if (part->klass != LHI_MDL_IS_PARTIAL || part->start_va < whole->start_va)
-        return false;
-    uint64_t page = (part->start_va - whole->start_va) >> 12;
-    if (page >= whole->pages || part->pages > whole->pages - page)
+    if (part->pages > whole->pages - page)
         return false;
     if (part->first_frame == 0 || lhi_mdl_frames(c->kernel, whole, page, &frame, 1) == 0)
         return true; /* the frames can't be compared: the addresses fit */

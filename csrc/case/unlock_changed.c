@@ -173,13 +173,13 @@ static lh_status judge_others(lhi_unlock *u, const char *state, lh_error *err)
     return LH_OK;
 }
 
+/* The driver that locked is one that is known, and no library. */
 static bool is_owner(const lhi_unlock *u, const lhi_lock *lock)
 {
     const lhi_case *c = u->c;
     const lhi_unlocker *who = u->who;
     return lock && lock->by == LHI_LOCK_BY_DRIVER && who->way == LHI_UNLOCK_DIRECT &&
-           who->party != LHI_NONE && lhi_case_same_driver(c, lock->locker, who->party) &&
-           !c->parties[who->party].library && c->parties[who->party].driver.absence == LH_PRESENT &&
+           lhi_case_same_driver(c, lock->locker, who->party) &&
            !c->parties[who->party].driver.module.unloaded && u->mdl.klass == LHI_MDL_CHARGED &&
            fits(u, &lock->tracker);
 }

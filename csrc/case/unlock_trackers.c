@@ -54,8 +54,9 @@ static void choose(lhi_unlock *u)
     }
 }
 
-/* A tracker goes when its MDL is unlocked, and its memory may still say what it was. It counts where it tells
- * of this very buffer: an MDL's address alone is used again and again. */
+/* A tracker goes when its MDL is unlocked, and its memory may still say what it was: it is one of the places
+ * that point to the MDL. It counts where it tells of this very buffer: an MDL's address alone is used again
+ * and again. */
 static lh_status find_over(lhi_unlock *u, lh_error *err)
 {
     lhi_case *c = u->c;
@@ -63,10 +64,9 @@ static lh_status find_over(lhi_unlock *u, lh_error *err)
     for (size_t i = 0; r && !u->over && i < r->other_pointers && i < sizeof r->others / sizeof r->others[0];
          i++) {
         lhi_tracker tracker = {0};
-        if (!lhi_tracker_left(c->kernel, r->others[i], &tracker) ||
-            (u->lock && u->lock->tracker.address == tracker.address) || !is_subject(u, tracker.mdl) ||
-            tracker.process != c->target || tracker.start_va != u->mdl.start_va ||
-            tracker.offset != u->mdl.byte_offset || tracker.length != u->mdl.byte_count)
+        if (!lhi_tracker_left(c->kernel, r->others[i], &tracker) || tracker.process != c->target ||
+            tracker.start_va != u->mdl.start_va || tracker.offset != u->mdl.byte_offset ||
+            tracker.length != u->mdl.byte_count)
             continue;
         lhi_lock *lock = lhi_arena_alloc(&c->arena, sizeof *lock);
         if (!lock)

@@ -153,10 +153,11 @@ static void tell_origin(lhi_irp *irp)
             set_origin(irp, LHI_ORIGIN_UNKNOWN,
                        "the marks of the I/O manager, but on no list and with an unused topmost location: a "
                        "copy of them");
-        if (!user_iosb && irp->thread == 0 && !irp->cancel)
+        /* Only with a cancel is a request cut off from its thread. */
+        if ((self || !user_iosb) && irp->thread == 0 && !irp->cancel)
             set_origin(irp, LHI_ORIGIN_UNKNOWN,
-                       "OriginalFileObject and user mode, but no UserIosb, thread or cancel: the marks "
-                       "contradict each other");
+                       "OriginalFileObject and user mode, but no thread, and no list or no UserIosb: the "
+                       "marks contradict each other");
         /* The topmost location has the file. Where it has none, a request that is still there may be told
          * from a copy by nothing else, and counts for less. */
         const uint64_t top_file = irp->slot_count ? irp->slots[irp->slot_count - 1].file : 0;

@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 
 from lockhound_synth import io, packets
+from lockhound_synth.layouts.derived import UNKNOWN
 from lockhound_synth.packets import CONTROL, PENDING_RETURNED, READ, Slot
 from lockhound_synth.regions import SEGMENT_HEAP
 
-from .scene import MAKING, Cast, Scene, at_most, named, nobody
+from .scene import MAKING, OPEN, Cast, Scene, at_most, named, nobody
 from .situations_mdls import Cut
 
 WRITE = 4  # IRP_MJ_WRITE, WDK wdm.h
@@ -21,7 +22,7 @@ DIRECTORIES, DIRECTORY_SIZE = 0x88, 8  # behind "PE\0\0" in a PE32+ header
 # Copies of a request's marks
 
 
-def _copied(scene: Scene, *, iosb: int | None = None, thread: bool = True, top: bool = True) -> Cast:
+def _copied(scene: Scene, *, iosb: int | None = None, thread: bool = True, top: bool = True, lists: bool = True) -> Cast:
     """A driver that locked copied marks of a request into its own packet, which has no completion routine and waits in an innocent one."""
     _, bus = scene.driver()
     maker, device = scene.driver(MAKING, above=bus)
@@ -31,6 +32,14 @@ def _copied(scene: Scene, *, iosb: int | None = None, thread: bool = True, top: 
         return named(maker, mdl)
     file = io.make_file(scene.machine, device)
     slots: list[Slot | None] = [Slot(bus, CONTROL, file=file, control=PENDING_RETURNED)]
+    heads = [(file.address, "FILE_OBJECT"), (scene.victim.threads[0].address, "ETHREAD")]
+
+    def cut() -> None:
+        for address, kind in heads:
+            scene.machine.space.write(address + scene.machine.layouts[kind].offset("IrpList"), bytes(16))
+
+    if not lists:
+        scene.later(cut)
     victims = scene.victim.threads[0] if thread else None
     packets.make_irp(
         scene.machine, slots if top else [*slots, None], 1, mdl=mdl, thread=victims, file=file, linked="none", iosb=iosb
@@ -48,18 +57,19 @@ def copied_without_thread(scene: Scene) -> Cast:
     return _copied(scene, thread=False)
 
 
+def copied_without_thread_or_lists(scene: Scene) -> Cast:
+    """As before, and the list of its file is gone too: the I/O manager takes the thread from a request only when it has cancelled it."""
+    return _copied(scene, thread=False, lists=not scene.trap)
+
+
 def copied_without_either(scene: Scene) -> Cast:
-    """As before, and neither."""
-    return _copied(scene, iosb=0, thread=False)
+    """As before, and neither; the list of its file is gone."""
+    return _copied(scene, iosb=0, thread=False, lists=not scene.trap)
 
 
 def copied_below_an_unused_location(scene: Scene) -> Cast:
-    """As before, with both; its maker left the topmost location unused, and the list of the thread is gone."""
-    cast = _copied(scene, top=not scene.trap)
-    if scene.trap:
-        head = scene.victim.threads[0].address + scene.machine.layouts["ETHREAD"].offset("IrpList")
-        scene.later(lambda: scene.machine.space.write(head, bytes(16)))
-    return cast
+    """As before, with both; its maker left the topmost location unused, and the list of the thread is gone too."""
+    return _copied(scene, top=not scene.trap, lists=not scene.trap)
 
 
 # Requests of the I/O manager
@@ -246,6 +256,80 @@ def _emptied(scene: Scene, major: int, arguments: tuple[int, int, int, int]) -> 
     return at_most(holder) if scene.trap else named(maker, mdl)
 
 
+def list_cut_short(scene: Scene) -> Cast:
+    """The MDL was freed while locked and lies on a list of freed ones that breaks off before it: the list's head counts more than there
+    are. An innocent driver's packet, used again, still names it. Without the trap the MDL stands."""
+    machine = scene.machine
+    maker, _ = scene.driver(MAKING)
+    _, low = scene.driver()
+    mdl = scene.lock()
+    scene.own(maker, low, mdl)
+    if not scene.trap:
+        return named(maker, mdl)
+    others = [scene.lock(2, scene.stranger) for _ in range(6)]
+    for freed in (*others[:3], mdl, *others[3:]):
+        packets.free_mdl(machine, freed)
+
+    def cut() -> None:
+        (before,) = [one.address for one in others if machine.space.read_u64(one.address) == mdl.address]
+        machine.space.write_u64(before, 0)
+
+    scene.later(cut)
+    return nobody("insufficient", because="whether the MDL was freed can't be told")
+
+
+# Modules
+
+
+def another_time_stamp(scene: Scene) -> Cast:
+    """The record of the module that the request waits in has another time stamp than the image at its base: the record is left over, or the
+    image. Records have none before Windows 10, and where it is in those of a build that no table knows is not known. Without the trap it
+    has that one."""
+    holder, device = scene.driver()
+    mdl = scene.lock()
+    scene.request(mdl, device)
+    shape = scene.machine.layouts["KLDR_DATA_TABLE_ENTRY"]
+    if not scene.trap or "TimeDateStamp" not in shape or scene.machine.build == UNKNOWN:
+        return named(holder, mdl)
+    stamp = struct.pack("<I", holder.module.timestamp ^ 0x100)
+    scene.later(lambda: scene.machine.space.write(holder.module.kldr + shape.offset("TimeDateStamp"), stamp))
+    return nobody("unattributed")
+
+
+def routines_in_two_modules(scene: Scene) -> Cast:
+    """The driver object of the device in which the request waits has no image, and its routines lie in two drivers, both innocent. Only the
+    object's own name is left. Without the trap it has its image."""
+    holder, device = scene.driver()
+    first, _ = scene.driver()
+    second, _ = scene.driver()
+    mdl = scene.lock()
+    scene.request(mdl, device)
+    if not scene.trap:
+        return named(holder, mdl)
+    shape, space = scene.machine.layouts["DRIVER_OBJECT"], scene.machine.space
+    routines = [driver.module.symbols["Dispatch"] for driver in (first, second) for _ in range(14)]
+
+    def mix() -> None:
+        for name in ("DriverStart", "DriverSection"):
+            space.write_u64(holder.address + shape.offset(name), 0)
+        space.write(holder.address + shape.offset("MajorFunction"), struct.pack("<28Q", *routines))
+
+    scene.later(mix)
+    return Cast(frozenset({holder.name}), OPEN)
+
+
+def across_a_page(scene: Scene) -> Cast:
+    """The MDL begins at the end of a page, and the next one is paged out: that it may be one, and whose, can't be known. Without the trap
+    it lies in a block of its own."""
+    place = scene.machine.system_pages(2) + 0x1000 - 0x20
+    mdl = packets.make_mdl(scene.machine, scene.victim, 5, mapped=False, at=place if scene.trap else 0)
+    if not scene.trap:
+        return named(scene.keeper(mdl), mdl)
+    scene.keeper(mdl)
+    scene.later(lambda: scene.machine.space.paged_out(place + 0x20, 0x40))
+    return nobody("insufficient", because="an MDL of the process may lie across a page")
+
+
 # Holders
 
 
@@ -274,8 +358,9 @@ def list_of_devices_astray(scene: Scene) -> Cast:
 
 
 ALL = (
-    copied_without_status_block, copied_without_thread, copied_without_either, copied_below_an_unused_location, child_in_the_same_thread,
-    waits_in_the_kernel, opened_on_a_volume, outstanding_write, piece_of_locked_system_address, hidden_without_a_table, many_pointers,
-    embedded_in_its_own, unvouched_with_damaged_lists, imports_paged_out, emptied_in_direct, emptied_read, emptied_write, copied_and_kept,
-    list_of_devices_astray,
+    copied_without_status_block, copied_without_thread, copied_without_thread_or_lists, copied_without_either,
+    copied_below_an_unused_location, child_in_the_same_thread, waits_in_the_kernel, opened_on_a_volume, outstanding_write,
+    piece_of_locked_system_address, hidden_without_a_table, many_pointers, embedded_in_its_own, unvouched_with_damaged_lists,
+    imports_paged_out, emptied_in_direct, emptied_read, emptied_write, copied_and_kept, list_of_devices_astray, across_a_page,
+    list_cut_short, another_time_stamp, routines_in_two_modules,
 )  # fmt: skip
