@@ -85,7 +85,7 @@ static void test_values(void)
     code = decode("488d0510000000");
     CHECK_EQ(code.does, LHI_DOES_ADDRESS);
     CHECK_EQ(code.place, AT + 0x17);
-    CHECK_EQ(decode("488d04cb").does, LHI_DOES_OTHER); /* lea rax, [rbx+rcx*8] */
+    CHECK_EQ(decode("488d04cb").does, LHI_DOES_INDEX); /* lea rax, [rbx+rcx*8] */
     code = decode("488b4308");                         /* mov rax, [rbx+8] */
     CHECK_EQ(code.does, LHI_DOES_LOAD);
     CHECK_EQ(code.base, LHI_RBX);

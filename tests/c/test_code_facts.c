@@ -171,8 +171,35 @@ static void test_room(void)
     CHECK_EQ(lhi_facts_recall(&facts, &fact, NULL, &answer), LHI_ANSWERED);
 }
 
+/* What is in doubt by itself stays so, whatever is asked or joined; what has another key is found by that. */
+static void test_kept_doubt(void)
+{
+    lhi_facts facts = {.count = 0}, other = {.count = 0};
+    lhi_fact fact = {.left = 7, .width = 4, .condition = LHI_IF_EQUAL, .number = true};
+    bool answer = false, full = false;
+
+    CHECK(lhi_facts_doubt(&facts, &fact));
+    CHECK(lhi_facts_is_doubted(&facts, 7));
+    CHECK_EQ(lhi_facts_recall(&facts, &fact, NULL, &answer), LHI_IN_DOUBT);
+    fact.right = 9;
+    CHECK_EQ(lhi_facts_recall(&facts, &fact, NULL, &answer), LHI_IN_DOUBT);
+    for (uint64_t place = 0; place < 0x1000; place += 8) {
+        CHECK(lhi_facts_join_number(place) > 0 && lhi_facts_join_number(place) < LHI_JOIN_DOUBT);
+        (void)lhi_facts_join(&facts, &other, place, &full);
+    }
+    CHECK_EQ(lhi_facts_recall(&facts, &fact, NULL, &answer), LHI_IN_DOUBT);
+    lhi_facts_rename(&facts, 7, 8);
+    CHECK(!lhi_facts_is_doubted(&facts, 7) && lhi_facts_is_doubted(&facts, 8));
+    CHECK_EQ(lhi_facts_recall(&facts, &fact, NULL, &answer), LHI_NEVER_ASKED);
+    fact.left = 8;
+    CHECK_EQ(lhi_facts_recall(&facts, &fact, NULL, &answer), LHI_IN_DOUBT);
+    lhi_facts_forget(&facts, 8);
+    CHECK_EQ(lhi_facts_recall(&facts, &fact, NULL, &answer), LHI_NEVER_ASKED);
+}
+
 int main(void)
 {
+    test_kept_doubt();
     test_answers_follow();
     test_joined_ways();
     test_doubt();
