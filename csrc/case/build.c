@@ -108,6 +108,8 @@ void lhi_case_free(lhi_case *c)
     lhi_trackers_free(&c->trackers);
     lhi_free(c->locks);
     lhi_vec_free(&c->targets);
+    lhi_vec_free(&c->emptied);
+    lhi_vec_free(&c->emptied_parties);
     lhi_free(c->stamps);
     lhi_free(c->owned);
     lhi_free(c->parts);

@@ -145,6 +145,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool freed;
     const char *freed_reason;
     bool pool_unknown;     /* it is not of those lists, and whether its block is free can't be told */
+    bool block_unknown;    /* nothing tells whether its block is free, but for those lists */
     bool lists_unknown;    /* it could lie on a list of freed MDLs that was not wholly read */
     bool liveness_unknown; /* lists of freed MDLs could not be read, or pool state can't be told */
     bool front_unknown;    /* likewise of an MDL in front of it, or its frames' references are not known */
@@ -157,7 +158,10 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool open;             /* no packet decides it alone: who else keeps a pointer is asked */
     bool by_holder;        /* named by who keeps it, not by a packet */
     bool by_framework;     /* and a library of Windows may have locked for the driver */
-    bool may_be_old;       /* one pointer leads to it, and whether its pool block is free can't be told */
+    bool lone;             /* and one pointer leads to it, beside which nothing knows of the lock */
+    bool may_be_old;       /* and whether its pool block is free can't be told */
+    bool beside;           /* a block that leads to no driver has it as well */
+    bool shared;           /* another driver has it as well as the one that is named, or that locked */
     uint64_t passed_on;    /* a request that who keeps it sent on, and that waits elsewhere; 0: none */
     const char *trail;     /* what leads to it, to the one that claims most; NULL */
     const lhi_step *steps; /* the same place by place, from the MDL outward */
@@ -167,6 +171,7 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool ambiguous; /* more packets than locks name descriptions of the same pages */
     bool untracked; /* the process's lock trackers are all there, and it has none */
     bool copy;      /* same pages as an earlier one in the ledger, and no proof of a second lock */
+    bool copied;    /* it does not lie where an MDL like it can have been made: a copy for that reason */
     lh_mdl_state state;
     size_t holder;        /* party, LHI_NONE */
     size_t packet;        /* the packet the judgement rests on, LHI_NONE */
@@ -278,6 +283,9 @@ typedef struct lhi_case {
     lhi_owned *owned; /* by address; filled when the judging needs to know who keeps a pointer */
     size_t owned_count, owned_room;
     bool owners_known;
+    lhi_vec emptied,
+        emptied_parties; /* requests without their MDLs that wait in makers of packets, and where */
+    bool emptied_known;
     lhi_holders *holders; /* NULL until somebody has to be asked for */
     lhi_stacks stacks;    /* filled when they are needed */
     bool stacks_known;
@@ -329,6 +337,7 @@ void lhi_case_free(lhi_case *c);
 /* gather.c: the passes over physical memory. */
 lh_status lhi_case_gather(lhi_case *c, lh_error *err);
 /* crash.c: what the crash itself keeps of the MDL that it is about; before the search. */
+void lhi_case_find_copies(lhi_case *c); /* of parameters and registers alone */
 void lhi_case_find_crash(lhi_case *c, const lhi_unlocker *u);
 bool lhi_case_of_crash(const lhi_case *c, uint64_t va);
 /* parties.c */
@@ -338,7 +347,12 @@ lhi_answer lhi_case_can_split(lhi_case *c, size_t party);
 /* Its packets need not lie in the pool. */
 bool lhi_case_places_packets(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party);
+/* The same where its imports can't tell: a framework may for it, and of one that was unloaded, or whose image
+ * is no image any more, they are gone. LHI_UNKNOWN: a page that would tell is missing. */
+lhi_answer lhi_case_may_unlock(lhi_case *c, size_t party);
 lhi_answer lhi_case_can_send(lhi_case *c, size_t party);
+/* Of other modules than nt and hal it imports the routines that bind it to KMDF, and nothing else. */
+bool lhi_case_calls_framework_alone(lhi_case *c, size_t party);
 bool lhi_case_same_driver(const lhi_case *c, size_t a, size_t b);
 /* holder_stack.c: a library that serves its clients in these ways (LHI_CLIENT_*, nt/library.h). */
 bool lhi_case_serves(const lhi_case *c, size_t party, unsigned how);
@@ -355,8 +369,10 @@ bool lhi_case_in_request(const lhi_packet *packet, uint64_t va);
 bool lhi_case_was_sent(const lhi_case *c, const lhi_packet *packet, size_t party, bool loaded);
 /* Is the packet's thread of the process that the packet was found by? */
 lhi_answer lhi_case_is_of_process(const lhi_case *c, const lhi_packet *packet);
-/* passed_on.c: do its locations lead to a request of the process that has lost its MDL? */
-bool lhi_case_serves_emptied(const lhi_case *c, const lhi_packet *packet, uint64_t process);
+/* passed_on.c: does a request of the process that has lost its MDL wait in its maker, or do its locations
+ * lead to one? */
+lh_status lhi_case_serves_emptied(lhi_case *c, const lhi_packet *packet, uint64_t process, bool *out,
+                                  lh_error *err);
 /* coverage.c */
 lh_status lhi_case_cover(lhi_case *c, lh_error *err);
 /* Counts holders_missing. After c->stacks is filled. */

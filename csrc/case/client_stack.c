@@ -38,8 +38,8 @@ static lh_status take_hit(lhi_holders *h, lhi_waiter *waiter, uint64_t va, lh_er
         return status;
     }
     const bool served =
-        site.served && lhi_case_same_driver(c, site.library, c->packets[waiter->packet].maker);
-    if (!served) { /* a frame of the library's own thread says nothing; another driver's speaks against */
+        !site.loose && site.served && lhi_case_same_driver(c, site.library, c->packets[waiter->packet].maker);
+    if (!served) { /* what is left over and the library's own say nothing; another driver's speaks against */
         waiter->several = waiter->several || !c->parties[site.party].library;
         return LH_OK;
     }

@@ -12,6 +12,7 @@
 #define MOST_LEADS   64u         /* images looked at for leads */
 #define MOST_BYTES   (32u << 20) /* of images, for leads */
 #define MOST_TOLD    4u          /* of a kind, of one driver */
+#define MOST_NAMES   16u         /* of routines that lock */
 
 typedef struct lhi_reading {
     lhi_case *c;
@@ -33,20 +34,37 @@ static const char *name_of(lhi_reading *r, uint64_t address)
     return lhi_case_name_code(r->c, &r->names, address);
 }
 
-static bool tell_sites(lhi_reading *r, size_t party, const lhi_profile *profile)
+/* Who locks for it. */
+static const char *locker_of(const lhi_routine *routine)
+{
+    return routine->module == NULL ? "the I/O manager"
+           : routine->entry != 0   ? "the framework"
+                                   : routine->module;
+}
+
+static bool tell_site(lhi_reading *r, size_t party, const lhi_site *site)
 {
     lhi_case *c = r->c;
+    const char *how =
+        site->routine->role == LHI_ROLE_LOCK
+            ? "its code locks pages"
+            : lhi_arena_printf(&c->arena, "its code can have pages locked by %s", locker_of(site->routine));
+
+    return how != NULL && lhi_case_note(c, "lock_site", party, site->address,
+                                        lhi_arena_printf(&c->arena, "%s: %s, in the function at %s, calls %s",
+                                                         how, name_of(r, site->address),
+                                                         name_of(r, site->function), site->routine->name));
+}
+
+static bool tell_sites(lhi_reading *r, size_t party, lhi_role role, const lhi_profile *profile)
+{
     size_t told = 0;
 
     for (size_t i = 0; i < profile->site_count && told < MOST_TOLD; i++) {
-        const lhi_site *site = &profile->sites[i];
-        if (site->routine->role != LHI_ROLE_LOCK)
+        if (profile->sites[i].routine->role != role)
             continue;
         told++;
-        const char *text =
-            lhi_arena_printf(&c->arena, "its code locks pages: %s, in the function at %s, calls %s",
-                             name_of(r, site->address), name_of(r, site->function), site->routine->name);
-        if (!lhi_case_note(c, "lock_site", party, site->address, text))
+        if (!tell_site(r, party, &profile->sites[i]))
             return false;
     }
     return true;
@@ -69,23 +87,50 @@ static bool tell_counts(lhi_reading *r, size_t party, uint64_t base, const lhi_p
     return lhi_case_note(c, "lock_site", party, base, text);
 }
 
-static lh_status tell_findings(lhi_reading *r, size_t party, const lhi_profile *profile, lh_error *err)
+/* The crash says that the length of an MDL was changed between its lock and its unlock. */
+static bool asks_for_length(const lhi_case *c)
+{
+    return c->code == 0x76 && c->parameters[0] == 5;
+}
+
+/* It can have done what the case is about. */
+static bool fits(const lhi_case *c, lhi_finding_kind kind)
+{
+    if (asks_for_length(c))
+        return kind == LHI_FINDING_LENGTH_CHANGED;
+    return kind == LHI_FINDING_LOCK_LOST || kind == LHI_FINDING_FREED_LOCKED ||
+           kind == LHI_FINDING_LENGTH_CHANGED;
+}
+
+static lh_status tell_finding(lhi_reading *r, size_t party, const lhi_finding *found, lh_error *err)
 {
     lhi_case *c = r->c;
+    const char *text = lhi_arena_printf(&c->arena, "%s: in the function at %s, from %s to %s",
+                                        lhi_finding_meaning(found->kind), name_of(r, found->function),
+                                        name_of(r, found->first), name_of(r, found->last));
+
+    if (!lhi_case_note(c, "lock_path", party, found->last, text))
+        return lhi_fail_memory(err);
+    lh_status status =
+        lhi_case_quote(c, &r->names, "lock_path", party, found->first, lhi_finding_begins(found->kind), err);
+    return status != LH_OK ? status
+                           : lhi_case_quote(c, &r->names, "lock_path", party, found->last,
+                                            lhi_finding_ends(found->kind), err);
+}
+
+/* Those that the case may be about come first. */
+static lh_status tell_findings(lhi_reading *r, size_t party, const lhi_profile *profile, lh_error *err)
+{
+    size_t told = 0;
     lh_status status = LH_OK;
 
-    for (size_t i = 0; i < profile->finding_count && i < MOST_TOLD && status == LH_OK; i++) {
-        const lhi_finding *found = &profile->findings[i];
-        const char *text = lhi_arena_printf(&c->arena, "%s: in the function at %s, from %s to %s",
-                                            lhi_finding_meaning(found->kind), name_of(r, found->function),
-                                            name_of(r, found->first), name_of(r, found->last));
-        if (!lhi_case_note(c, "lock_path", party, found->last, text))
-            return lhi_fail_memory(err);
-        status = lhi_case_quote(c, &r->names, "lock_path", party, found->first,
-                                lhi_finding_begins(found->kind), err);
-        if (status == LH_OK)
-            status = lhi_case_quote(c, &r->names, "lock_path", party, found->last,
-                                    lhi_finding_ends(found->kind), err);
+    for (int others = 0; others < 2; others++) {
+        for (size_t i = 0; i < profile->finding_count && told < MOST_TOLD && status == LH_OK; i++) {
+            if (fits(r->c, profile->findings[i].kind) != (others == 0))
+                continue;
+            told++;
+            status = tell_finding(r, party, &profile->findings[i], err);
+        }
     }
     return status;
 }
@@ -131,6 +176,12 @@ static bool owes_own_lock(const lhi_case *c, size_t party)
     return false;
 }
 
+/* What other modules do for it is known: it calls none, or KMDF alone, by the framework's table. */
+static bool calls_are_known(lhi_case *c, size_t party, const lhi_profile *profile)
+{
+    return !c->parties[party].framework || (profile->bound_known && lhi_case_calls_framework_alone(c, party));
+}
+
 static bool cannot_lock(const lhi_profile *profile)
 {
     return lhi_profile_is_whole(profile) && profile->counts[LHI_ROLE_LOCK] == 0 &&
@@ -140,7 +191,7 @@ static bool cannot_lock(const lhi_profile *profile)
 /* It was given the MDL, or locks by means that are not seen: a reason to look twice, and none to acquit. */
 static bool weigh(lhi_case *c, size_t party, const lhi_profile *profile)
 {
-    if (c->parties[party].framework || !cannot_lock(profile) || !owes_own_lock(c, party))
+    if (!cannot_lock(profile) || !calls_are_known(c, party, profile) || !owes_own_lock(c, party))
         return true;
     for (size_t n = 0; n < c->named_count; n++) {
         if (!lhi_case_same_driver(c, c->named[n].party, party))
@@ -175,8 +226,8 @@ static bool tell_gap(lhi_reading *r, const lhi_module *module, const lhi_profile
 
 static lh_status tell(lhi_reading *r, size_t party, uint64_t base, const lhi_profile *profile, lh_error *err)
 {
-    if (!tell_counts(r, party, base, profile) || !tell_sites(r, party, profile) ||
-        !weigh(r->c, party, profile))
+    if (!tell_counts(r, party, base, profile) || !tell_sites(r, party, LHI_ROLE_LOCK, profile) ||
+        !tell_sites(r, party, LHI_ROLE_LOCK_FOR, profile) || !weigh(r->c, party, profile))
         return lhi_fail_memory(err);
     lh_status status = tell_unlocks(r, party, profile, err);
     return status == LH_OK ? tell_findings(r, party, profile, err) : status;
@@ -234,11 +285,10 @@ static lh_status look_at_suspects(lhi_reading *r, lh_error *err)
 
 /* ------------------------------------------------------------------ leads */
 
-static bool is_lead(const lhi_profile *profile)
+static bool is_lead(const lhi_case *c, const lhi_profile *profile)
 {
     for (size_t i = 0; i < profile->finding_count; i++)
-        if (profile->findings[i].kind == LHI_FINDING_LOCK_LOST ||
-            profile->findings[i].kind == LHI_FINDING_FREED_LOCKED)
+        if (fits(c, profile->findings[i].kind))
             return true;
     return false;
 }
@@ -248,6 +298,8 @@ static bool wants_leads(const lhi_case *c)
 {
     if (c->named_count > 0 || c->kind == LH_VERDICT_KERNEL)
         return false;
+    if (asks_for_length(c))
+        return true;
     for (size_t i = 0; i < c->record_count; i++)
         if (c->records[i].in_ledger)
             return true;
@@ -261,7 +313,7 @@ static lh_status look_for_lead(lhi_reading *r, const lhi_module *module, lh_erro
     lhi_driver driver = {0};
     lh_status status = lhi_profile_read(&r->routines, module, &watch, &profile, err);
 
-    if (status == LH_OK && is_lead(&profile)) {
+    if (status == LH_OK && is_lead(r->c, &profile)) {
         lhi_driver_from_code(r->c->kernel, module->base, &driver);
         size_t party = lhi_case_party(r->c, &driver, err);
         if (party == LHI_NONE)
@@ -276,8 +328,8 @@ static lh_status look_for_lead(lhi_reading *r, const lhi_module *module, lh_erro
 /* Of other makers than Microsoft as far as names tell: libraries lock for their clients on purpose. */
 static lh_status look_for_leads(lhi_reading *r, lh_error *err)
 {
-    static const char *const locking[] = {"MmProbeAndLockPages", "MmProbeAndLockProcessPages",
-                                          "MmProbeAndLockSelectedPages"};
+    const char *locking[MOST_NAMES] = {NULL};
+    const size_t count = lhi_routine_names(LHI_ROLE_LOCK, locking, MOST_NAMES);
     const lh_kernel *kernel = r->c->kernel;
     uint64_t bytes = 0;
     size_t looked = 0;
@@ -289,8 +341,7 @@ static lh_status look_for_leads(lhi_reading *r, lh_error *err)
         if (was_looked_at(r, module->base) || lhi_is_nt(kernel, module) || lhi_is_library(module->name) ||
             bytes + module->size > MOST_BYTES ||
             lhi_image_open(&kernel->space, module->base, module->size, &image) != LH_PRESENT ||
-            lhi_image_imports(&image, locking, sizeof locking / sizeof locking[0], &kernel->exports, NULL) !=
-                LHI_YES)
+            lhi_image_imports(&image, locking, count, &kernel->exports, NULL) != LHI_YES)
             continue;
         bytes += module->size;
         looked++;

@@ -62,11 +62,16 @@ static bool is_alone(const lhi_case *c, const lhi_unlocker *u)
     return true;
 }
 
+void lhi_case_find_copies(lhi_case *c)
+{
+    add(c, c->kernel->kdbg.bugcheck_data, PARAMETERS);
+    add_processors(c);
+}
+
 void lhi_case_find_crash(lhi_case *c, const lhi_unlocker *u)
 {
     const lhi_call_frame *frames = u->stack.frames;
-    add(c, c->kernel->kdbg.bugcheck_data, PARAMETERS);
-    add_processors(c);
+    lhi_case_find_copies(c);
     if (is_alone(c, u))
         add(c, frames[0].stack_pointer, frames[u->frame + 1].stack_pointer - frames[0].stack_pointer);
 }

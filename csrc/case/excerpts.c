@@ -66,7 +66,7 @@ static const char *what_frame_does(lhi_case *c, const lhi_unlocker *who)
     if (!who->stack.frames[who->frame].called)
         return "where the crashing thread was interrupted";
     if (who->way == LHI_UNLOCK_UNKNOWN)
-        return "the crashing thread's call of nt that led to the unlock";
+        return "where the crashing thread's stack returns to; what was called is not known";
     return lhi_arena_printf(&c->arena, "the crashing thread's call of nt!%s", who->routine);
 }
 
@@ -103,7 +103,8 @@ lh_status lhi_case_quote_crash(lhi_case *c, lhi_names *names, lh_error *err)
 /* Of an unlock, that of its MDL alone. */
 static bool is_told(const lhi_case *c, const lhi_lock *lock)
 {
-    return (lock->by == LHI_LOCK_BY_DRIVER || lock->by == LHI_LOCK_BY_LIBRARY) &&
+    return (lock->by == LHI_LOCK_BY_DRIVER || lock->by == LHI_LOCK_BY_LIBRARY ||
+            lock->by == LHI_LOCK_BY_NOBODY) &&
            (c->unlocker == NULL || lock->tracker.mdl == c->subject_mdl);
 }
 
@@ -113,11 +114,12 @@ lh_status lhi_case_quote_locks(lhi_case *c, lhi_names *names, lh_error *err)
 
     for (size_t i = 0; i < c->lock_count && status == LH_OK && c->excerpt_count < MOST_LOCKS; i++) {
         const lhi_lock *lock = &c->locks[i];
+        const lhi_entry_kind kind = lock->by == LHI_LOCK_BY_NOBODY ? LHI_ENTRY_NOWHERE : LHI_ENTRY_DRIVER;
         unsigned at = 0;
         if (!is_told(c, lock))
             continue;
         while (at < lock->tracker.trace_size &&
-               (lock->frames[at].kind != LHI_ENTRY_DRIVER || lock->frames[at].party != lock->locker))
+               (lock->frames[at].kind != kind || lock->frames[at].party != lock->locker))
             at++;
         if (at == lock->tracker.trace_size)
             continue;

@@ -82,6 +82,8 @@ static lh_status explain_record(lhi_case *c, size_t index, lh_error *err)
     size_t party = r->holder;
     if (r->outcome == LHI_OUTCOME_NAMED && r->judged_packet != LHI_NONE && r->judged_packet != r->packet)
         party = c->packets[r->judged_packet].at;
+    if (r->shared && r->lock != LHI_NONE) /* the driver that locked comes first */
+        party = c->locks[r->lock].locker;
     const char *text = lhi_arena_printf(
         &c->arena, "MDL: %" PRIu64 " page%s at user address 0x%" PRIx64 ", flags 0x%04x: %s", r->mdl.pages,
         r->mdl.pages == 1 ? "" : "s", r->mdl.start_va + r->mdl.byte_offset, r->mdl.flags, r->mdl.reason);

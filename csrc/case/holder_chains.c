@@ -301,3 +301,18 @@ bool lhi_holder_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *t
     lhi_text_bytes(head + LOOKASIDE_TAG, 4, text, sizeof text);
     return room <= size && size - room < (uint64_t)2 * POOL_HEADER && strcmp(text, tag) == 0;
 }
+
+bool lhi_holder_is_stack_of_blocks(const lh_kernel *kernel, uint64_t at)
+{
+    uint64_t count = 0, entry = 0;
+    if (at % POOL_HEADER != 8 || lhi_space_u64(&kernel->space, at - 8, &count) != LH_PRESENT ||
+        lhi_space_u64(&kernel->space, at, &entry) != LH_PRESENT)
+        return false;
+    const uint64_t depth = count & 0xffff, sequence = count >> 16;
+    entry &= ~(uint64_t)(POOL_HEADER - 1);
+    /* Each push raises the sequence; a list that holds entries has one. */
+    for (uint64_t i = 0; i < depth; i++)
+        if (!lhi_is_object(entry, POOL_HEADER) || lhi_space_u64(&kernel->space, entry, &entry) != LH_PRESENT)
+            return false;
+    return depth != 0 && sequence >= depth && entry == 0;
+}

@@ -1,28 +1,13 @@
-/* What leads to one MDL: the way up through the graph to the memory of drivers, and the words for it. */
-#include <inttypes.h>
+/* What leads to one MDL: the way up through the graph to the memory of drivers. */
 #include <string.h>
 
 #include "base/alloc.h"
-#include "case/holder_graph.h"
+#include "case/holder_climb.h"
 #include "case/keepers.h"
 #include "nt/identify.h"
 #include "nt/library.h"
 
-#define MOST_STEPS 16u /* of a trail that is told */
-
-typedef struct lhi_climb {
-    lhi_holders *h;
-    const lhi_packet *packet;
-    lhi_claims *claims;
-    lhi_vec way;     /* things reached, in order */
-    lhi_vec packets; /* packets among them */
-    lhi_vec owners;  /* drivers' memory among them */
-    lhi_vec grips;   /* by which anything was reached, or could have been */
-    lhi_vec idle;    /* and by which nothing was reached: what they have is from a use that is over */
-    size_t best;     /* the thing that the trail is told to, LHI_NONE */
-    unsigned rank;   /* of that: what claims most comes first */
-    size_t start;    /* the record itself */
-} lhi_climb;
+#define MOST_OWNERS 64u
 
 /* ------------------------------------------------------------------ packets on the way */
 
@@ -111,9 +96,9 @@ static lhi_clients clients_on_way(const lhi_climb *climb, size_t thing)
     return out;
 }
 
-/* Whose memory a thing is. An object of the framework is its client's, and what the framework itself keeps of
- * it, it keeps for that client. */
-static size_t owner_of(const lhi_climb *climb, size_t thing)
+/* An object of the framework is its client's, and what the framework itself keeps of it, it keeps for that
+ * client. */
+size_t lhi_climb_owner(const lhi_climb *climb, size_t thing)
 {
     const lhi_case *c = climb->h->c;
     const lhi_site *site = &climb->h->things[thing].site;
@@ -126,13 +111,27 @@ static size_t owner_of(const lhi_climb *climb, size_t thing)
     return client == LHI_NONE ? party : client;
 }
 
+/* A word that nothing shows to be in use makes nobody an owner; who could have locked may be one. */
+static void add_loose(lhi_climb *climb, size_t thing, size_t party, lhi_answer can)
+{
+    lhi_claims *claims = climb->claims;
+    prefer(climb, thing, 2);
+    if (can == LHI_NO)
+        return;
+    claims->loose_several =
+        claims->loose_several ||
+        (claims->loose != LHI_NONE && !lhi_case_same_driver(climb->h->c, claims->loose, party));
+    if (claims->loose == LHI_NONE)
+        claims->loose = party;
+}
+
 static void add_owner(lhi_climb *climb, size_t thing, bool direct)
 {
     lhi_case *c = climb->h->c;
     lhi_claims *claims = climb->claims;
     const lhi_site *site = &climb->h->things[thing].site;
     const lhi_clients clients = clients_on_way(climb, thing);
-    size_t party = owner_of(climb, thing);
+    size_t party = lhi_climb_owner(climb, thing);
     if (clients.unknown) {
         stranger(climb, thing,
                  "an object of the framework leads to it, and for which driver it was made is not known");
@@ -145,6 +144,7 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
     }
     if (c->parties[party].driver.is_kernel) {
         /* nt has lists of everything: only what points to the MDL itself is a claim. */
+        direct = direct && !site->loose;
         if (direct && claims->kernel == LHI_NONE)
             claims->kernel = party;
         prefer(climb, thing, direct ? 3 : 1);
@@ -159,9 +159,14 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
     lhi_answer can = lhi_case_can_lock(c, party);
     const bool locked_for =
         c->parties[party].bound || (site->served && lhi_case_serves(c, site->library, LHI_CLIENT_LOCKS));
-    claims->framework = claims->framework || site->served || (can == LHI_UNKNOWN && locked_for);
+    if (!site->loose)
+        claims->framework = claims->framework || site->served || (can == LHI_UNKNOWN && locked_for);
     if (can == LHI_UNKNOWN && locked_for)
         can = LHI_YES;
+    if (site->loose) {
+        add_loose(climb, thing, party, can);
+        return;
+    }
     claims->several = claims->several || clients.several || /* another's object */
                       (clients.client != LHI_NONE && !lhi_case_same_driver(c, clients.client, party));
     size_t *place = can == LHI_YES ? &claims->can : can == LHI_UNKNOWN ? &claims->unknown : &claims->cannot;
@@ -174,16 +179,20 @@ static void add_owner(lhi_climb *climb, size_t thing, bool direct)
     prefer(climb, thing, can == LHI_YES ? 9 : can == LHI_UNKNOWN ? 8 : 7);
 }
 
-/* The first place of each driver. */
+/* The first place of each driver, of those that show something. */
 static bool note_owner(lhi_climb *climb, size_t thing)
 {
     const lhi_holders *h = climb->h;
-    size_t party = owner_of(climb, thing);
-    if (party == LHI_NONE || climb->owners.count >= LHI_MOST_CLAIMANTS)
+    size_t party = lhi_climb_owner(climb, thing);
+    if (party == LHI_NONE || climb->owners.count >= MOST_OWNERS)
         return true;
-    for (size_t i = 0; i < climb->owners.count; i++)
-        if (lhi_case_same_driver(h->c, owner_of(climb, climb->owners.data[i]), party))
-            return true;
+    for (size_t i = 0; i < climb->owners.count; i++) {
+        if (!lhi_case_same_driver(h->c, lhi_climb_owner(climb, climb->owners.data[i]), party))
+            continue;
+        if (h->things[climb->owners.data[i]].site.loose)
+            climb->owners.data[i] = thing;
+        return true;
+    }
     return lhi_vec_push(&climb->owners, thing);
 }
 
@@ -213,7 +222,8 @@ static bool reach(lhi_climb *climb, size_t grip, bool direct)
         prefer(climb, thing, 2);
         return lhi_vec_push(&climb->packets, thing);
     case LHI_SITE_NOWHERE:
-        stranger(climb, thing, "memory of which nothing is known keeps a pointer to it");
+        stranger(climb, thing,
+                 site->why ? site->why : "memory of which nothing is known keeps a pointer to it");
         return true;
     case LHI_SITE_PAGES:
         /* In the pool's own slots of the address space everything that is allocated has a header, or an entry
@@ -349,167 +359,116 @@ static lh_status ask_packets(lhi_climb *climb, size_t start, lh_error *err)
     return LH_OK;
 }
 
-/* ------------------------------------------------------------------ words */
+static const lhi_claims no_claims = {.can = LHI_NONE,
+                                     .unknown = LHI_NONE,
+                                     .cannot = LHI_NONE,
+                                     .library = LHI_NONE,
+                                     .kernel = LHI_NONE,
+                                     .idle = LHI_NONE,
+                                     .loose = LHI_NONE};
 
-static const char *driver_of(const lhi_case *c, size_t party)
-{
-    if (party == LHI_NONE)
-        return "a driver without a name";
-    const lhi_driver *driver = &c->parties[party].driver;
-    return driver->absence == LH_PRESENT ? driver->name : driver->object_name;
-}
-
-static const char *words_of_device(lhi_case *c, const lhi_site *site)
-{
-    char name[128] = "";
-    if (site->name)
-        return lhi_arena_printf(&c->arena, "extension of device %s", site->name);
-    lhi_object_name(c->kernel, site->object, name, sizeof name);
-    if (name[0])
-        return lhi_arena_printf(&c->arena, "extension of device %s", name);
-    return lhi_arena_printf(&c->arena, "extension of device 0x%" PRIx64, site->object);
-}
-
-static const char *words_of(lhi_holders *h, const lhi_site *site)
-{
-    lhi_arena *arena = &h->c->arena;
-    switch (site->kind) {
-    case LHI_SITE_MODULE:
-        return "module data";
-    case LHI_SITE_DEVICE:
-        return words_of_device(h->c, site);
-    case LHI_SITE_EXTENSION:
-        return "extension of the driver object";
-    case LHI_SITE_STACK:
-        return site->served ? lhi_arena_printf(arena, "frame of %s on the stack of thread 0x%" PRIx64,
-                                               driver_of(h->c, site->library), site->object)
-                            : lhi_arena_printf(arena, "stack of thread 0x%" PRIx64, site->object);
-    case LHI_SITE_QUEUED:
-        return lhi_arena_printf(arena, "queued %s", site->name);
-    case LHI_SITE_PACKET:
-        return lhi_arena_printf(arena, "packet 0x%" PRIx64, site->object);
-    case LHI_SITE_POOL:
-        return site->what ? lhi_arena_printf(arena, "KMDF %s in pool block '%s'", site->what, site->tag)
-                          : lhi_arena_printf(arena, "pool block '%s'", site->tag);
-    case LHI_SITE_LIST:
-        return lhi_arena_printf(arena, "list of %" PRIu64 " blocks '%s'", site->object, site->tag);
-    case LHI_SITE_MDL:
-        return lhi_arena_printf(arena, "MDL 0x%" PRIx64, site->base & ~(uint64_t)7);
-    case LHI_SITE_DEAD:
-        return site->why;
-    case LHI_SITE_BOOKS:
-        return site->object ? lhi_arena_printf(arena, "file object 0x%" PRIx64, site->object)
-                            : "the kernel's own books";
-    default:
-        return "memory of which nothing is known";
-    }
-}
-
-static bool has_tag(const lhi_site *site)
-{
-    return (site->kind == LHI_SITE_POOL || site->kind == LHI_SITE_LIST) && site->tag[0];
-}
-
-/* From the MDL outward: the way back from a thing that was reached, turned round. */
-static const char *trail_to(lhi_climb *climb, size_t start, size_t thing, const lhi_step **out, size_t *count)
+/* Everything that leads to a record. LHI_NONE in `start`: a limit was met before it was entered. */
+static lh_status climb_record(lhi_climb *climb, size_t record, lh_error *err)
 {
     lhi_holders *h = climb->h;
-    lhi_arena *arena = &h->c->arena;
-    size_t things[MOST_STEPS] = {0};
-    *count = 0;
-    for (size_t at = thing; at != start && *count < MOST_STEPS; at = h->grips[h->via[at]].held)
-        things[(*count)++] = at;
-    lhi_step *steps = *count ? lhi_arena_alloc(arena, *count * sizeof *steps) : NULL;
-    if (!steps)
-        return NULL;
-    const char *trail = "MDL";
-    for (size_t i = 0; i < *count; i++) {
-        size_t at = things[*count - 1 - i];
-        const lhi_grip *grip = &h->grips[h->via[at]];
-        const lhi_site *site = &h->things[at].site;
-        const char *words = words_of(h, site);
-        steps[i] = (lhi_step){grip->at,     lhi_arena_printf(arena, "%s: %s", words, grip->how),
-                              site->kind,   site->base,
-                              site->object, has_tag(site) ? lhi_arena_strdup(arena, site->tag) : NULL};
-        trail = grip->field ? lhi_arena_printf(arena, "%s <- %s <- %s", trail, grip->field, words)
-                            : lhi_arena_printf(arena, "%s <- %s", trail, words);
-    }
-    size_t party = owner_of(climb, thing);
-    *out = steps;
-    return party == LHI_NONE ? trail : lhi_arena_printf(arena, "%s <- %s", trail, driver_of(h->c, party));
+    const size_t start = lhi_map_get(&h->of_record, record);
+    climb->start = start == SIZE_MAX ? LHI_NONE : start;
+    if (climb->start == LHI_NONE)
+        return LH_OK;
+    if (!h->via)
+        h->via = lhi_calloc(h->thing_count + 1, sizeof *h->via);
+    if (!h->reached)
+        h->reached = lhi_calloc(h->thing_count + 1, sizeof *h->reached);
+    if (!h->led)
+        h->led = lhi_calloc(h->thing_count + 1, sizeof *h->led);
+    return h->via && h->reached && h->led ? climb_from(climb, start, err) : lhi_fail_memory(err);
 }
 
-static bool is_told(const lhi_case *c, const lhi_record *record, size_t party)
+static void free_climb(lhi_climb *climb)
 {
-    for (unsigned i = 0; i < record->claimant_count; i++)
-        if (lhi_case_same_driver(c, record->claimants[i].party, party))
-            return true;
-    return false;
-}
-
-/* Whose routine something on the way is to be called with, also where that leads no further. */
-static void tell_routines(lhi_climb *climb, size_t start, lhi_record *record)
-{
-    const lhi_holders *h = climb->h;
-    for (size_t i = 0; i < climb->grips.count && record->claimant_count < LHI_MOST_CLAIMANTS; i++) {
-        const size_t index = climb->grips.data[i];
-        const lhi_grip *grip = &h->grips[index];
-        const lhi_step *steps = NULL;
-        size_t count = 0;
-        if (grip->routine_of == LHI_NONE || h->reached[grip->holder] != h->answer ||
-            h->via[grip->holder] != index || is_told(h->c, record, grip->routine_of))
-            continue;
-        const char *trail = trail_to(climb, start, grip->holder, &steps, &count);
-        record->claimants[record->claimant_count++] = (lhi_claimant){grip->routine_of, grip->at, trail};
-    }
-}
-
-static void tell(lhi_climb *climb, size_t start, lhi_record *record)
-{
-    const lhi_holders *h = climb->h;
-    if (climb->best != LHI_NONE)
-        record->trail = trail_to(climb, start, climb->best, &record->steps, &record->step_count);
-    record->claimant_count = 0;
-    for (size_t i = 0; i < climb->owners.count; i++) {
-        size_t thing = climb->owners.data[i], count = 0;
-        const lhi_step *steps = NULL;
-        const char *trail = trail_to(climb, start, thing, &steps, &count);
-        record->claimants[record->claimant_count++] =
-            (lhi_claimant){owner_of(climb, thing), h->grips[h->via[thing]].at, trail};
-    }
-    tell_routines(climb, start, record);
+    lhi_vec_free(&climb->way);
+    lhi_vec_free(&climb->packets);
+    lhi_vec_free(&climb->owners);
+    lhi_vec_free(&climb->grips);
+    lhi_vec_free(&climb->idle);
 }
 
 lh_status lhi_case_claims(lhi_case *c, size_t record, const lhi_packet *packet, lhi_claims *out,
                           lh_error *err)
 {
-    lhi_holders *h = c->holders;
-    lhi_climb climb = {.h = h, .packet = packet, .claims = out, .best = LHI_NONE};
-    size_t start = lhi_map_get(&h->of_record, record);
-    *out = (lhi_claims){.can = LHI_NONE,
-                        .unknown = LHI_NONE,
-                        .cannot = LHI_NONE,
-                        .library = LHI_NONE,
-                        .kernel = LHI_NONE,
-                        .idle = LHI_NONE,
-                        .truncated = h->truncated};
-    if (start == SIZE_MAX)
-        return LH_OK; /* a limit was met before it was entered */
-    if (!h->via)
-        h->via = lhi_calloc(h->thing_count + 1, sizeof *h->via);
-    if (!h->reached)
-        h->reached = lhi_calloc(h->thing_count + 1, sizeof *h->reached);
-    lh_status status = h->via && h->reached ? climb_from(&climb, start, err) : lhi_fail_memory(err);
-    if (status == LH_OK)
-        status = ask_packets(&climb, start, err);
-    if (status == LH_OK)
+    lhi_climb climb = {.h = c->holders, .packet = packet, .asked = LHI_NONE, .claims = out, .best = LHI_NONE};
+    *out = no_claims;
+    out->truncated = c->holders->truncated;
+    lh_status status = climb_record(&climb, record, err);
+    const bool entered = climb.start != LHI_NONE;
+    if (status == LH_OK && entered)
+        status = ask_packets(&climb, climb.start, err);
+    const size_t other = out->can != LHI_NONE ? out->can : out->unknown;
+    const size_t any = other != LHI_NONE ? other : out->idle;
+    out->several = out->several || (any != LHI_NONE && out->loose != LHI_NONE &&
+                                    (out->loose_several || !lhi_case_same_driver(c, any, out->loose)));
+    if (status == LH_OK && entered)
         status = ask_beside(&climb, err);
-    if (status == LH_OK)
-        tell(&climb, start, &c->records[record]);
-    lhi_vec_free(&climb.way);
-    lhi_vec_free(&climb.packets);
-    lhi_vec_free(&climb.owners);
-    lhi_vec_free(&climb.grips);
-    lhi_vec_free(&climb.idle);
+    if (status == LH_OK && entered && other != LHI_NONE)
+        status = lhi_climb_weigh(&climb, record, other, err);
+    if (status == LH_OK && entered)
+        lhi_climb_tell(&climb, &c->records[record]);
+    free_climb(&climb);
+    return status;
+}
+
+/* ------------------------------------------------------------------ asked about one driver */
+
+/* Is the way to this driver's memory its own all along? What merely keeps another's context has not got it.
+ */
+static lh_status is_own_way(lhi_climb *climb, size_t thing, bool *own, lh_error *err)
+{
+    lhi_holders *h = climb->h;
+    lh_status status = LH_OK;
+    /* Nothing leads to an object of the framework itself, or shows that a word is in use. */
+    *own = h->things[thing].site.kind != LHI_SITE_POOL && !h->things[thing].site.loose;
+    for (size_t at = thing; status == LH_OK && *own && at != climb->start; at = h->grips[h->via[at]].held) {
+        const char *why = NULL;
+        status = lhi_holder_beside(h, h->via[at], climb->asked, &why, err);
+        *own = why == NULL && !h->grips[h->via[at]].idle;
+    }
+    return status;
+}
+
+static lh_status take_keeper(lhi_climb *climb, size_t thing, lhi_keeping *out, lh_error *err)
+{
+    lhi_case *c = climb->h->c;
+    const size_t party = lhi_climb_owner(climb, thing);
+    bool own = false;
+    if (c->parties[party].driver.is_kernel || c->parties[party].library)
+        return LH_OK;
+    if (lhi_case_same_driver(c, party, climb->asked)) {
+        lh_status status = is_own_way(climb, thing, &own, err);
+        out->own = out->own || own;
+        return status;
+    }
+    size_t *place = lhi_case_may_unlock(c, party) == LHI_NO ? &out->unable : &out->other;
+    if (*place == LHI_NONE)
+        *place = party;
+    return LH_OK;
+}
+
+lh_status lhi_case_keeping(lhi_case *c, size_t record, size_t party, lhi_keeping *out, lh_error *err)
+{
+    lhi_claims claims = no_claims;
+    lhi_climb climb = {.h = c->holders, .asked = party, .claims = &claims, .best = LHI_NONE};
+    *out = (lhi_keeping){.other = LHI_NONE, .unable = LHI_NONE, .truncated = true};
+    if (!c->holders)
+        return LH_OK;
+    lh_status status = climb_record(&climb, record, err);
+    out->truncated = c->holders->truncated || climb.start == LHI_NONE;
+    for (size_t i = 0; status == LH_OK && i < climb.owners.count; i++)
+        status = take_keeper(&climb, climb.owners.data[i], out, err);
+    out->stranger = claims.stranger  ? claims.stranger
+                    : claims.outside ? "code outside any module works with it as well"
+                                     : NULL;
+    if (status == LH_OK && climb.start != LHI_NONE)
+        lhi_climb_tell(&climb, &c->records[record]);
+    free_climb(&climb);
     return status;
 }

@@ -18,6 +18,7 @@ typedef struct lhi_site {
     uint64_t outside; /* of a stack: code in no module */
     bool served;      /* of a stack: it lies in a frame of a library that the party called */
     size_t library;   /* which */
+    bool loose;       /* of a stack: nothing shows that the word is in use */
     const char *name; /* of a device that is no row of c->owned, and of a work item; NULL */
     const char *why;  /* of a dead one, and of a stack without an owner */
     char tag[24];
@@ -84,17 +85,19 @@ struct lhi_holders {
     bool pool_slot[512];  /* and those in which nothing but pool does */
     /* Scratch of the answers, by thing: the grip by which it was reached, and in which answer. */
     size_t *via, *reached;
+    size_t *led; /* who leads there, as holder_weigh.c marks it */
     size_t answer;
     bool truncated;
 };
 
 /* holder_sites.c: what a place is. Only LH_ERR_NO_MEMORY fails. */
 lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *err);
-/* A pointer stands among others to MDLs of other processes: somebody takes notes. */
-bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, uint64_t process);
 /* "URB.TransferBufferMDL" and its kind, by the structure's own arithmetic; NULL. `site`: what the place is.
  */
 const char *lhi_holder_typed(const lh_kernel *kernel, const lhi_site *site, uint64_t at, const lhi_mdl *mdl);
+
+/* holder_log.c: a pointer to an MDL of `process` stands where somebody takes notes. */
+bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, uint64_t process);
 
 /* holder_stack.c: whose frame a word on a stack lies in. */
 lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64_t va, lhi_site *out,
@@ -115,6 +118,9 @@ lh_status lhi_holder_chains(lhi_holders *h, const lhi_vec *blocks, lh_error *err
 void lhi_holder_kinds_free(lhi_holders *h);
 /* The pointer to a block is the first of a lookaside list: the blocks on it are free. */
 bool lhi_holder_is_lookaside(const lh_kernel *kernel, uint64_t at, const char *tag, uint64_t size);
+/* The pointer is the first of an SLIST_HEADER whose count of entries is right: drivers keep free blocks on
+ * such a list, and work that is still to be done. */
+bool lhi_holder_is_stack_of_blocks(const lh_kernel *kernel, uint64_t at);
 
 /* holder_callback.c: the pointer of a grip is the context that some routine is called with. Adds a grip of
  * the driver that it is queued for. */
@@ -125,6 +131,18 @@ lh_status lhi_holder_own_callback(lhi_holders *h, size_t thing, uint64_t at, lh_
 /* holder_beside.c: what a grip itself tells against a driver's owning what it leads to; *why NULL: nothing.
  */
 lh_status lhi_holder_beside(lhi_holders *h, size_t grip, size_t party, const char **why, lh_error *err);
+/* A routine of the driver's is to be called with what the grip leads to. */
+lh_status lhi_holder_backs(lhi_holders *h, size_t grip, size_t party, bool *own, lh_error *err);
+
+/* The driver could have locked, and is not the one that is asked about. */
+lh_status lhi_holder_is_other(lhi_case *c, const lhi_driver *driver, size_t party, bool *other,
+                              lh_error *err);
+/* The device is of such a driver, and the party has none in its stack. */
+lh_status lhi_holder_device_is_other(lhi_holders *h, uint64_t address, size_t party, bool *other,
+                                     lh_error *err);
+
+/* holder_content.c: a block has something of such a driver's in it, and nothing of the party's. */
+lh_status lhi_holder_content(lhi_holders *h, const lhi_site *site, size_t party, bool *other, lh_error *err);
 
 /* holder_framework.c: what a block is to KMDF; leaves any other alone. */
 lh_status lhi_holder_framework(lhi_holders *h, lhi_site *site, lh_error *err);

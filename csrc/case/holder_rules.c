@@ -31,14 +31,29 @@ static size_t holder_of(const lhi_claims *claims)
 static bool may_be_old(const lhi_case *c, const lhi_record *r)
 {
     lhi_pool_block block = {0};
-    if (!r->pool_unknown || r->other_pointers > 1)
+    if (!r->lone || !r->block_unknown)
         return false;
     lhi_pool_block_at(c->kernel, r->mdl.address, &block);
     return block.found && block.body == r->mdl.address;
 }
 
+/* One pointer may be from before, and something says that it is, or that another has the MDL now; NULL:
+ * nothing. */
+static const char *doubt_lone(const lhi_case *c, const lhi_claims *claims)
+{
+    if (!claims->lone)
+        return NULL;
+    if (c->charged_known && c->charged < c->explained)
+        return "a single pointer leads to it, which may be from before: more pages are described than are "
+               "charged";
+    return claims->beside ? "a single pointer leads to it, which may be from before, and a pool block that "
+                            "leads to no driver has it as well"
+                          : NULL;
+}
+
 static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claims, lh_error *err)
 {
+    const char *doubt = doubt_lone(c, claims);
     if (r->twin) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "another structure describes the same pages, and whose of the two is the lock can't be told");
@@ -51,6 +66,8 @@ static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claim
                "the driver whose memory leads to it has passed on a request of the process that waits in "
                "another "
                "driver, and may have kept the request's MDL");
+    } else if (doubt) {
+        refuse(c, r, doubt);
     } else {
         settle(r, LHI_OUTCOME_NAMED,
                claims->framework
@@ -58,6 +75,9 @@ static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claim
                    : "its own memory leads to the MDL, no packet does, and it can lock pages");
         r->by_holder = true;
         r->by_framework = claims->framework;
+        r->lone = claims->lone;
+        r->beside = claims->beside;
+        r->shared = claims->cannot != LHI_NONE;
         r->may_be_old = may_be_old(c, r);
         r->blamed = claims->can;
         if (!lhi_case_name(c, claims->can, r->mdl.pages, 0) ||
@@ -110,6 +130,10 @@ static lh_status judge_unowned(lhi_case *c, lhi_record *r, const lhi_claims *cla
     else if (claims->idle != LHI_NONE)
         refuse(c, r,
                "only a work item leads to it that is not queued: what it was given is from a use before");
+    else if (claims->loose != LHI_NONE)
+        refuse(
+            c, r,
+            "a word on a driver's stack points to it that may be left over: nothing shows that it is in use");
     else if (claims->library != LHI_NONE)
         refuse(c, r, "a library driver keeps it for one of its clients, and no client is found");
     else if (claims->cannot != LHI_NONE)
@@ -117,7 +141,7 @@ static lh_status judge_unowned(lhi_case *c, lhi_record *r, const lhi_claims *cla
     else if (claims->kernel != LHI_NONE && !lhi_case_holder_could_hide(c))
         return judge_kernel(c, r, claims->kernel, err);
     else if (claims->log)
-        refuse(c, r, "only a buffer that notes the MDLs of many processes points to it");
+        refuse(c, r, "only a buffer in which somebody notes what it saw points to it");
     else if (claims->unrooted)
         refuse(c, r, "what points to the MDL leads to no driver");
     else if (claims->dead)
@@ -170,16 +194,18 @@ lh_status lhi_case_ask_others(lhi_case *c, size_t record, const lhi_packet *pack
     *own = false;
     if (status != LH_OK)
         return status;
-    size_t other = claims.can != LHI_NONE       ? claims.can
-                   : claims.unknown != LHI_NONE ? claims.unknown
-                                                : claims.idle;
+    const size_t other = claims.can != LHI_NONE       ? claims.can
+                         : claims.unknown != LHI_NONE ? claims.unknown
+                         : claims.idle != LHI_NONE    ? claims.idle
+                                                      : claims.loose;
     if (claims.truncated)
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "who keeps a pointer to it beside the packet leads further than the limits of this case");
     else if (claims.stranger || claims.outside)
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                claims.stranger ? claims.stranger : "code outside any module works with it as well");
-    else if (claims.several || (other != LHI_NONE && !lhi_case_same_driver(c, other, packet->maker)))
+    else if (claims.several || claims.loose_several ||
+             (other != LHI_NONE && !lhi_case_same_driver(c, other, packet->maker)))
         refuse(c, r, "the memory of another driver than the packet's maker leads to it as well");
     else if (claims.unrooted && other == LHI_NONE)
         refuse(c, r, "something beside the packet keeps a pointer to the MDL, and it leads to no driver");

@@ -4,10 +4,6 @@
 #include "case/holder_graph.h"
 #include "case/keepers.h"
 #include "nt/read.h"
-#include "nt/witness.h"
-
-#define LOG_REACH 0x200u /* bytes to both sides of a pointer that are looked at */
-#define LOG_LEAST 3u     /* MDLs of others that make it a log */
 
 static void settle(lhi_site *site, lhi_site_kind kind, uint64_t base, uint64_t size)
 {
@@ -181,31 +177,6 @@ lh_status lhi_holder_site(lhi_holders *h, uint64_t va, lhi_site *out, lh_error *
 }
 
 /* ------------------------------------------------------------------ what stands around a pointer */
-
-bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, uint64_t process)
-{
-    const lh_kernel *kernel = h->c->kernel;
-    bool block = site->kind == LHI_SITE_POOL || site->kind == LHI_SITE_PAGES;
-    uint64_t begin = at - LOG_REACH, end = at + LOG_REACH;
-    unsigned others = 0;
-    if (block && begin < site->base)
-        begin = site->base;
-    if (block && end > site->base + site->size)
-        end = site->base + site->size;
-    for (uint64_t place = begin + ((at - begin) & 7); place + 8 <= end && others < LOG_LEAST; place += 8) {
-        uint64_t value = 0, budget = 16;
-        lhi_mdl mdl = {0};
-        if (place == at || lhi_space_u64(&kernel->space, place, &value) != LH_PRESENT ||
-            !lhi_is_object(value, 8) || (value >= begin && value < end))
-            continue;
-        lhi_mdl_read(kernel, value, 0, &budget, &mdl);
-        bool one = mdl.klass == LHI_MDL_CHARGED || mdl.klass == LHI_MDL_STALE ||
-                   mdl.klass == LHI_MDL_IS_PARTIAL || mdl.klass == LHI_MDL_KERNEL;
-        others += one && mdl.process != process && mdl.process != 0 &&
-                  lhi_looks_like_process(kernel, mdl.process) > 0;
-    }
-    return others >= LOG_LEAST;
-}
 
 /* Public headers: usb.h (URB, TransferBufferMDL), ndis.h (NET_BUFFER), wsk.h (WSK_BUF), fltkernel.h
  * (FLT_PARAMETERS.Read and .Write). Offsets of x64. */

@@ -1,10 +1,14 @@
 /* Whose frame a word on a stack lies in, by unwinding the thread.
  *
+ * A word in a frame need not be in use: calls that are over leave theirs where the next ones put nothing.
+ * What a function saved of its callers' registers is in use, and each of them was written by the innermost of
+ * those callers that saved it itself: whoever changes a register that it has to keep saves it first. Of any
+ * other word nothing shows it; it makes nobody an owner.
+ *
  * In a frame of a library that works for whoever calls it, the word is the caller's.
  *
- * A frame has more than its function's own: registers that it saved for its callers lie there too. So a word
- * in a driver's frame is that driver's only where no other driver has a frame on the stack, and one in a
- * frame of nt is nt's only where no driver has one at all. */
+ * A driver may have given another one what stands in its frame. So a word is a driver's only where no other
+ * driver has a frame on the stack, and nt's only where no driver has one at all. */
 #include "case/holder_graph.h"
 #include "nt/library.h"
 
@@ -52,6 +56,34 @@ static bool holds(const lhi_call_stack *walk, size_t index, uint64_t va, uint64_
     else if (walk->end != LHI_STACK_USER && walk->end != LHI_STACK_BOTTOM && walk->end != LHI_STACK_NO_MODULE)
         return false;
     return va >= walk->frames[index].stack_pointer && va < end;
+}
+
+/* The register that a function saved in that word; LHI_GENERAL: none did. */
+static unsigned saved_register(const lhi_call_stack *walk, uint64_t va, size_t *frame)
+{
+    for (*frame = 0; *frame < walk->count; ++*frame)
+        for (unsigned reg = 0; reg < LHI_GENERAL; reg++)
+            if (walk->frames[*frame].saved_at[reg] == va)
+                return reg;
+    return LHI_GENERAL;
+}
+
+/* The frame that the word is of; LHI_NONE: of none that is known. */
+static size_t frame_of(const lhi_call_stack *walk, uint64_t va, uint64_t base, bool *loose)
+{
+    size_t frame = 0;
+    const unsigned reg = saved_register(walk, va, &frame);
+    *loose = reg == LHI_GENERAL;
+    if (!*loose) {
+        for (frame++; frame < walk->count; frame++)
+            if (walk->frames[frame].saved_at[reg] != 0)
+                return frame;
+        return LHI_NONE;
+    }
+    for (frame = 0; frame < walk->count; frame++)
+        if (holds(walk, frame, va, base))
+            return frame;
+    return LHI_NONE;
 }
 
 static lh_status look_at(lhi_case *c, const lhi_call_frame *frame, bool inside, lhi_frames *out,
@@ -103,8 +135,9 @@ lh_status lhi_holder_frame(lhi_holders *h, const lhi_kernel_stack *stack, uint64
     const lhi_call_stack *walk = &h->walk;
     lhi_frames frames = {.inside = LHI_NONE, .client = LHI_NONE, .driver = LHI_NONE};
     lh_status status = unwind(h, stack->thread, err);
+    const size_t own = status == LH_OK ? frame_of(walk, va, stack->base, &out->loose) : LHI_NONE;
     for (size_t i = 0; status == LH_OK && i < walk->count; i++)
-        status = look_at(c, &walk->frames[i], holds(walk, i, va, stack->base), &frames, err);
+        status = look_at(c, &walk->frames[i], i == own, &frames, err);
     if (status != LH_OK)
         return status;
     out->outside = frames.nobody;

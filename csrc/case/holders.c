@@ -275,6 +275,13 @@ static const char *words_of_hit(const lhi_thing *thing, uint64_t value, const ch
                                          : "points to the address that the pages are mapped at";
 }
 
+/* An MDL that is asked for itself lies at that address. */
+static bool is_of_record(const lhi_holders *h, uint64_t value)
+{
+    const size_t record = lhi_map_get(&h->c->charged_at, value);
+    return record != SIZE_MAX && lhi_map_get(&h->of_record, record) != SIZE_MAX;
+}
+
 static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t value, lh_error *err)
 {
     lhi_holders *h = level->h;
@@ -282,6 +289,8 @@ static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t v
     lhi_site site = {0};
     if (thing->site.kind != LHI_SITE_LIST && within(&thing->site, va))
         return lhi_holder_own_callback(h, held, va, err); /* else it is what it says of itself */
+    if (thing->record == LHI_NONE && is_of_record(h, value))
+        return LH_OK; /* who points to an MDL in a structure has the MDL, by its own needle */
     lhi_big_block ignored = {0};
     if (is_link(h, va, value) || lhi_is_queue_link(h->c->kernel, va, value) ||
         (value % LHI_PAGE_SIZE == 0 && is_big_entry(h->c->kernel, va, value, &ignored)))
@@ -294,6 +303,11 @@ static lh_status take_hit(lhi_level *level, size_t held, uint64_t va, uint64_t v
         status = lhi_holder_note_link(h, held, &site, va, value, err);
     if (is_free_list(h, &h->things[held].site, va))
         site = (lhi_site){.kind = LHI_SITE_DEAD, .base = va, .why = "a lookaside list of freed blocks"};
+    else if (h->things[held].site.kind != LHI_SITE_MDL && lhi_holder_is_stack_of_blocks(h->c->kernel, va))
+        site = (lhi_site){.kind = LHI_SITE_NOWHERE,
+                          .base = va,
+                          .party = LHI_NONE,
+                          .why = "what leads to it lies on an interlocked list, of work or of free blocks"};
     size_t holder = status == LH_OK ? lhi_holder_thing(h, &site, err) : LHI_NONE;
     if (status != LH_OK || holder == LHI_NONE)
         return status != LH_OK || h->truncated ? status : LH_ERR_NO_MEMORY;
@@ -491,6 +505,14 @@ lh_status lhi_case_find_holders(lhi_case *c, lh_error *err)
     return status;
 }
 
+lh_status lhi_case_find_holders_again(lhi_case *c, lh_error *err)
+{
+    lhi_holders_free(c->holders);
+    c->holders = NULL;
+    c->holders_missing = 0;
+    return lhi_case_find_holders(c, err);
+}
+
 void lhi_holders_free(lhi_holders *h)
 {
     if (!h)
@@ -499,6 +521,7 @@ void lhi_holders_free(lhi_holders *h)
         lhi_vec_free(&h->things[i].members);
     lhi_free(h->via);
     lhi_free(h->reached);
+    lhi_free(h->led);
     lhi_free(h->things);
     lhi_free(h->grips);
     lhi_map_free(&h->places);

@@ -306,7 +306,11 @@ static lh_status judge_made(lhi_case *c, size_t record, const lhi_vec *packets, 
                "of this request");
         return LH_OK;
     }
-    if (lhi_case_serves_emptied(c, packet, r->process)) {
+    bool emptied = false;
+    if ((status = lhi_case_serves_emptied(c, packet, r->process, &emptied, err)) != LH_OK)
+        return status;
+    maker = &c->parties[packet->maker]; /* there may be more of them by now */
+    if (emptied) {
         settle(r, lhi_case_could_hide(c) ? LHI_OUTCOME_INSUFFICIENT : LHI_OUTCOME_UNATTRIBUTED,
                "the packet serves a request of the process that has lost its MDL, and may carry that one");
         return LH_OK;

@@ -1,5 +1,6 @@
 /* Which of the locks found still stand, without a look at the count of the bug check; then the ledger. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "case/case.h"
@@ -27,6 +28,7 @@ static void find_freed(const lhi_case *c, lhi_record *record)
     }
     bool lists_matter = (record->mdl.flags & LHI_MDL_ALLOCATED_FIXED_SIZE) != 0;
     record->pool_unknown = !record->freed && !lists_matter && !state_known;
+    record->block_unknown = !record->freed && !state_known;
     record->lists_unknown = !record->freed && lists_matter && !c->freed.complete;
     record->liveness_unknown = !record->freed && (!state_known || (lists_matter && !c->freed.complete));
 }
@@ -88,6 +90,19 @@ static bool has_pending_packet(const lhi_case *c, const lhi_record *record, unsi
     return false;
 }
 
+/* An MDL with the flag of the lists of MDLs has a pool block to itself (IoAllocateMdl sets it,
+ * MmInitializeMdl clears it): inside another structure, or in a module, it is a copy. One that a packet waits
+ * with is not asked. */
+static bool is_copied(const lhi_case *c, const lhi_record *record)
+{
+    const uint64_t at = record->mdl.address;
+    lhi_pool_block block = {0};
+    if (!(record->mdl.flags & LHI_MDL_ALLOCATED_FIXED_SIZE) || has_pending_packet(c, record, 8))
+        return false;
+    lhi_pool_block_at(c->kernel, at, &block);
+    return lhi_module_at(&c->kernel->modules, at) || (block.found && block.body != at);
+}
+
 typedef struct lhi_twin {
     uint64_t process, start, hash;
     uint32_t offset, count;
@@ -100,14 +115,14 @@ static int by_content(const void *a, const void *b)
     const lhi_twin *x = a, *y = b;
     if (x->process != y->process)
         return x->process < y->process ? -1 : 1;
-    if (x->hash != y->hash)
-        return x->hash < y->hash ? -1 : 1;
     if (x->start != y->start)
         return x->start < y->start ? -1 : 1;
     if (x->offset != y->offset)
         return x->offset < y->offset ? -1 : 1;
     if (x->count != y->count)
         return x->count < y->count ? -1 : 1;
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
@@ -181,6 +196,51 @@ static void settle_group(lhi_case *c, lhi_twin *twins, size_t count)
     }
 }
 
+/* Blocks of one kind with an MDL at the same place each: a driver's own structures. */
+static bool are_siblings(const lhi_case *c, const lhi_mdl *x, const lhi_mdl *y)
+{
+    lhi_pool_block a = {0}, b = {0};
+    lhi_pool_block_at(c->kernel, x->address, &a);
+    lhi_pool_block_at(c->kernel, y->address, &b);
+    return a.found && b.found && a.size == b.size && strcmp(a.tag, b.tag) == 0 &&
+           x->address - a.body == y->address - b.body;
+}
+
+/* Two with the same header, word for word, and other frames behind it. */
+static bool same_header(const lhi_mdl *x, const lhi_mdl *y)
+{
+    return x->next == y->next && x->size == y->size && x->flags == y->flags && x->mapped_va == y->mapped_va;
+}
+
+/* A driver that notes an MDL may copy its header alone, and what follows there passes for frames. The one
+ * that has a block to itself, or a packet, is the MDL; where none has, which of them is can't be told. */
+static void settle_headers(lhi_case *c, lhi_twin *twins, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        twins[i].rank = rank(c, &c->records[twins[i].index]);
+    for (size_t i = 0; i < count; i++) {
+        lhi_record *record = &c->records[twins[i].index];
+        for (size_t k = 0; k < count && k < 64 && twins[i].rank == 0; k++) {
+            const lhi_record *other = &c->records[twins[k].index];
+            if (twins[k].hash == twins[i].hash || !same_header(&record->mdl, &other->mdl) ||
+                are_siblings(c, &record->mdl, &other->mdl))
+                continue;
+            record->twin = true;
+            record->copied = record->copied || twins[k].rank != 0;
+        }
+        if (record->copied) {
+            record->copy = true;
+            record->in_ledger = false;
+        }
+    }
+}
+
+/* Same process and same bytes of it: one run of rows after sorting. */
+static bool same_buffer(const lhi_twin *x, const lhi_twin *y)
+{
+    return x->process == y->process && x->start == y->start && x->offset == y->offset && x->count == y->count;
+}
+
 /* The same pages described twice: two locks, or a driver's copy of the structure. Only references tell. */
 static lh_status find_copies(lhi_case *c, lh_error *err)
 {
@@ -203,12 +263,18 @@ static lh_status find_copies(lhi_case *c, lh_error *err)
         qsort(twins, count, sizeof *twins, by_content);
     for (size_t i = 0; i < count;) {
         size_t end = i + 1;
-        while (end < count && twins[end].process == twins[i].process && twins[end].hash == twins[i].hash &&
-               twins[end].start == twins[i].start && twins[end].offset == twins[i].offset &&
-               twins[end].count == twins[i].count)
+        while (end < count && same_buffer(&twins[end], &twins[i]) && twins[end].hash == twins[i].hash)
             end++;
         if (end - i > 1)
             settle_group(c, twins + i, end - i);
+        i = end;
+    }
+    for (size_t i = 0; i < count;) {
+        size_t end = i + 1;
+        while (end < count && same_buffer(&twins[end], &twins[i]))
+            end++;
+        if (end - i > 1)
+            settle_headers(c, twins + i, end - i);
         i = end;
     }
     lhi_free(twins);
@@ -236,7 +302,8 @@ lh_status lhi_case_liveness(lhi_case *c, lh_error *err)
         if (record->mdl.klass != LHI_MDL_CHARGED || !record->names_process)
             continue;
         record->refuted = record->frames_unreferenced > 0;
-        record->in_ledger = !record->refuted;
+        record->copied = record->copy = is_copied(c, record);
+        record->in_ledger = !record->refuted && !record->copied;
         bool referenced = record->frames_private > 0 && record->frames_unknown == 0;
         if (record->freed)
             record->state = LH_MDL_FREED_LOCKED;

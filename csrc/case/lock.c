@@ -106,8 +106,31 @@ static void find_client(const lhi_case *c, lhi_lock *lock, unsigned from)
     }
 }
 
+/* Where an unloaded driver's image lay before, an address of the trace may be that one's. Then the image of
+ * today has to have a call there, and one that leads out of it. */
+static bool is_of_another(const lhi_case *c, lhi_trace_entry *frame)
+{
+    const lhi_module *now = lhi_module_at(&c->kernel->modules, frame->address);
+    const lhi_module *before = lhi_module_unloaded_at(&c->kernel->modules, frame->address);
+    lhi_call call = {0};
+    if (!now || !before || strcmp(now->name, before->name) == 0)
+        return false;
+    lhi_answer answer = lhi_call_target(c->kernel, frame->address, &call);
+    if (answer == LHI_YES)
+        return lhi_module_at(&c->kernel->modules, call.target) == now;
+    frame->absence = call.why;
+    frame->absent_at = call.at;
+    return answer == LHI_NO || call.why != LH_PRESENT;
+}
+
 static void by_driver(const lhi_case *c, lhi_lock *lock, unsigned at)
 {
+    if (is_of_another(c, &lock->frames[at])) {
+        not_known(lock, &lock->frames[at],
+                  "the first address outside the kernel lies where an unloaded driver was before, and the "
+                  "image of today has no such call there");
+        return;
+    }
     lock->locker = lock->frames[at].party;
     lock->by = LHI_LOCK_BY_DRIVER;
     lock->why = lock->tracker.address

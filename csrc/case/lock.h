@@ -66,6 +66,17 @@ lh_status lhi_case_read_lock(lhi_case *c, lhi_lock *lock, lh_error *err);
 /* lock_judge.c: ties locks and records together, settles anew the outcome of every record in the ledger, and
  * the ledger with it. After judge. */
 lh_status lhi_case_judge_locks(lhi_case *c, lh_error *err);
+/* lock_keepers.c: searches for what leads to the MDLs of drivers' locks, as far as that was not asked yet. */
+lh_status lhi_case_find_keepers(lhi_case *c, lh_error *err);
+/* What follows for the driver that locked from who has the MDL now. */
+typedef struct lhi_custody {
+    lhi_outcome outcome; /* LHI_OUTCOME_NAMED: the locker may be named */
+    const char *why;     /* of any other */
+    bool shared;         /* another driver has the MDL as well */
+} lhi_custody;
+/* `borrower`: the maker of a packet that has it, LHI_NONE; `own`: a packet of the locker's has it. */
+lh_status lhi_case_ask_custody(lhi_case *c, const lhi_lock *lock, size_t borrower, bool own, lhi_custody *out,
+                               lh_error *err);
 /* lock_explain.c: evidence and who is cleared. After the verdict. */
 lh_status lhi_case_explain_locks(lhi_case *c, lh_error *err);
 

@@ -6,10 +6,11 @@
 
 /* What the packets that name one MDL say about a driver. */
 typedef struct lhi_hearing {
-    bool agrees;    /* one waits in it, or is its own */
-    bool passed_on; /* one that the I/O manager unlocks waits elsewhere, and the driver was sent it first */
-    bool against;   /* one that the I/O manager unlocks waits elsewhere, and the driver never had it */
-    bool borrowed;  /* one of another driver's making */
+    bool agrees;     /* one waits in it, or is its own */
+    bool passed_on;  /* one that the I/O manager unlocks waits elsewhere, and the driver was sent it first */
+    bool against;    /* one that the I/O manager unlocks waits elsewhere, and the driver never had it */
+    bool borrowed;   /* one of another driver's making */
+    size_t borrower; /* which, LHI_NONE: not known */
 } lhi_hearing;
 
 static const char hidden_packet[] =
@@ -52,6 +53,7 @@ static lh_status hear(lhi_case *c, size_t record, size_t party, lhi_hearing *out
             bool own = lhi_case_same_driver(c, packet->maker, party);
             out->agrees = out->agrees || own;
             out->borrowed = out->borrowed || !own;
+            out->borrower = own ? out->borrower : packet->maker;
         } else if (packet->irp->state != LHI_IRP_PENDING) {
             continue;
         } else if (is_split(&c->records[record], packets.data[i])) {
@@ -88,7 +90,8 @@ static lhi_outcome may_lock(lhi_case *c, size_t party, const char **why)
 static lh_status judge_driver(lhi_case *c, lhi_lock *lock, size_t record, lh_error *err)
 {
     lhi_record *r = &c->records[record];
-    lhi_hearing hearing = {0};
+    lhi_hearing hearing = {.borrower = LHI_NONE};
+    lhi_custody custody = {0};
     lh_status status = hear(c, record, lock->locker, &hearing, err);
     if (status != LH_OK)
         return status;
@@ -117,6 +120,14 @@ static lh_status judge_driver(lhi_case *c, lhi_lock *lock, size_t record, lh_err
             ? "by the kernel's lock tracker it locked the pages, and the packet with them is its own"
             : "by the kernel's lock tracker it locked the pages, and never unlocked them";
     lhi_outcome outcome = may_lock(c, lock->locker, &why);
+    if (outcome == LHI_OUTCOME_NAMED) {
+        status = lhi_case_ask_custody(c, lock, hearing.borrower, hearing.agrees, &custody, err);
+        if (status != LH_OK)
+            return status;
+        outcome = custody.outcome;
+        why = custody.why ? custody.why : why;
+        r->shared = custody.shared;
+    }
     if (outcome == LHI_OUTCOME_NAMED)
         r->holder = lock->locker;
     settle(r, outcome, outcome == LHI_OUTCOME_NAMED ? lock->locker : LHI_NONE, why);
@@ -170,11 +181,13 @@ static void judge_kernel(lhi_case *c, const lhi_lock *lock, lhi_record *r)
     bool whole = lock->tracker.trace_size >= 3 && lock->tracker.trace_size < LHI_TRACE;
     if (managers)
         return;
-    if (whole && r->packet == LHI_NONE && !lhi_case_pool_could_hide(c))
-        settle(r, LHI_OUTCOME_KERNEL, lock->locker,
-               "by its own lock tracker the kernel locked the pages, and no driver called for it");
-    else
+    if (!whole || r->packet != LHI_NONE || lhi_case_pool_could_hide(c)) {
         settle_nobody(c, r, lock->why);
+        return;
+    }
+    settle(r, LHI_OUTCOME_KERNEL, lock->locker,
+           "by its own lock tracker the kernel locked the pages, and no driver called for it");
+    r->holder = LHI_NONE; /* whoever keeps a pointer watches */
 }
 
 static lh_status judge_lock(lhi_case *c, lhi_lock *lock, lh_error *err)
@@ -243,6 +256,22 @@ static void stand(lhi_record *r, const lhi_tracker *tracker)
         r->mdl.pages = tracker->pages; /* what was charged, whatever was edited since */
 }
 
+/* 0x76 has a header where Windows gave the tracking up (facts A.2): from then on an unlock leaves its
+ * tracker, and an MDL may be locked anew without one. */
+static bool is_given_up(const lhi_case *c)
+{
+    return c->code == 0x76;
+}
+
+/* The MDL still is the lock that the tracker tells of. */
+static bool is_lock_of(const lhi_record *r, const lhi_tracker *tracker)
+{
+    const lhi_mdl *mdl = &r->mdl;
+    return mdl->klass == LHI_MDL_CHARGED && mdl->start_va == tracker->start_va &&
+           mdl->byte_offset == tracker->offset && mdl->byte_count == tracker->length &&
+           (tracker->switched || mdl->first_frame == 0 || mdl->first_frame == tracker->first_frame);
+}
+
 static lh_status tie(lhi_case *c, lh_error *err)
 {
     lhi_map addresses = {0};
@@ -259,6 +288,12 @@ static lh_status tie(lhi_case *c, lh_error *err)
             continue; /* no MDL is locked twice, and no lock stands on a page without a reference */
         if (record == SIZE_MAX && lock->tracker.address == 0)
             continue; /* the parameters do not say what it described */
+        if (is_given_up(c) && (record == SIZE_MAX || !is_lock_of(&c->records[record], &lock->tracker))) {
+            lock->why =
+                "Windows gave up tracking this process, and since then an unlock leaves its tracker: the "
+                "MDL is no longer the lock that this one tells of";
+            continue;
+        }
         if (record == SIZE_MAX) {
             if (!stand_in(c, &lock->tracker)) {
                 status = lhi_fail_memory(err);
@@ -278,7 +313,7 @@ static lh_status tie(lhi_case *c, lh_error *err)
 static bool account_for_all(const lhi_case *c)
 {
     const lhi_trackers *trackers = &c->trackers;
-    return trackers->count && !trackers->damaged && trackers->absence == LH_PRESENT &&
+    return trackers->count && !is_given_up(c) && !trackers->damaged && trackers->absence == LH_PRESENT &&
            trackers->sum == c->charged;
 }
 
@@ -330,6 +365,8 @@ static bool sum_up(lhi_case *c)
 lh_status lhi_case_judge_locks(lhi_case *c, lh_error *err)
 {
     lh_status status = tie(c, err);
+    if (status == LH_OK)
+        status = lhi_case_find_keepers(c, err);
     for (size_t i = 0; status == LH_OK && i < c->lock_count; i++) {
         if (i % 64 == 0)
             status = lhi_case_poll(c, err);

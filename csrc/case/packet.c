@@ -163,6 +163,32 @@ lhi_answer lhi_case_is_of_process(const lhi_case *c, const lhi_packet *packet)
     return answer;
 }
 
+#define MOST_MAJOR 27u /* IRP_MJ_MAXIMUM_FUNCTION, wdm.h */
+
+/* The driver object that a pending packet waits at gives such requests to code that lies in no module, loaded
+ * or unloaded: whoever put that routine there has the packet, and not the driver whose object it is. */
+static lhi_answer is_diverted(const lhi_case *c, const lhi_packet *packet)
+{
+    const lhi_irp *irp = packet->irp;
+    const lhi_modules *modules = &c->kernel->modules;
+    uint64_t routine = 0;
+    if (irp->state != LHI_IRP_PENDING || packet->at == LHI_NONE || !c->parties[packet->at].driver.has_module)
+        return LHI_NO;
+    const lhi_module *own = &c->parties[packet->at].driver.module; /* which need not be on the list */
+    const uint8_t major = irp->slots[irp->current - 1].major;
+    const uint64_t table =
+        packet->device.driver + c->kernel->layout->offsets[LHI_F_DRIVER_OBJECT_MajorFunction];
+    if (major > MOST_MAJOR)
+        return LHI_NO;
+    const lh_absence absence = lhi_space_u64(&c->kernel->space, table + 8ull * major, &routine);
+    if (absence != LH_PRESENT)
+        return lhi_case_is_missing(absence) ? LHI_UNKNOWN : LHI_NO;
+    if (!lhi_is_kernel(routine) || routine - own->base < own->size || lhi_module_at(modules, routine) ||
+        lhi_module_unloaded_at(modules, routine))
+        return LHI_NO;
+    return modules->complete && modules->unloaded_known ? LHI_YES : LHI_UNKNOWN;
+}
+
 /* Marks that contradict the packet, whatever its arithmetic says. */
 static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
 {
@@ -176,6 +202,8 @@ static const char *contradiction(const lhi_case *c, const lhi_packet *packet)
         return "its file was opened on another stack of devices than it went through";
     if (irp->thread != 0 && lhi_case_is_of_process(c, packet) == LHI_NO)
         return "it belongs to a thread of another process";
+    if (is_diverted(c, packet) == LHI_YES)
+        return "its device's driver object gives such requests to code that lies in no module";
     return NULL;
 }
 
@@ -192,6 +220,8 @@ static const char *missing_witness(const lhi_case *c, const lhi_packet *packet)
         return "whose thread the request is of is not in this dump";
     if (irp->file != 0 && lhi_case_is_missing(packet->file.absence))
         return "the file of the request is not in this dump";
+    if (is_diverted(c, packet) == LHI_UNKNOWN)
+        return "whether a driver's code is given the requests of its device is not in this dump";
     if (lhi_case_is_missing(packet->device.listed_absence))
         return "whether its driver knows the device of the request is not in this dump";
     if (irp->file != 0 && packet->file.absence == LH_PRESENT) {

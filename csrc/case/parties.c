@@ -2,15 +2,10 @@
 #include <string.h>
 
 #include "case/case.h"
+#include "code/routines.h"
 #include "nt/framework.h"
 
-/* Routines that lock pages or have them locked (WDK). A driver that looks routines up by name can call any.
- */
-static const char *const locking[] = {
-    "MmProbeAndLockPages",           "MmProbeAndLockProcessPages",    "MmProbeAndLockSelectedPages",
-    "IoBuildAsynchronousFsdRequest", "IoBuildDeviceIoControlRequest", "IoBuildSynchronousFsdRequest",
-    "MmGetSystemRoutineAddress",
-};
+#define LOADER "wdfldr.sys"
 
 /* Routines that make a piece of a request (WDK): packets of one's own, partial MDLs. */
 static const char *const splitting[] = {
@@ -27,8 +22,6 @@ static const char *const splitting[] = {
 
 /* The one routine that makes a packet of memory which the caller brings, such as its own stack (WDK). */
 static const char *const placing[] = {"IoInitializeIrp"};
-/* Routines that unlock pages (WDK). */
-static const char *const unlocking[] = {"MmUnlockPages", "MmGetSystemRoutineAddress"};
 /* Routines that hand a packet, or an argument, to other drivers (WDK). */
 static const char *const sending[] = {
     "IofCallDriver",
@@ -116,8 +109,9 @@ static lhi_answer named_elsewhere(const lhi_image *image)
 
 /* Slots of the import address table that lead elsewhere than nt and hal: KMDF, fltmgr, ndis and their kind
  * lock and split for their clients (facts F.1, L.11). A slot that was never bound leads nowhere, and the
- * name it was to be bound by counts. LHI_UNKNOWN: part of the table is not in the dump. */
-static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image)
+ * name it was to be bound by counts. LHI_UNKNOWN: part of the table is not in the dump.
+ * `loader`: counts those that lead to KMDF's loader, which are none then; NULL: they are like any. */
+static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image, uint32_t *loader)
 {
     const lhi_directory table = image->directories[12]; /* IMAGE_DIRECTORY_ENTRY_IAT, PE format */
     const uint32_t slots = table.size / 8 < 65536 ? table.size / 8 : 65536;
@@ -136,6 +130,10 @@ static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image)
         const lhi_module *module = target ? lhi_module_at(&c->kernel->modules, target) : NULL;
         bool known =
             !target || (module && (lhi_is_nt(c->kernel, module) || strcmp(module->name, "hal.dll") == 0));
+        if (loader && module && strcmp(module->name, LOADER) == 0) {
+            ++*loader;
+            known = true;
+        }
         if (!known)
             return LHI_YES;
     }
@@ -145,19 +143,37 @@ static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image)
     return named == LHI_NO ? answer : named;
 }
 
-#define ROUTINES(list)                                                                                       \
+#define LIST(list)                                                                                           \
     {                                                                                                        \
-        (list), sizeof(list) / sizeof((list)[0])                                                             \
+        .names = (list), .name_count = sizeof(list) / sizeof((list)[0])                                      \
     }
+#define MOST_NAMES 32u
 
+/* The kernel's routines by which a driver can do something: named here, or those of the table of the code
+ * witness with a role. A driver that looks routines up by name can call any. */
 static const struct {
     const char *const *names;
-    size_t count;
+    size_t name_count;
+    lhi_role roles[3];
+    size_t role_count;
 } routines[LHI_ABILITIES] = {
-    [LHI_CAN_LOCK] = ROUTINES(locking),     [LHI_CAN_SPLIT] = ROUTINES(splitting),
-    [LHI_CAN_UNLOCK] = ROUTINES(unlocking), [LHI_CAN_PLACE] = ROUTINES(placing),
-    [LHI_CAN_SEND] = ROUTINES(sending),
+    [LHI_CAN_LOCK] = {.roles = {LHI_ROLE_LOCK, LHI_ROLE_LOCK_FOR, LHI_ROLE_LOOK_UP}, .role_count = 3},
+    [LHI_CAN_SPLIT] = LIST(splitting),
+    [LHI_CAN_UNLOCK] = {.roles = {LHI_ROLE_UNLOCK, LHI_ROLE_LOOK_UP}, .role_count = 2},
+    [LHI_CAN_PLACE] = LIST(placing),
+    [LHI_CAN_SEND] = LIST(sending),
 };
+
+static size_t names_of(lhi_ability ability, const char *out[MOST_NAMES])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < routines[ability].name_count; i++)
+        out[count++] = routines[ability].names[i];
+    for (size_t i = 0; i < routines[ability].role_count; i++)
+        count += lhi_routine_names(routines[ability].roles[i], out + count, MOST_NAMES - count);
+    return count;
+}
 
 static lhi_answer ask(const lhi_case *c, lhi_party *party, lhi_ability ability)
 {
@@ -167,11 +183,11 @@ static lhi_answer ask(const lhi_case *c, lhi_party *party, lhi_ability ability)
         return driver->is_kernel ? LHI_YES : LHI_UNKNOWN;
     if (lhi_image_open(&c->kernel->space, driver->module.base, driver->module.size, &image) != LH_PRESENT)
         return LHI_UNKNOWN;
-    lhi_answer answer = lhi_image_imports(&image, routines[ability].names, routines[ability].count,
-                                          &c->kernel->exports, NULL);
+    const char *names[MOST_NAMES] = {NULL};
+    lhi_answer answer = lhi_image_imports(&image, names, names_of(ability, names), &c->kernel->exports, NULL);
     if (answer != LHI_NO)
         return answer;
-    lhi_answer elsewhere = calls_elsewhere(c, &image);
+    lhi_answer elsewhere = calls_elsewhere(c, &image, NULL);
     party->framework = elsewhere == LHI_YES;
     party->bound = lhi_fx_is_bound(c->kernel, &image);
     return elsewhere == LHI_NO ? LHI_NO : LHI_UNKNOWN;
@@ -207,7 +223,39 @@ lhi_answer lhi_case_can_unlock(lhi_case *c, size_t party)
     return can(c, party, LHI_CAN_UNLOCK);
 }
 
+lhi_answer lhi_case_may_unlock(lhi_case *c, size_t party)
+{
+    const lhi_answer answer = lhi_case_can_unlock(c, party);
+    const lhi_party *p = &c->parties[party];
+    const bool unloaded = p->driver.has_module && p->driver.module.unloaded;
+    return answer == LHI_UNKNOWN && (p->framework || unloaded || p->silent) ? LHI_YES : answer;
+}
+
 lhi_answer lhi_case_can_send(lhi_case *c, size_t party)
 {
     return can(c, party, LHI_CAN_SEND);
+}
+
+/* Routines by which a driver and the framework know each other, and no more: by others of its loader it gets
+ * the tables of class extensions (wdfldr.h). */
+static void count_binding(void *user, const char *dll, const char *name, uint64_t slot)
+{
+    uint32_t *count = user;
+    (void)slot;
+    if (lhi_import_is_of(dll, LOADER) &&
+        (strcmp(name, "WdfVersionBind") == 0 || strcmp(name, "WdfVersionUnbind") == 0))
+        ++*count;
+}
+
+bool lhi_case_calls_framework_alone(lhi_case *c, size_t party)
+{
+    const lhi_driver *driver = &c->parties[party].driver;
+    uint32_t bindings = 0, slots = 0;
+    lhi_image image = {0};
+    if (!driver->has_module ||
+        lhi_image_open(&c->kernel->space, driver->module.base, driver->module.size, &image) != LH_PRESENT ||
+        calls_elsewhere(c, &image, &slots) != LHI_NO)
+        return false;
+    lhi_image_each_import(&image, count_binding, &bindings);
+    return slots > 0 && bindings == slots;
 }

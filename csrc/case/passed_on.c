@@ -4,11 +4,12 @@
  * A driver may take the MDL out of a request, put one of its own there or none, and mean to put the first one
  * back at completion: buffers are swapped so that data can be changed on the way. Then its memory alone leads
  * to the MDL, or its packet, and who keeps the request or the packet keeps the pages. Such a request is found
- * by the driver's devices, which stand in the locations that it has passed, or by what the packet's locations
- * point to.
+ * by the driver's devices, which stand in the locations that it has passed, or in which it waits, and by what
+ * the packet's locations point to.
  */
 #include "base/alloc.h"
 #include "case/holders.h"
+#include "case/keepers.h"
 #include "case/pass.h"
 
 #define MOST_DEVICES 4096u
@@ -20,6 +21,7 @@ typedef struct lhi_passed {
     lhi_case *c;
     size_t *keepers;          /* per record: the driver that keeps it, LHI_NONE */
     lhi_vec devices, parties; /* needles, and whose each is */
+    bool waiting; /* requests are asked for that wait in the devices; else those that have passed */
 } lhi_passed;
 
 /* Does the I/O manager lock the buffers of reads and writes for the device that the request was sent to? */
@@ -37,6 +39,8 @@ static bool lacks_its_mdl(const lhi_case *c, const lhi_irp *irp)
     const lhi_slot *slot = &irp->slots[irp->current - 1u];
     if (irp->mdl != 0)
         return lhi_map_get(&c->charged_at, irp->mdl) == SIZE_MAX;
+    if ((uint32_t)slot->parameters[0] == 0) /* the length, of whichever kind: no bytes, no MDL */
+        return false;
     if (slot->major == 14) /* IRP_MJ_DEVICE_CONTROL: its third parameter is the code */
         return (slot->parameters[2] & METHOD_MASK) == 1 || (slot->parameters[2] & METHOD_MASK) == 2;
     return (slot->major == 3 || slot->major == 4) && irp->associated == 0 &&
@@ -82,7 +86,15 @@ static lh_status take_request(lhi_passed *p, const lhi_irp *irp, size_t party, l
     return LH_OK;
 }
 
-/* A place that has the address of a device: of a location that a pending request has passed? */
+/* A request that waits in this driver. */
+static bool take_waiting(lhi_passed *p, const lhi_irp *irp, size_t party)
+{
+    lhi_case *c = p->c;
+    return !lacks_its_mdl(c, irp) ||
+           (lhi_vec_push(&c->emptied, irp->address) && lhi_vec_push(&c->emptied_parties, party));
+}
+
+/* A place that has the address of a device: of a location that a pending request has passed, or waits in? */
 static lh_status take_hit(lhi_passed *p, uint64_t va, uint64_t device, size_t party, lh_error *err)
 {
     const lhi_case *c = p->c;
@@ -96,8 +108,12 @@ static lh_status take_hit(lhi_passed *p, uint64_t va, uint64_t device, size_t pa
         if (lhi_space_u16(&c->kernel->space, va - back, &type) != LH_PRESENT || type != LHI_IRP_TYPE)
             continue;
         lhi_irp_read(c->kernel, va - back, 0, &c->freed, &irp);
-        if (irp.state == LHI_IRP_PENDING && irp.origin != LHI_ORIGIN_DRIVER && slot < irp.slot_count &&
-            slot >= irp.current && irp.slots[slot].device == device)
+        if (irp.state != LHI_IRP_PENDING || irp.origin == LHI_ORIGIN_DRIVER || slot >= irp.slot_count ||
+            irp.slots[slot].device != device)
+            continue;
+        if (p->waiting && slot + 1u == irp.current)
+            return take_waiting(p, &irp, party) ? LH_OK : lhi_fail_memory(err);
+        if (!p->waiting && slot >= irp.current)
             return take_request(p, &irp, party, err);
     }
     return LH_OK;
@@ -176,7 +192,37 @@ static bool leads_to_emptied(const lhi_case *c, uint64_t word, uint64_t process)
     return is_emptied(c, word, process) || is_emptied(c, word - link, process);
 }
 
-bool lhi_case_serves_emptied(const lhi_case *c, const lhi_packet *packet, uint64_t process)
+/* Requests that have lost their MDLs and wait in the devices of any driver that made a packet: in one pass
+ * for all of them. */
+static lh_status find_emptied(lhi_case *c, lh_error *err)
+{
+    lhi_passed p = {.c = c, .waiting = true};
+    lh_status status = c->owners_known ? LH_OK : lhi_case_know_owners(c, err);
+    c->emptied_known = true;
+    for (size_t i = 0; status == LH_OK && i < c->packet_count; i++)
+        if (c->packets[i].irp->origin == LHI_ORIGIN_DRIVER && c->packets[i].maker != LHI_NONE &&
+            !add_devices(&p, c->packets[i].maker))
+            status = lhi_fail_memory(err);
+    c->searched = false;
+    if (status == LH_OK && p.devices.count)
+        status = search(&p, err);
+    c->searched = true;
+    lhi_vec_free(&p.devices);
+    lhi_vec_free(&p.parties);
+    return status;
+}
+
+/* Does one of the process's wait in the driver that made the packet? */
+static bool waits_in_maker(const lhi_case *c, const lhi_packet *packet, uint64_t process)
+{
+    for (size_t i = 0; i < c->emptied.count; i++)
+        if (lhi_case_same_driver(c, (size_t)c->emptied_parties.data[i], packet->maker) &&
+            is_emptied(c, c->emptied.data[i], process))
+            return true;
+    return false;
+}
+
+static bool leads_on(const lhi_case *c, const lhi_packet *packet, uint64_t process)
 {
     for (size_t i = 0; i < packet->irp->slot_count; i++) {
         const lhi_slot *slot = &packet->irp->slots[i];
@@ -194,4 +240,12 @@ bool lhi_case_serves_emptied(const lhi_case *c, const lhi_packet *packet, uint64
         }
     }
     return false;
+}
+
+lh_status lhi_case_serves_emptied(lhi_case *c, const lhi_packet *packet, uint64_t process, bool *out,
+                                  lh_error *err)
+{
+    lh_status status = c->emptied_known ? LH_OK : find_emptied(c, err);
+    *out = status == LH_OK && (leads_on(c, packet, process) || waits_in_maker(c, packet, process));
+    return status;
 }

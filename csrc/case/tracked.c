@@ -156,6 +156,7 @@ static lh_status decide(lhi_case *c, lh_error *err)
         lh_status status = conclude_without_process(c, err);
         return status == LH_OK ? lhi_case_explain_locks(c, err) : status;
     }
+    lhi_case_find_copies(c); /* the MDL is a parameter of 0xCB */
     lh_status status = lhi_case_search(c, err);
     if (status == LH_OK)
         status = read_locks(c, err);

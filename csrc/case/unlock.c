@@ -113,11 +113,11 @@ static bool note_caller(lhi_unlock *u)
     const lhi_unlocker *who = u->who;
     const lhi_call_frame *frame = &who->stack.frames[who->frame];
     const char *did = who->way == LHI_UNLOCK_UNKNOWN
-                          ? "called a routine of nt that led to the unlock"
-                          : lhi_arena_printf(&c->arena, "called nt!%s", who->routine);
-    const char *text = lhi_arena_printf(
-        &c->arena, "frame %zu of the crashing thread: returns to %s, which %s%s", who->frame,
-        lhi_unlock_place(c, frame->address), did, who->seen ? ", as the call in front of it says" : "");
+                          ? "; what was called there is not known"
+                          : lhi_arena_printf(&c->arena, ", which called nt!%s%s", who->routine,
+                                             who->seen ? ", as the call in front of it says" : "");
+    const char *text = lhi_arena_printf(&c->arena, "frame %zu of the crashing thread: returns to %s%s",
+                                        who->frame, lhi_unlock_place(c, frame->address), did);
     if (!lhi_case_note(c, who->way == LHI_UNLOCK_DIRECT ? "unlock_site" : "stack_frame", who->party,
                        frame->address, text))
         return false;

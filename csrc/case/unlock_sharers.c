@@ -9,12 +9,9 @@
 /* It can unlock pages; where its imports are gone, whether it could is open. */
 static bool may_unlock(lhi_case *c, size_t party, lhi_sharers *out)
 {
-    const lhi_answer can = lhi_case_can_unlock(c, party);
-    const lhi_party *p = &c->parties[party];
-    const bool unloaded = p->driver.has_module && p->driver.module.unloaded;
-    const bool gone = can == LHI_UNKNOWN && !p->framework && !unloaded;
-    out->missing = out->missing || gone;
-    return can != LHI_NO && !gone;
+    const lhi_answer may = lhi_case_may_unlock(c, party);
+    out->missing = out->missing || may == LHI_UNKNOWN;
+    return may == LHI_YES;
 }
 
 /* Libraries of Windows unlock what they locked. */
@@ -91,12 +88,9 @@ lh_status lhi_unlock_sharers(lhi_unlock *u, lhi_sharers *out, lh_error *err)
 /* Looks for what leads to this record alone. */
 static lh_status find_memory(lhi_case *c, size_t record, lhi_claims *claims, lh_error *err)
 {
-    lhi_holders_free(c->holders);
-    c->holders = NULL;
-    c->holders_missing = 0;
     for (size_t i = 0; i < c->record_count; i++)
         c->records[i].open = i == record;
-    lh_status status = lhi_case_find_holders(c, err);
+    lh_status status = lhi_case_find_holders_again(c, err);
     return status == LH_OK ? lhi_case_claims(c, record, NULL, claims, err) : status;
 }
 

@@ -80,11 +80,12 @@ static void score_pages(lhi_scoring *s, const lhi_record *r, const lhi_party *pa
 {
     weigh(s, r->frames_referenced && !r->frames_unknown, LHI_WEIGHT_FRAMES, NULL);
     weigh(s, r->frames_unknown != 0, LHI_WEIGHT_FRAMES_UNKNOWN, NULL);
-    weigh(s, r->state == LH_MDL_UNKNOWN || r->may_be_old, LHI_WEIGHT_LIVENESS, NULL);
+    weigh(s, r->state == LH_MDL_UNKNOWN || (r->may_be_old && r->lock == LHI_NONE), LHI_WEIGHT_LIVENESS, NULL);
     weigh(s, s->c->explained_least != s->c->explained_most, LHI_WEIGHT_COPY, NULL);
     weigh(s, party->driver.basis == LHI_NAME_UNLOADED, LHI_WEIGHT_UNLOADED, NULL);
     weigh(s, party->driver.basis == LHI_NAME_OBJECT, LHI_WEIGHT_NAME, NULL);
     weigh(s, party->library, LHI_WEIGHT_LIBRARY, NULL);
+    weigh(s, r->shared, LHI_WEIGHT_SHARED, NULL);
 }
 
 /* Everything that weakens (or, at 1.0, carries) the naming of a driver for one lock by a packet. */
@@ -125,6 +126,8 @@ static void score_holder(lhi_scoring *s, const lhi_record *r)
 {
     weigh(s, true, LHI_WEIGHT_HOLDER, NULL);
     weigh(s, r->by_framework, LHI_WEIGHT_CLIENT_HOLDS, NULL);
+    weigh(s, r->lone, LHI_WEIGHT_LONE, NULL);
+    weigh(s, r->beside, LHI_WEIGHT_BESIDE, NULL);
 }
 
 static void score_case(lhi_scoring *s)

@@ -44,6 +44,7 @@ lh_status lhi_calls_open(const lhi_code_image *code, const lhi_routines *routine
                          lh_error *err)
 {
     *out = (lhi_calls){.code = code, .routines = routines};
+    lhi_kmdf_find(code, &out->kmdf);
     lhi_image_each_import(&code->image, take_name, out);
     return out->failed ? lhi_fail_memory(err) : LH_OK;
 }
@@ -57,6 +58,12 @@ void lhi_calls_free(lhi_calls *calls)
 static const lhi_routine *behind_slot(lhi_calls *calls, uint64_t slot, uint64_t *held)
 {
     size_t named = lhi_map_get(&calls->named, slot);
+    uint64_t entry = 0;
+
+    if (lhi_kmdf_entry(&calls->kmdf, slot, &entry)) {
+        *held = 0;
+        return lhi_routine_of_framework(entry);
+    }
     lh_absence absence = lhi_space_u64(&calls->code->kernel->space, slot, held);
     const lhi_routine *routine = absence == LH_PRESENT ? lhi_routines_at(calls->routines, *held) : NULL;
 
@@ -109,15 +116,31 @@ static void forget(registers *known, uint32_t mask)
             known->slots[i] = 0;
 }
 
-static void follow(registers *known, const lhi_code *code)
+/* The entry of KMDF's table that a memory operand is, where its base holds the pointer to the table. 0: none.
+ */
+static uint64_t entry_at(const lhi_calls *calls, const registers *known, const lhi_code *code)
+{
+    uint64_t pointer = calls->kmdf.pointer;
+
+    if (pointer == 0 || !code->has_memory || code->has_place || code->base >= 16 ||
+        code->index != LHI_NO_REGISTER ||
+        (known->slots[code->base] != pointer && known->always[code->base] != pointer))
+        return 0;
+    return calls->kmdf.table + (uint64_t)code->displacement;
+}
+
+static void follow(const lhi_calls *calls, registers *known, const lhi_code *code)
 {
     uint64_t copied = code->does == LHI_DOES_COPY ? known->slots[code->source] : 0;
+    uint64_t entry = code->does == LHI_DOES_LOAD ? entry_at(calls, known, code) : 0;
 
     forget(known, code->written);
     if (code->kind == LHI_CODE_CALL)
         forget(known, VOLATILE);
     if (code->does == LHI_DOES_LOAD && code->has_place)
         known->slots[code->destination] = code->place;
+    else if (code->does == LHI_DOES_LOAD)
+        known->slots[code->destination] = entry;
     else if (code->does == LHI_DOES_COPY)
         known->slots[code->destination] = copied;
 }
@@ -224,7 +247,9 @@ void lhi_calls_resolve(lhi_calls *calls, const lhi_body *body, lhi_callee *calle
             else if (code->targets == LHI_TARGET_REGISTER &&
                      !through_register(calls, known.slots[code->source], LHI_CALL_REGISTER, &callees[i]))
                 (void)through_register(calls, known.always[code->source], LHI_CALL_REGISTER, &callees[i]);
+            else if (code->targets == LHI_TARGET_UNKNOWN)
+                (void)through_register(calls, entry_at(calls, &known, code), LHI_CALL_SLOT, &callees[i]);
         }
-        follow(&known, code);
+        follow(calls, &known, code);
     }
 }

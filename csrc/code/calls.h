@@ -4,6 +4,7 @@
 #define LHI_CODE_CALLS_H
 
 #include "code/functions.h"
+#include "code/kmdf.h"
 #include "code/routines.h"
 #include "code/summary.h"
 
@@ -29,6 +30,7 @@ typedef struct lhi_callee {
 typedef struct lhi_calls {
     const lhi_code_image *code;
     const lhi_routines *routines;
+    lhi_kmdf kmdf;
     lhi_map named;   /* slot -> index of its routine, by the import table's names */
     uint64_t unread; /* calls through a slot that is not in the dump and has no name */
     lh_absence absence;

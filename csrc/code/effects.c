@@ -56,6 +56,7 @@ static void lock_object(lhi_state *state, lhi_object *object, uint64_t at)
     }
     object->lock = LHI_LOCK_HELD;
     object->since = at;
+    object->changed = 0;
 }
 
 static void unlock_object(const lhi_teller *to, lhi_state *state, lhi_object *object, uint64_t at)
@@ -64,6 +65,8 @@ static void unlock_object(const lhi_teller *to, lhi_state *state, lhi_object *ob
         given_step(state, object, LHI_LOCK_GIVEN, LHI_LOCK_GIVEN_UNLOCKED);
         return;
     }
+    if (object->lock == LHI_LOCK_HELD && object->changed != 0 && object->changed != LHI_CHANGED_AGAIN)
+        to->tell(to->user, LHI_FINDING_LENGTH_CHANGED, object->changed, at);
     if (object->lock == LHI_LOCK_GIVEN_UP)
         to->tell(to->user, LHI_FINDING_UNLOCK_TWICE, object->since, at);
     else if (object->lock == LHI_LOCK_NEVER && object->own)
@@ -224,6 +227,7 @@ bool lhi_effect_of_call(const lhi_teller *to, lhi_state *state, const lhi_routin
     case LHI_ROLE_NO_RETURN:
         return false;
     case LHI_ROLE_LOCK_FOR:
+    case LHI_ROLE_LEND:
     case LHI_ROLE_PAGES:
     case LHI_ROLE_SEND:
     case LHI_ROLE_COMPLETE:
@@ -289,6 +293,11 @@ static void affect(const lhi_teller *to, lhi_state *state, size_t which, const l
     lhi_object *object = only_argument(state, which);
     bool kept = effect == LHI_EFFECT_NONE && ending->needs[which] == LHI_NEEDS_NOTHING;
 
+    if (object != NULL && (ending->reaches[which] & LHI_REACH_WRITES) != 0)
+        object->changed = LHI_CHANGED_AGAIN;
+    for (size_t i = 0; object != NULL && i < ending->left_count; i++)
+        if (ending->left[i].which == which)
+            lhi_object_write(object, (uint64_t)ending->left[i].offset, ending->left[i].width, 0, at);
     if (kept && lhi_given_reach(state, argument, ending->reaches[which]))
         return;
     if (object == NULL || effect == LHI_EFFECT_UNKNOWN) {

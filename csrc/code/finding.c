@@ -12,6 +12,8 @@ const char *lhi_finding_name(lhi_finding_kind kind)
         return "never_locked";
     case LHI_FINDING_FREED_LOCKED:
         return "freed_locked";
+    case LHI_FINDING_LENGTH_CHANGED:
+        return "length_changed";
     }
     return "unknown";
 }
@@ -27,6 +29,8 @@ const char *lhi_finding_meaning(lhi_finding_kind kind)
         return "an unlock is reached with an MDL that was made there and not locked";
     case LHI_FINDING_FREED_LOCKED:
         return "an MDL is freed behind a lock, without an unlock";
+    case LHI_FINDING_LENGTH_CHANGED:
+        return "the length of an MDL is changed behind a lock, and the MDL is unlocked by that length";
     }
     return "unknown";
 }
@@ -41,6 +45,8 @@ const char *lhi_finding_begins(lhi_finding_kind kind)
         return "the MDL is unlocked";
     case LHI_FINDING_NEVER_LOCKED:
         return "the MDL is made";
+    case LHI_FINDING_LENGTH_CHANGED:
+        return "the MDL's length is changed, and the MDL is locked";
     }
     return "unknown";
 }
@@ -56,6 +62,8 @@ const char *lhi_finding_ends(lhi_finding_kind kind)
         return "the MDL is unlocked, and was not locked";
     case LHI_FINDING_FREED_LOCKED:
         return "the MDL is freed, and is still locked";
+    case LHI_FINDING_LENGTH_CHANGED:
+        return "the MDL is unlocked by another length than it was locked by";
     }
     return "unknown";
 }

@@ -9,11 +9,12 @@
 typedef enum lhi_finding_kind {
     LHI_FINDING_LOCK_LOST, /* locked, and the function returns: nobody was given the MDL, and nobody unlocked
                               it */
-    LHI_FINDING_UNLOCK_TWICE, /* unlocked, and unlocked again */
-    LHI_FINDING_NEVER_LOCKED, /* made here, not locked, and unlocked */
-    LHI_FINDING_FREED_LOCKED  /* locked, and freed */
+    LHI_FINDING_UNLOCK_TWICE,  /* unlocked, and unlocked again */
+    LHI_FINDING_NEVER_LOCKED,  /* made here, not locked, and unlocked */
+    LHI_FINDING_FREED_LOCKED,  /* locked, and freed */
+    LHI_FINDING_LENGTH_CHANGED /* its length is changed while it is locked, and it is unlocked by that */
 } lhi_finding_kind;
-/* "lock_lost", "unlocked_twice", "never_locked", "freed_locked". */
+/* "lock_lost", "unlocked_twice", "never_locked", "freed_locked", "length_changed". */
 const char *lhi_finding_name(lhi_finding_kind kind);
 /* One clause. Static. */
 const char *lhi_finding_meaning(lhi_finding_kind kind);
@@ -26,7 +27,7 @@ const char *lhi_finding_ends(lhi_finding_kind kind);
 typedef struct lhi_finding {
     lhi_finding_kind kind;
     uint64_t function; /* address of its entry */
-    uint64_t first;    /* address of the call that locked, unlocked first, or made the MDL */
+    uint64_t first;    /* address of the call that locked, unlocked first, or made the MDL; of the write */
     uint64_t last;     /* address of the return, or of the call that is wrong */
     size_t block_count;
     uint64_t blocks[LHI_FINDING_BLOCKS]; /* addresses of the blocks of the way, from the entry */

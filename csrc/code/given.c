@@ -196,6 +196,14 @@ bool lhi_given_holds(lhi_state *state, const lhi_object *object)
     return places_with(state, object) != 0;
 }
 
+static bool has_places(const lhi_state *state, size_t which)
+{
+    for (size_t i = 0; i < LHI_LOCALS; i++)
+        if (is_behind(&state->locals[i], which))
+            return true;
+    return false;
+}
+
 static lhi_left left_of(lhi_state *state, const lhi_local *local, size_t which, int64_t offset)
 {
     const lhi_object *object = lhi_state_object(state, &local->value);
@@ -217,9 +225,12 @@ static lhi_left left_of(lhi_state *state, const lhi_local *local, size_t which, 
 void lhi_given_sum_up(lhi_state *state, lhi_ending *ending)
 {
     for (size_t which = 0; which < LHI_EFFECTS; which++) {
-        if (ending->effects[which] != LHI_EFFECT_NONE || ending->needs[which] != LHI_NEEDS_NOTHING)
-            continue;
         ending->reaches[which] = state->reaches[which];
+        if (ending->effects[which] != LHI_EFFECT_NONE || ending->needs[which] != LHI_NEEDS_NOTHING) {
+            if (has_places(state, which))
+                ending->reaches[which] |= LHI_REACH_WRITES;
+            continue;
+        }
         for (size_t i = 0; i < LHI_LOCALS; i++) {
             size_t whose = 0;
             int64_t offset = 0;
@@ -245,14 +256,6 @@ static void share_from(lhi_state *state, int64_t from, bool reads)
     for (size_t i = 0; reads && i < LHI_LOCALS; i++)
         if (state->locals[i].width != 0 && state->locals[i].offset >= from)
             lhi_state_share(state, &state->locals[i].value);
-}
-
-static bool has_places(const lhi_state *state, size_t which)
-{
-    for (size_t i = 0; i < LHI_LOCALS; i++)
-        if (is_behind(&state->locals[i], which))
-            return true;
-    return false;
 }
 
 bool lhi_given_reach(lhi_state *state, const lhi_value *pointer, uint8_t reaches)

@@ -282,6 +282,10 @@ lh_status lhi_listing_read(lhi_names *names, uint64_t address, bool returns, lhi
         starts_to(space, address, &starts, out);
     if (starts.count == 0 && returns)
         start_of_call(space, address, &starts);
+    if (starts.count == 0 && returns && out->absence == LH_PRESENT) {
+        miss(out, "no call stands in front of the return address", LH_PRESENT, 0);
+        return LH_OK; /* nor may an instruction begin there */
+    }
     for (size_t i = 0; i < starts.count && status == LH_OK; i++)
         status = add_line(names, starts.at[i], out, &(bool){false}, err);
     if (!returns)

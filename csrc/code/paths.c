@@ -114,13 +114,16 @@ static bool call(walk *w, lhi_state *state, size_t index)
     bool makes = callee->routine != NULL && callee->routine->role == LHI_ROLE_ALLOCATE &&
                  lhi_effect_has_no_packet(state);
     bool keeps = keeps_rax(w, index);
+    uint64_t length = makes ? lhi_value_length(&state->registers[LHI_RDX]) : 0;
 
     if (!keeps &&
         !lhi_effect_of_call(&w->teller, state, w->callees[index].routine, w->body->codes[index].address))
         return false;
     lhi_value result = lhi_effect_of_return(state, index, keeps);
-    if (makes)
-        lhi_state_add(state, &result, LHI_LOCK_NEVER, true, w->body->codes[index].address);
+    lhi_object *made =
+        makes ? lhi_state_add(state, &result, LHI_LOCK_NEVER, true, w->body->codes[index].address) : NULL;
+    if (made != NULL)
+        made->length = length;
     return true;
 }
 

@@ -226,6 +226,10 @@ static lh_status read_all(const lhi_code_image *code, const lhi_routines *routin
     if (status == LH_OK)
         status = look_at_all(&r, err);
     out->unread_slots = r.calls.unread; /* each once */
+    out->bound = r.calls.kmdf.bound;
+    out->bound_known = r.calls.kmdf.table != 0;
+    if (r.calls.kmdf.bound && r.calls.kmdf.absence != LH_PRESENT)
+        note_gap(out, r.calls.kmdf.absence, r.calls.kmdf.absent_at);
     if (r.calls.unread != 0)
         note_gap(out, r.calls.absence, r.calls.absent_at);
     if (status == LH_OK)

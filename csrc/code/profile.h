@@ -50,6 +50,8 @@ typedef struct lhi_profile {
     lhi_open_way *open_ways; /* the first of each, as many as fit */
     size_t open_count, open_room;
     uint64_t unread_slots; /* calls through pointers that are not in the dump */
+    bool bound;            /* the driver calls KMDF, */
+    bool bound_known;      /* and its calls through the framework's table are known by their places there */
     bool table_whole;      /* .pdata is all there and sound */
     lh_absence gap;        /* of the first thing that is missing; LH_PRESENT: nothing is */
     uint64_t gap_at;

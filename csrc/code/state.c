@@ -145,6 +145,32 @@ lhi_object *lhi_state_add(lhi_state *state, const lhi_value *who, lhi_lock lock,
     return &state->objects[at];
 }
 
+uint64_t lhi_value_length(const lhi_value *value)
+{
+    lhi_value length = *value;
+
+    if (lhi_value_is_number(value, 4))
+        length = lhi_value_number(lhi_value_cut(value->n, 4));
+    if (length.part == 4)
+        length.part = 0;
+    return lhi_value_key(&length);
+}
+
+/* Of _MDL, public: ByteCount and ByteOffset, by which an unlock counts the pages. */
+#define LENGTH_OFFSET 0x28
+#define LENGTH_END    0x30
+
+void lhi_object_write(lhi_object *object, uint64_t offset, uint8_t width, uint64_t length, uint64_t at)
+{
+    if (object->lock != LHI_LOCK_HELD || offset >= LENGTH_END || offset + width <= LENGTH_OFFSET)
+        return;
+    bool whole = offset == LENGTH_OFFSET && width == 4 && length != 0 && object->length != 0;
+    if (whole && length == object->length)
+        object->changed = 0; /* it is what it was */
+    else
+        object->changed = whole && object->changed == 0 ? at : LHI_CHANGED_AGAIN;
+}
+
 bool lhi_state_is_given(const lhi_object *object)
 {
     return object->lock >= LHI_LOCK_GIVEN;
@@ -296,7 +322,8 @@ bool lhi_state_agrees(const lhi_state *a, const lhi_state *b)
     for (size_t i = 0; i < a->object_count; i++) {
         const lhi_object *x = &a->objects[i], *y = &b->objects[i];
         if (x->who.kind != y->who.kind || x->who.n != y->who.n || x->lock != y->lock || x->own != y->own ||
-            x->needs != y->needs || x->since != y->since)
+            x->needs != y->needs || x->since != y->since || x->length != y->length ||
+            x->changed != y->changed)
             return false;
     }
     return true;

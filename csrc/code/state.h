@@ -66,10 +66,14 @@ typedef enum lhi_lock {
 typedef struct lhi_object {
     lhi_value who; /* a result or a frame address */
     lhi_lock lock;
-    bool own;       /* made here, and nobody else has heard of it */
-    uint8_t needs;  /* lhi_need, of an argument */
-    uint64_t since; /* address of the call that made it, locked it or unlocked it */
+    bool own;         /* made here, and nobody else has heard of it */
+    uint8_t needs;    /* lhi_need, of an argument */
+    uint64_t since;   /* address of the call that made it, locked it or unlocked it */
+    uint64_t length;  /* key of what it was made with; 0: not known */
+    uint64_t changed; /* address of what changed its length since it was locked; 0: nothing */
 } lhi_object;
+/* What its length is now is not known: it may be what it was. */
+#define LHI_CHANGED_AGAIN UINT64_MAX
 
 #define LHI_LOCALS 64u
 /* Offsets of the frame lie above this; what lies below is kept for memory behind arguments (code/given.h). */
@@ -112,6 +116,12 @@ lhi_object *lhi_state_object_of_flags(lhi_state *state, const lhi_value *flags);
 /* Begins to follow one. NULL: no room, it stays unknown. */
 lhi_object *lhi_state_add(lhi_state *state, const lhi_value *who, lhi_lock lock, bool own, uint64_t since);
 void lhi_state_forget(lhi_state *state, lhi_object *object);
+/* Equal for lengths that are equal, of their lowest 32 bits; 0: not known. */
+uint64_t lhi_value_length(const lhi_value *value);
+/* Something writes to an MDL, at an offset: `length`, of a whole ByteCount; 0: something else, or not known.
+ */
+#define LHI_LENGTH_OTHER 2u /* another one than before; no key */
+void lhi_object_write(lhi_object *object, uint64_t offset, uint8_t width, uint64_t length, uint64_t at);
 /* Forgets those that others know of: somebody may have done something with them. */
 void lhi_state_forget_shared(lhi_state *state);
 /* An unlock, free or store of something that could be any of them. */

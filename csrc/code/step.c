@@ -600,6 +600,40 @@ static void choose(lhi_state *state, const lhi_code *code, uint64_t index, const
         to->join = lhi_facts_join_number(code->address);
 }
 
+/* What a store writes, as an MDL's length; 0: it is none, or not known. */
+static uint64_t length_to_store(const lhi_state *state, const lhi_code *code)
+{
+    const lhi_value number = lhi_value_number(code->value);
+
+    switch (code->does) {
+    case LHI_DOES_OTHER:
+        return code->reads_memory ? LHI_LENGTH_OTHER : 0; /* made of the old one */
+    case LHI_DOES_STORE_PART:
+        return lhi_value_length(&state->registers[code->source]);
+    case LHI_DOES_STORE_VALUE:
+        return lhi_value_length(&number);
+    default:
+        return 0;
+    }
+}
+
+static void write_mdl(lhi_state *state, const lhi_code *code)
+{
+    uint64_t offset = 0;
+
+    if (!code->writes_memory || code->has_place || code->base == LHI_NO_REGISTER)
+        return;
+    lhi_value at = lhi_value_moved(&state->registers[code->base], (uint64_t)code->displacement);
+    for (size_t i = 0; i < state->object_count; i++)
+        if (inside_of(&state->objects[i], &at, &offset)) {
+            if (code->index == LHI_NO_REGISTER)
+                lhi_object_write(&state->objects[i], offset, code->width, length_to_store(state, code),
+                                 code->address);
+            else
+                state->objects[i].changed = LHI_CHANGED_AGAIN; /* somewhere in it */
+        }
+}
+
 void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_question *question)
 {
     const lhi_question asked = *question;
@@ -608,6 +642,7 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
     if (code->flags)
         question->asked = false;
     lhi_given_touch(state, code);
+    write_mdl(state, code);
     if (question->asked) {
         lhi_memory_age(state, code, &question->left);
         lhi_memory_age(state, code, &question->right);

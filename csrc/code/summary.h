@@ -60,7 +60,7 @@ typedef struct lhi_ending {
     uint8_t gives;                /* lhi_gives */
     uint8_t tells;
     uint64_t number;
-    uint8_t reaches[LHI_EFFECTS]; /* LHI_REACH_; of an argument with LHI_EFFECT_NONE */
+    uint8_t reaches[LHI_EFFECTS]; /* LHI_REACH_ */
     uint8_t left_count;
     lhi_left left[LHI_LEFT]; /* by argument, offset and width */
 } lhi_ending;

@@ -95,6 +95,9 @@ bool lhi_image_import_name(const lhi_image *image, uint32_t slot, char out[LHI_I
 typedef void lhi_import_visit(void *user, const char *dll, const char *name, uint64_t slot);
 void lhi_image_each_import(const lhi_image *image, lhi_import_visit *visit, void *user);
 
+/* A file's name as an import table has it, in any case, is this one, in lower case. */
+bool lhi_import_is_of(const char *dll, const char *file);
+
 /* Does the address lie in a section whose pages may be executed? LHI_NO also where it lies in none. */
 lhi_answer lhi_image_is_code(const lhi_image *image, uint64_t va);
 

@@ -304,6 +304,18 @@ void lhi_image_each_import(const lhi_image *image, lhi_import_visit *visit, void
     }
 }
 
+bool lhi_import_is_of(const char *dll, const char *file)
+{
+    size_t i = 0;
+
+    for (; dll[i] != 0 && file[i] != 0; i++) {
+        char lower = dll[i] >= 'A' && dll[i] <= 'Z' ? (char)(dll[i] + ('a' - 'A')) : dll[i];
+        if (lower != file[i])
+            return false;
+    }
+    return dll[i] == file[i];
+}
+
 typedef struct lhi_slot_question {
     uint64_t slot;
     char *out;

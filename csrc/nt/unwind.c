@@ -105,6 +105,7 @@ static void restore(lhi_walker *w, unsigned reg, uint64_t place)
     lh_absence absence = lhi_read_u64(&w->kernel->space, place, &value, &at);
     if (reg == LHI_STACK_REGISTER)
         return;
+    w->stack->frames[w->stack->count - 1].saved_at[reg] = place;
     if (absence != LH_PRESENT) {
         forget(w, reg, absence, at);
         return;

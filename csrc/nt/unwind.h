@@ -18,7 +18,8 @@ typedef struct lhi_call_frame {
     uint64_t address;         /* where its code stands */
     bool called;              /* the address is a return address; else the frame was interrupted there */
     const lhi_module *module; /* loaded; NULL: none contains the address */
-    uint64_t function;        /* begin of its function, fragments folded; 0: not known, or a leaf function */
+    uint64_t saved_at[LHI_GENERAL]; /* where its function saved a register for its callers, 0: it did not */
+    uint64_t function; /* begin of its function, fragments folded; 0: not known, or a leaf function */
 } lhi_call_frame;
 
 typedef enum lhi_call_end {

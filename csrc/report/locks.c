@@ -142,6 +142,9 @@ lhi_node *lhi_report_profile(lhi_arena *arena, lhi_node *list, lhi_names *names,
     else
         gap(arena, object, "gap", profile->gap, profile->gap_at);
     lhi_tree_count(arena, object, "unread_slots", profile->unread_slots);
+    lhi_node *framework = lhi_tree_object(arena, object, "framework");
+    lhi_tree_bool(arena, framework, "bound", profile->bound);
+    lhi_tree_bool(arena, framework, "known", profile->bound_known);
     counts(arena, object, profile);
     lhi_node *sites = lhi_tree_list(arena, object, "sites");
     for (size_t i = 0; i < profile->site_count; i++)

@@ -9,12 +9,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import __version__, analyze, open  # noqa: A004
 from .case import Case
-from .errors import AmbiguousError, IOFailure, LockhoundError
+from .errors import AmbiguousError, ArgumentError, IOFailure, LockhoundError
+from .kernel import Kernel
 from .rows import Frame, Hit, Identity, Instruction, as_dict
 from .terminal import one_line, wants_color, write_line
 
@@ -28,7 +30,9 @@ STATUS_OF_KIND = {
 }
 # As the arguments of a bug check stand in a debugger's output, and in what is shown here for it: no other number looks like that.
 SIXTEEN_DIGITS = re.compile("(?=0|.*[a-f])[0-9a-f]{16}", re.IGNORECASE | re.ASCII)
+MODULE_AND_OFFSET = re.compile(r"(?P<module>[^+!]+)\+(?P<offset>(0x)?[0-9a-f]{1,8})", re.IGNORECASE | re.ASCII)
 SPELLINGS = "0x..., decimal, or ffffe000`12345080, with its ` or without"
+PLACES = f"{SPELLINGS}; or by a module: leaky.sys+0x1a2c"
 WORST_FIRST = (ERROR, USAGE, NOT_NAMED, NOT_APPLICABLE, NAMED)
 EPILOG = """\
 exit status: 0 a driver was named, or the question was answered; 1 error; 2 usage; 3 not a locked-pages dump;
@@ -47,6 +51,33 @@ def number(text: str) -> int:
     if not 0 <= value < 1 << 64:
         raise argparse.ArgumentTypeError(f"not a 64-bit number: {one_line(text)}")
     return value
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address as reports write it, by a module: leaky.sys+0x1a2c."""
+
+    module: str
+    offset: int
+
+    def address(self, kernel: Kernel) -> int:
+        """Where it is in this dump."""
+        wanted = "ntoskrnl.exe" if self.module == "nt" else self.module
+        for module in kernel.modules():
+            if not module.unloaded and module.name in (wanted, f"{wanted}.sys"):
+                return module.base + self.offset
+        raise ArgumentError(f"no loaded module is called {self.module}", field="address")
+
+
+def place(text: str) -> int | Place:
+    """An address, as a number or by a module."""
+    found = MODULE_AND_OFFSET.fullmatch(text)
+    return Place(found["module"].lower(), int(found["offset"], 16)) if found else number(text)
+
+
+def address_of(kernel: Kernel, where: int | Place) -> int:
+    """In this dump."""
+    return where if isinstance(where, int) else where.address(kernel)
 
 
 def process(text: str) -> int | str:
@@ -152,7 +183,7 @@ def parser() -> argparse.ArgumentParser:
 
     code = commands.add_parser("disassemble", help="drivers' code, with what it leads to")
     code.add_argument("dump", metavar="DUMP")
-    code.add_argument("address", type=number, metavar="ADDRESS")
+    code.add_argument("address", type=place, metavar="ADDRESS", help=PLACES)
     code.add_argument("--size", type=positive, default=64, metavar="BYTES", help="of code [64]")
     code.add_argument("--json", action="store_true")
     code.set_defaults(run=run_disassemble)
@@ -166,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
 
     identify = commands.add_parser("identify", help="what lies at an address, and whose it is")
     identify.add_argument("dump", metavar="DUMP")
-    identify.add_argument("addresses", nargs="+", type=number, metavar="ADDRESS", help=SPELLINGS)
+    identify.add_argument("addresses", nargs="+", type=place, metavar="ADDRESS", help=PLACES)
     identify.add_argument("--json", action="store_true")
     identify.set_defaults(run=run_identify)
 
@@ -391,9 +422,11 @@ def instruction_json(row: Instruction) -> dict[str, Any]:
 def run_disassemble(options: argparse.Namespace) -> int:
     """Code as a debugger shows it."""
     with open(options.dump) as dump:
-        rows = dump.kernel().disassemble(options.address, options.size)
+        kernel = dump.kernel()
+        address = address_of(kernel, options.address)
+        rows = kernel.disassemble(address, options.size)
     if options.json:
-        found = {"schema": "lockhound.disassembly/1", "path": options.dump, "address": f"{options.address:#x}"}
+        found = {"schema": "lockhound.disassembly/1", "path": options.dump, "address": f"{address:#x}"}
         write_line(sys.stdout, compact({**found, "instructions": [instruction_json(row) for row in rows]}))
         return NAMED
     for row in rows:
@@ -414,7 +447,7 @@ def run_identify(options: argparse.Namespace) -> int:
     """What lies at addresses."""
     with open(options.dump) as dump:
         kernel = dump.kernel()
-        found = [kernel.identify(address) for address in options.addresses]
+        found = [kernel.identify(address_of(kernel, where)) for where in options.addresses]
     if options.json:
         rows = [identity_json(identity) for identity in found]
         write_line(sys.stdout, compact({"schema": "lockhound.identify/1", "path": options.dump, "addresses": rows}))

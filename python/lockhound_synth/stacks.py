@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .machine import Machine
@@ -24,6 +24,7 @@ class Laid:
     top: int  # address of the first return address
     registers: dict[Reg, int]
     frames: list[tuple[int, int]] = field(default_factory=list)  # stack pointer in the frame, address of its code
+    held: dict[int, int] = field(default_factory=dict)  # by frame: where a function further in saved the value that its register has
 
 
 def shape_at(machine: Machine, address: int) -> unwind.Shape | None:
@@ -43,14 +44,29 @@ def in_nt(machine: Machine, *names: str) -> list[int]:
     return [machine.nt_base + (kernel.private.get(n) or kernel.exports[n]) + machine.places.randrange(0x20, 0x3C) for n in names]
 
 
-def lay(machine: Machine, base: int, addresses: Sequence[int]) -> Laid:
+def _register(shapes: Sequence[unwind.Shape], index: int) -> tuple[Reg, int] | None:
+    """A register that the function of a frame may use, and the frame further in that saves it next."""
+    own = shapes[index]
+    for reg, _ in own.saves:
+        for inner in reversed(range(index)):
+            if reg in dict(shapes[inner].saves) and (own.frame is None or own.frame[0] != reg):
+                return reg, inner
+    return None
+
+
+def _shapes(machine: Machine, addresses: Sequence[int]) -> list[unwind.Shape]:
+    return [shape_at(machine, at) or unwind.Shape(0, 0x40, (), None, False) for at in addresses]
+
+
+def lay(machine: Machine, base: int, addresses: Sequence[int], held: Mapping[int, int] | None = None) -> Laid:
     """Writes the frames of code at those addresses, innermost first, below the base of a stack.
 
     Each is a return address but for one behind a machine frame, which was interrupted. The last function returns to 0, or to user mode
     where a machine frame is what called it. An address without unwind data ends what can be laid: its frame is taken for 0x40 bytes.
+    held has values that functions keep in a register, by frame.
     """
     rng = machine.places
-    shapes = [shape_at(machine, at) or unwind.Shape(0, 0x40, (), None, False) for at in addresses]
+    shapes = _shapes(machine, addresses)
     sizes = [shape.size + (MACHINE_FRAME if shape.machine else 8) for shape in shapes]
     top = (base - ROOM - sum(sizes) & ~0xF) - 8
     laid = Laid(top, {})
@@ -74,6 +90,13 @@ def lay(machine: Machine, base: int, addresses: Sequence[int]) -> Laid:
         for reg, offset in shape.saves:
             put(pointer + offset, values[reg])
             own[reg] = rng.choice((0, 1, base - rng.randrange(0x1000)))
+        if held and index in held:
+            kept = _register(shapes, index)
+            if kept is None:
+                raise ValueError("no register of that function's is saved further in")
+            reg, inner = kept
+            own[reg] = held[index]
+            laid.held[index] = pointers[inner] + dict(shapes[inner].saves)[reg]
         if shape.frame is not None:
             own[shape.frame[0]] = pointer + shape.frame[1]
         following = addresses[index + 1] if index + 1 < len(addresses) else 0
@@ -95,13 +118,23 @@ def lay(machine: Machine, base: int, addresses: Sequence[int]) -> Laid:
 
 # KSWITCH_FRAME (public PDB type), on top of the stack of a thread that does not run.
 SWITCH_RBP, SWITCH_RETURN = 0x30, 0x38
+FURTHER = 0x28  # into KiSwapContext than into others: it saves ten registers before it calls
 
 
-def switch_out(machine: Machine, thread: Thread, addresses: Sequence[int] = ()) -> Laid:
-    """A thread that waits: what it called last, innermost first, then the way down to the switch to another thread."""
+def switch_out(machine: Machine, thread: Thread, addresses: Sequence[int] = (), holds: tuple[int, int] | None = None) -> Laid:
+    """A thread that waits: what it called last, innermost first, then the way down to the switch to another thread.
+
+    holds: which of these functions has a value in a register, and the value; -1 is one of the wait's own."""
     waits = in_nt(machine, "KiSwapContext", "KiSwapThread", "KiCommitThreadWait", "KeWaitForSingleObject")
+    waits[0] += FURTHER
     starts = in_nt(machine, "PspSystemThreadStartup", "KiStartSystemThread")
-    laid = lay(machine, thread.stack_base, [*waits, *addresses, *starts])
+    whole, held = [*waits, *addresses, *starts], {}
+    if holds is not None:
+        place, value = holds
+        candidates = [len(waits) + place] if place >= 0 else range(1, len(waits))
+        shapes = _shapes(machine, whole)
+        held[next(at for at in candidates if _register(shapes, at))] = value
+    laid = lay(machine, thread.stack_base, whole, held)
     thread.stack_pointer = laid.top - SWITCH_RETURN
     machine.space.write(laid.top - SWITCH_RETURN + SWITCH_RBP, struct.pack("<Q", laid.registers[Reg.RBP]))
     return laid

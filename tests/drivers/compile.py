@@ -13,7 +13,7 @@ from lockhound_synth.pe.load import LoadedImage, load
 HERE = Path(__file__).parent
 TOOLS = ("clang", "lld-link", "llvm-dlltool", "llvm-rc")
 DRIVERS = ("holder", "grabber", "sender", "splitter")
-PATHS = ("code_paths", "code_shapes", "code_helpers", "code_steps", "code_pointers", "code_forms")
+PATHS = ("code_paths", "code_shapes", "code_helpers", "code_steps", "code_pointers", "code_lengths", "code_forms")
 VERSION = (3, 1, 4, 15)
 TIMESTAMP = 0x5F00_0000
 IMAGE_BASE = 0x1_4000_0000
@@ -91,9 +91,25 @@ def compile_paths(out: Path, level: str) -> LoadedImage:
         "lld-link", "/nologo", "/driver", "/subsystem:native", "/nodefaultlib", "/entry:DriverEntry", "/opt:noref", "/map:code_paths.map",
         f"/timestamp:{TIMESTAMP}", f"/base:{IMAGE_BASE:#x}", "/out:code_paths.sys", *(f"{name}.obj" for name in PATHS), "nt.lib", at=out,
     )  # fmt: skip
-    rows = re.findall(r"^ [0-9a-f]{4}:[0-9a-f]{8} +(\S+) +([0-9a-f]{16}) ", (out / "code_paths.map").read_text(), re.MULTILINE)
-    found = {name: int(address, 16) - IMAGE_BASE for name, address in rows}
-    return load((out / "code_paths.sys").read_bytes(), "code_paths.sys", found)
+    return _with_all_symbols(out, "code_paths")
+
+
+def _with_all_symbols(out: Path, name: str) -> LoadedImage:
+    rows = re.findall(r"^ [0-9a-f]{4}:[0-9a-f]{8} +(\S+) +([0-9a-f]{16}) ", (out / f"{name}.map").read_text(), re.MULTILINE)
+    found = {symbol: int(address, 16) - IMAGE_BASE for symbol, address in rows}
+    return load((out / f"{name}.sys").read_bytes(), f"{name}.sys", found)
+
+
+def compile_client(out: Path, name: str, *flags: str) -> LoadedImage:
+    """The client of KMDF, as a driver of that name."""
+    for library in ("nt", "wdfldr"):
+        _run("llvm-dlltool", "-m", "i386:x86-64", "-d", HERE / f"{library}.def", "-l", f"{library}.lib", at=out)
+    _run(*CLANG, *flags, HERE / "code_framework.c", "-o", f"{name}.obj", at=out)
+    _run(
+        "lld-link", "/nologo", "/driver", "/subsystem:native", "/nodefaultlib", "/entry:DriverEntry", "/opt:noref", f"/map:{name}.map",
+        f"/timestamp:{TIMESTAMP}", f"/base:{IMAGE_BASE:#x}", f"/out:{name}.sys", f"{name}.obj", "nt.lib", "wdfldr.lib", at=out,
+    )  # fmt: skip
+    return _with_all_symbols(out, name)
 
 
 def compiled_images(out: Path) -> dict[str, LoadedImage]:

@@ -52,6 +52,9 @@ GUILTY = {
     "lost_two_functions_deep": "lock_lost",
     "lost_the_second_of_two": "lock_lost",
     "lost_in_a_structure": "lock_lost",
+    "shortened": "length_changed",
+    "shortened_to_what_was_done": "length_changed",
+    "shortened_by_a_part": "length_changed",
 }
 # What is made for reading by people keeps its variables in memory, and a few of these then can't be told.
 UNOPTIMISED = frozenset(GUILTY) - {
@@ -307,3 +310,22 @@ def test_who_loses_locks_is_a_lead_where_nobody_is_named(name: str, lead: bool, 
     texts = {excerpt.statement: next(row for row in excerpt.listing if row.marked) for excerpt in shown}
     assert not lead or (texts["the MDL is locked"].name or "").endswith("MmProbeAndLockPages")
     assert not lead or texts["the function returns, and the MDL is still locked"].text.startswith(("ret", "jmp", "add"))
+
+
+@pytest.mark.parametrize(("name", "lead"), [("unlock_length_changed", True), ("unlock_length_own", False)])
+def test_who_changes_lengths_is_a_lead_where_that_is_asked(name: str, lead: bool, tmp_path: Path) -> None:
+    """Its code changes the length of a locked MDL: told first where the crash says that somebody did, and names it nowhere."""
+    if missing := missing_tools():
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    stage = Stage(name, 19041, 2)
+    module = load_paths(stage.machine, tmp_path, "-O2")
+    scenarios.MORE_STORIES[name](stage)
+    forged = stage.finish()
+    with lh.open(forged.to_bytes(6)) as dump:
+        case = dump.investigate(progress=False)
+    assert (case.verdict.kind, case.verdict.driver) == (forged.truth.verdict["kind"], forged.truth.verdict["driver"])
+    rows = [row["evidence"] for row in case.suspects if row["driver"] == module.name]
+    told = [row["statement"] for row in rows[0]] if rows else []
+    assert [text.startswith("the length of an MDL is changed behind a lock") for text in told] == [True] * 3 + [False] if lead else not told
+    texts = {excerpt.statement: row for excerpt in case.excerpts for row in excerpt.listing if row.marked and excerpt.driver == module.name}
+    assert not lead or texts["the MDL's length is changed, and the MDL is locked"].text.startswith(("mov dword ptr", "sub [", "mov ["))

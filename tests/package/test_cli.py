@@ -362,3 +362,25 @@ def test_options_stand_anywhere() -> None:
         with pytest.raises(SystemExit) as caught:
             parse(line.split())
         assert caught.value.code == 2
+
+
+def test_an_address_as_reports_write_it(path: Path, dump: lh.Dump, capsys: pytest.CaptureFixture[str]) -> None:
+    module = next(m for m in dump.kernel().modules() if m.name.endswith(".sys"))
+    kernel = next(m for m in dump.kernel().modules() if m.name == "ntoskrnl.exe")
+    text = dump.kernel().identify(module.base + 0x1000).text
+    for name in (module.name, module.name.upper(), module.name.removesuffix(".sys")):
+        for offset in ("0x1000", "1000"):
+            assert cli.main(["identify", str(path), f"{name}+{offset}"]) == 0
+            assert capsys.readouterr().out == f"{module.base + 0x1000:#018x}  {text}\n"
+    assert cli.main(["identify", str(path), "nt+0x1000", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["addresses"][0]["address"] == f"{kernel.base + 0x1000:#x}"
+    shown = []
+    for where in (f"{module.name}+0x1000", f"{module.base + 0x1000:#x}"):
+        assert cli.main(["disassemble", str(path), where, "--json"]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert cli.main(["disassemble", str(path), "nobody.sys+0x10"]) == 1
+    assert "no loaded module is called nobody.sys" in capsys.readouterr().err
+    for wrong in ("nobody.sys+", "nobody.sys+zz", "nt!Name+0x10", "nobody.sys"):
+        with pytest.raises(SystemExit):
+            cli.main(["identify", str(path), wrong])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from lockhound_synth import io, packets, processes
+from lockhound_synth import io, packets, processes, stacks
 from lockhound_synth.forge import Forged
 from lockhound_synth.io import Device, Driver, File
 from lockhound_synth.machine import Machine
@@ -109,6 +109,21 @@ class Scene:
         driver, device = self.driver(io.LOCKING)
         self.machine.space.write_u64(device.extension + 0x20, mdl.address)
         return driver
+
+    def waits(self, value: int, *drivers: Driver, frame: int = 0, loose: bool = False) -> int:
+        """A thread waits in code of these drivers, innermost first, and one of them has a value in a register (-1: a routine of nt's wait),
+        or only in a word of its frame; where it stands."""
+        thread = processes.make_thread(self.machine, self.stage.system)
+        returns = [driver.module.return_from("ExAllocatePoolWithTag", "Worker") for driver in drivers]
+        laid = stacks.switch_out(self.machine, thread, returns, None if loose else (frame, value))
+        self.stage.waiting[thread.address] = laid.frames
+        if not loose:
+            return next(iter(laid.held.values()))
+        at = laid.frames[4 + frame][0] + 0x18  # of any frame: no register is saved there. Four frames of the wait come first
+        self.machine.space.write_u64(at, value)
+        self.machine.label("stack", at)
+        self.machine.label("thread", thread.address)
+        return at
 
     # Locks
 

@@ -12,6 +12,8 @@ from . import (
     situations_packets,
     situations_pieces,
     situations_refusals,
+    situations_tracked,
+    situations_watchers,
 )
 from .scene import Situation
 
@@ -23,6 +25,8 @@ PARTS = (
     situations_copies,
     situations_pieces,
     situations_kept,
+    situations_tracked,
+    situations_watchers,
 )
 SITUATIONS: dict[str, Situation] = {situation.__name__: situation for part in PARTS for situation in part.ALL}
 # One build each in the test command, all of them in the campaign.

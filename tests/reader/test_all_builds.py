@@ -92,13 +92,14 @@ KEPT_OF = {
         " held_on_stack held_by_mapping held_packed held_in_urb held_in_list holder_and_borrower unlock_verifier"
         " unlock_verifier_in_nt unlock_twice unlock_unknown unlock_left_over",
         0.15: "returned_intact mdl_transition double_lock unlock_length_own unlock_library",
-        0.2: "partial_pending async_built associated_pending pages_1 mdl_cut library_port library_framework",
+        0.2: "partial_pending async_built associated_pending pages_1 mdl_cut library_port library_framework tracked_unloaded"
+        " tracked_freed tracked_short",
         0.25: "driver_irp_in_bus partial_lower tracked_leak associated_back maker_in_extension maker_in_data mdl_embedded copy_uncounted"
-        " made_with_context looping_lists tracked_verifier tracked_borrowed tracked_invalid tracked_freed tracked_short",
-        0.3: "borrowed_mdl reused_mdl pages_22 pages_23 mdl_alias mdl_flags edited_mdl one_page_stale hostile_driver lying_counts"
-        " tracked_unloaded",
+        " made_with_context looping_lists tracked_verifier tracked_borrowed tracked_invalid",
+        0.3: "borrowed_mdl reused_mdl pages_22 pages_23 mdl_alias mdl_flags edited_mdl one_page_stale hostile_driver lying_counts",
         0.35: "pending_irp other_current two_drivers device_control_built lookaside_size kernel_requestor no_import_holder ioring"
-        " cancel_routine mdl_large_page mdl_copy refuted_by_count shared_pages tracked_passed_on",
+        " cancel_routine mdl_large_page mdl_copy refuted_by_count shared_pages tracked_passed_on"
+        " tracked_several",
     }.items()
     for name in names.split()
 }

@@ -1,23 +1,51 @@
-"""Single conditions of the judging that situations do not reach: clients of KMDF, lock trackers, and what an unlock is asked."""
+"""Single conditions of the judging that situations do not reach: clients on stacks, lock trackers, and what an unlock is asked."""
 
 from __future__ import annotations
 
 import pytest
 
 from lockhound_synth import io, packets
+from lockhound_synth.driver_image import NT, bound_image
 from lockhound_synth.io import Driver
 from lockhound_synth.scenarios import libraries, unlocks
 from lockhound_synth.scenarios.pending import guilty_device
 from lockhound_synth.scenarios.stage import Stage
 
 from .machines import Answer, case_of, forged, patched
-from .scene import Loose
+from .scene import Loose, Scene
 from .test_holders import judged, names, refuses, scene
+from .test_libraries import ROUTINE, library
 
 BUILD = 19041
 
 
-# ---- clients of KMDF
+# ---- the clients of a library, by the threads that wait in it
+
+
+def client(where: Scene, stem: str, of: Driver) -> Driver:
+    """Calls the library, and of nt nothing that locks."""
+    image = bound_image(f"{stem}.sys", where.machine.rng, {NT: sorted(io.COMMON), of.module.name: [ROUTINE]})
+    return io.adopt_driver(where.machine, image)
+
+
+@pytest.mark.parametrize("other", ["", "client", "library", "library alone"])
+def test_one_client_waits_with_the_packet(other: str) -> None:
+    """A second one, or a thread that waits with it in another library, leaves open for whom the packet was made; so does the latter
+    alone."""
+    where = scene(f"clients_{other}")
+    of, passer = library(where, "fltmgr.sys"), library(where, "vmbkmcl.sys")
+    one, two = client(where, "clone", of), client(where, "cltwo", of)
+    mdl = where.lock()
+    irp = where.own(of, where.device(library(where, "pci.sys")), mdl)
+    if other != "library alone":
+        where.waits(irp.address, of, one)
+    if other:
+        where.waits(irp.address, of if other == "client" else passer, two)
+    case = judged(where)
+    if other:
+        refuses(case, "unattributed")
+    else:
+        assert Answer.of(case["verdict"]) == names(one, mdl)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -53,23 +81,6 @@ def test_what_is_left_of_a_tracker_must_tell_of_this_very_lock(field: str) -> No
     )
     verdict = patched("unlock_left_over", BUILD, 0, {gone + offset: value.to_bytes(width, "little")})["verdict"]
     assert ("a lock tracker that is no longer in use" in verdict["reason"]) == (not field)
-
-
-@pytest.mark.parametrize("between", [True, False])
-def test_the_routine_that_unlocks_stands_right_beside_the_driver(between: bool) -> None:
-    """The driver called through a pointer: with another routine of nt between the two, what it called is not known."""
-    stage = Loose(f"beside_{between}", BUILD, 0)
-    machine = stage.machine
-    mdl = unlocks.stale(stage)
-    driver = stage.invent(imports=io.LOCKING, pointers=True)
-    machine.space.write_u64(io.make_device(machine, driver).extension + 0x20, mdl.address)
-    more = [machine.nt_base + machine.kernel.exports["IoFreeMdl"] + 0x20] if between else []
-    unlocks.begin(stage, mdl, [*unlocks.inner(machine), *more, unlocks.pointer_call(driver), *unlocks.from_program(machine)])
-    verdict = case_of(stage.finish().to_bytes(6))["verdict"]
-    if between:
-        assert (verdict["kind"], verdict["driver"]) == ("unattributed", None)
-    else:
-        assert verdict["driver"] == driver.module.name
 
 
 @pytest.mark.parametrize("whole", [True, False])

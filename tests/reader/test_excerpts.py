@@ -153,6 +153,18 @@ def test_code_that_is_no_loaded_driver(story: str, words: str | None, lines: int
     assert excerpt["driver"] == (None if lines else forged(story, BUILD, SEED).truth.verdict["driver"])
 
 
+def test_an_address_at_which_no_instruction_begins_shows_none() -> None:
+    """A damaged stack leads into the middle of an instruction: what stands there is not what ran."""
+    case = case_of(dump_bytes("unlock_damaged_stack", BUILD, SEED, 6))
+    (excerpt,) = case["excerpts"]
+    assert excerpt["listing"] == []
+    assert "do not lead to this place" in excerpt["reason"]
+    assert "what was called is not known" in excerpt["statement"]
+    told = [row["statement"] for suspect in case["suspects"] for row in suspect["evidence"] if row["kind"] == "stack_frame"]
+    assert len(told) == 1
+    assert told[0].endswith("what was called there is not known")
+
+
 def test_suspects_are_shown_with_the_calls_that_unlock() -> None:
     """Where the I/O manager unlocked: the one that completed is the messenger, and those who had the packet have calls of their own."""
     case = case_of(dump_bytes("unlock_completer", BUILD, SEED, 6))
@@ -185,6 +197,14 @@ def test_the_call_that_locked_is_shown(build: int) -> None:
     assert {line["name"] for line in shown.values()} == {"nt!MmProbeAndLockPages"}
     assert {row["driver"] for row in case["excerpts"]} == {row["name"] for row in case["verdict"]["drivers"]}
     assert {row["kind"] for row in case["excerpts"]} == {"trace"}
+
+
+def test_code_in_no_module_that_locked_is_shown() -> None:
+    (excerpt,) = case_of(dump_bytes("tracked_no_module", BUILD, SEED, 6))["excerpts"]
+    assert (excerpt["driver"], excerpt["at"], excerpt["function"]) == (None, None, None)
+    assert "in no module" in excerpt["reason"]
+    assert excerpt["kind"] == "trace"
+    assert excerpt["listing"] == [], "there is no call: what stands there need not be code"
 
 
 def test_of_an_unlock_the_lock_of_its_mdl_is_shown() -> None:

@@ -15,7 +15,7 @@ from lockhound_synth.io import Driver
 from lockhound_synth.scenarios.libraries import dispatched_by
 
 from .scene import Scene
-from .test_holders import judged, put, scene, waits
+from .test_holders import judged, put, scene
 
 ROW = re.compile(r'\{"(?P<file>[a-z0-9]+\.sys)",\s*(?P<clients>[A-Z|\s0]+)\}')
 TABLE = Path(__file__).resolve().parents[2] / "csrc" / "nt" / "library.c"
@@ -52,7 +52,7 @@ def asked_by(where: Scene, way: str, of: Driver, one: Driver) -> None:
     """The library has a lock for the client, and this way leads to it."""
     mdl = where.lock(2)
     if way == "STACK":
-        waits(where, mdl.address, of, one)
+        where.waits(mdl.address, of, one)
         return
     lower = where.device(library(where, "pci.sys"))
     where.device(one, above=lower)
@@ -105,7 +105,7 @@ def test_without_a_client_the_library_is_the_suspect(kept: str) -> None:
         elif kept == "packet":
             where.own(of, where.device(where.stage.windows["mouclass"]), mdl)
         else:
-            waits(where, mdl.address, of)
+            where.waits(mdl.address, of)
     case = judged(where)
     assert case["verdict"]["kind"] == "unattributed", case["verdict"]
     assert not named(case)

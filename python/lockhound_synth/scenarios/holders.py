@@ -18,8 +18,8 @@ from .stage import Stage
 RECORDS = 3000  # of the long list
 LIST_HEAD = 0x18  # in a device extension
 WORD = 8
-RETURNS_BY = "ExAllocatePoolWithTag"  # what a waiting driver's frame has called, as far as its stack tells
 IN_FRAME = 0x18  # of any frame: no register is saved there
+RETURNS_BY = "ExAllocatePoolWithTag"  # what a waiting driver's frame has called, as far as its stack tells
 
 
 def lock(stage: Stage, *, mapped: bool = False, at: int = 0, pages: int = 0) -> tuple[Process, Mdl]:
@@ -217,22 +217,25 @@ def held_in_big_block(stage: Stage) -> None:
 
 
 def wait(stage: Stage, returns: int, value: int, *outward: int) -> int:
-    """A thread of the system that waits in code which returns to an address, with a value in its frame, and further out to others;
-    where the value stands."""
+    """A thread of the system that waits in code which returns to an address, with a value in a register, and further out to others;
+    where the value stands. Code without unwind data has it in its frame."""
     machine = stage.machine
     thread = processes.make_thread(machine, stage.system)
-    laid = stacks.switch_out(machine, thread, [returns, *outward])
+    known = stacks.shape_at(machine, returns) is not None
+    laid = stacks.switch_out(machine, thread, [returns, *outward], (0, value) if known else None)
     stage.waiting[thread.address] = laid.frames
     pointer = next(sp for sp, address in laid.frames if address == returns)
-    keep(stage, pointer + IN_FRAME, value)
     machine.label("stack", pointer)
     machine.label("thread", thread.address)
+    if known:
+        return next(iter(laid.held.values()))
+    keep(stage, pointer + IN_FRAME, value)
     return pointer + IN_FRAME
 
 
 def held_on_stack(stage: Stage) -> None:
-    """A thread waits in the driver, with the MDL in the frame."""
-    stage.description = "a worker thread waits in the driver, whose frame has the MDL"
+    """A thread waits in the driver, which has the MDL in a register."""
+    stage.description = "a worker thread waits in the driver, which has the MDL in a register that was saved for it"
     _, mdl = lock(stage)
     guilty, _ = guilty_device(stage)
     wait(stage, guilty.module.return_from(RETURNS_BY, "Worker"), mdl.address)

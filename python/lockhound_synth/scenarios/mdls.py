@@ -157,11 +157,12 @@ def double_lock(stage: Stage) -> None:
         stage.name(other, first.pages)
 
 
-def _copied(stage: Stage) -> tuple[Mdl, Mdl]:
-    """A locked MDL in a pending packet, and another driver's copy of the structure: (original, copy)."""
+def _copied(stage: Stage, *, large: bool = False) -> tuple[Mdl, Mdl]:
+    """A locked MDL in a pending packet, and another driver's copy of the structure: (original, copy). A large MDL does not come from the
+    lists of MDLs, whose flag tells a copy that lies elsewhere."""
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    mdl = packets.make_mdl(machine, victim, rng.randrange(1, 20), mapped=False)
+    mdl = packets.make_mdl(machine, victim, rng.randrange(packets.FIXED_PAGES + 1, 40) if large else rng.randrange(1, 20), mapped=False)
     _simple(stage, victim, mdl)
     _, other = guilty_device(stage)
     size = 0x30 + 8 * mdl.pages
@@ -180,9 +181,9 @@ def mdl_copy(stage: Stage) -> None:
 
 
 def copy_uncounted(stage: Stage) -> None:
-    """The same without the reference counts: the ledger can only give a range."""
-    stage.description = "a copy of the MDL lies in an innocent driver's block, and the reference counts were not captured"
-    mdl, _ = _copied(stage)
+    """The same of a large MDL, without the reference counts: the ledger can only give a range."""
+    stage.description = "a copy of a large MDL lies in an innocent driver's block, and the reference counts were not captured"
+    mdl, _ = _copied(stage, large=True)
     stage.lose_counts(mdl)
     stage.explained_range = (mdl.pages, 2 * mdl.pages)
 
@@ -244,7 +245,7 @@ def shared_pages(stage: Stage) -> None:
     """The locked pages belong to a section that others map: their counts are high for many reasons and prove nothing."""
     stage.description = "the locked pages are shared with other processes; a copy of the MDL can't be told by their counts"
     machine, rng = stage.machine, stage.rng
-    mdl, _ = _copied(stage)
+    mdl, _ = _copied(stage, large=True)
     for pfn in mdl.frames:
         machine.shared[pfn] = rng.randrange(1, 6)
     stage.explained_range = (mdl.pages, 2 * mdl.pages)

@@ -42,9 +42,9 @@ def left_locked(stage: Stage, victim: Process, locks: list[Lock]) -> list[int]:
     return places
 
 
-def keep_pointer(stage: Stage, mdl: Mdl) -> None:
-    """An innocent driver keeps the MDL's address in its own memory, as those do that watch."""
-    _, device = guilty_device(stage)
+def keep_pointer(stage: Stage, mdl: Mdl, *, unlocks: bool = True) -> None:
+    """An innocent driver keeps the MDL's address in its own memory, as those do that watch; one that can't unlock pages only watches."""
+    _, device = guilty_device(stage) if unlocks else guilty_device(stage, imports=(), never=("MmUnlockPages",))
     stage.machine.space.write_u64(device.extension + 0x28, mdl.address)
 
 
@@ -115,8 +115,9 @@ def tracked_verifier(stage: Stage) -> None:
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
     verifier = io.make_driver(machine, "verifierext", imports=io.LOCKING)
-    guilty, _device = guilty_device(stage)
+    guilty, device = guilty_device(stage)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 20))
+    machine.space.write_u64(device.extension + 0x20, mdl.address)
     keep_pointer(stage, mdl)
     left_locked(stage, victim, [Lock(mdl, stack(stage, verifier.module.symbols["Worker"] + 0x31, call_of(guilty)))])
     stage.charge(mdl, guilty)
@@ -130,7 +131,7 @@ def tracked_unloaded(stage: Stage) -> None:
     victim = stage.make_victim()
     name, base = stage.unload(0x9000)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 20))
-    keep_pointer(stage, mdl)
+    keep_pointer(stage, mdl, unlocks=False)
     left_locked(stage, victim, [Lock(mdl, stack(stage, base + rng.randrange(0x1000, 0x8000)))])
     stage.charge_gone(mdl, name)
 
@@ -177,10 +178,11 @@ def tracked_borrowed(stage: Stage) -> None:
     stage.description = "a packet of one driver's making has the MDL that another one locked"
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
-    guilty, _device = guilty_device(stage)
+    guilty, device = guilty_device(stage)
     maker = stage.invent(imports=io.MAKING)
     made = io.make_device(machine, maker, extension=0x200)
     mdl = packets.make_mdl(machine, victim, rng.randrange(1, 20), mapped=False)
+    machine.space.write_u64(device.extension + 0x20, mdl.address)
     slot = Slot(stage.port, 15, completion=maker.module.symbols["Complete"], context=made.extension, control=packets.ON_ALL)
     irp = packets.make_irp(machine, [slot], 1, mdl=mdl, manager=False, flags=0)
     stage.note_irp(irp, "pending", stage.port)
@@ -210,8 +212,9 @@ def tracked_invalid(stage: Stage) -> None:
     machine, rng = stage.machine, stage.rng
     victim = stage.make_victim()
     pages = rng.sample(range(1, 20), 2)
-    first, _ = guilty_device(stage)
+    first, own = guilty_device(stage)
     mdl = packets.make_mdl(machine, victim, max(pages))
+    machine.space.write_u64(own.extension + 0x20, mdl.address)
     keep_pointer(stage, mdl)
     track(machine, victim, [Lock(mdl, stack(stage, call_of(first)))], count=rng.choice((0, mdl.pages)), valid=0)
     stage.charge(mdl, first)
