@@ -7,7 +7,7 @@ import pytest
 from lockhound_synth import io, packets
 from lockhound_synth.driver_image import NT, bound_image
 from lockhound_synth.io import Driver
-from lockhound_synth.scenarios import libraries, unlocks
+from lockhound_synth.scenarios import libraries, relatives, unlocks
 from lockhound_synth.scenarios.pending import guilty_device
 from lockhound_synth.scenarios.stage import Stage
 
@@ -151,3 +151,20 @@ def test_each_thing_that_such_a_driver_is_named_for_counts(without: str, kind: s
             assert words in verdict["reason"]
         else:
             assert verdict["driver"] == driver.module.name
+
+
+# ---- a bug check about a page
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_two_mdls_that_have_the_page_none_is_chosen(count: int) -> None:
+    """Both are locked and live: which of them the bug check means, and so who holds it, is not known."""
+    stage = Loose(f"page_of_{count}", BUILD, 0)
+    mdl, driver = relatives.in_flight(stage)
+    if count == 2:
+        flags = mdl.flags & ~packets.MAPPED
+        packets.make_mdl(stage.machine, stage.others[0], mdl.pages, like=mdl, charge=False, mapped=False, flags=flags)
+    relatives.begin(stage, 0x4E, (0x9A, mdl.frames[0], 6, 2))
+    subject = case_of(stage.finish().to_bytes(6))["subject"]
+    assert subject["holder"] == (driver.module.name if count == 1 else None)
+    assert ("2 MDLs have page" in subject["statement"]) == (count == 2)
