@@ -1,4 +1,4 @@
-"""Single conditions of the judging that situations do not reach: clients of KMDF, lock trackers, and what an unlock is asked."""
+"""Single conditions of the judging that situations do not reach: clients on stacks, lock trackers, and what an unlock is asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from lockhound_synth import io, packets
 from lockhound_synth.driver_image import NT, bound_image
 from lockhound_synth.io import Driver
-from lockhound_synth.scenarios import libraries, unlocks
+from lockhound_synth.scenarios import libraries, relatives, unlocks
 from lockhound_synth.scenarios.pending import guilty_device
 from lockhound_synth.scenarios.stage import Stage
 
@@ -86,23 +86,6 @@ def test_what_is_left_of_a_tracker_must_tell_of_this_very_lock(field: str) -> No
     assert ("a lock tracker that is no longer in use" in verdict["reason"]) == (not field)
 
 
-@pytest.mark.parametrize("between", [True, False])
-def test_the_routine_that_unlocks_stands_right_beside_the_driver(between: bool) -> None:
-    """The driver called through a pointer: with another routine of nt between the two, what it called is not known."""
-    stage = Loose(f"beside_{between}", BUILD, 0)
-    machine = stage.machine
-    mdl = unlocks.stale(stage)
-    driver = stage.invent(imports=io.LOCKING, pointers=True)
-    machine.space.write_u64(io.make_device(machine, driver).extension + 0x20, mdl.address)
-    more = [machine.nt_base + machine.kernel.exports["IoFreeMdl"] + 0x20] if between else []
-    unlocks.begin(stage, mdl, [*unlocks.inner(machine), *more, unlocks.pointer_call(driver), *unlocks.from_program(machine)])
-    verdict = case_of(stage.finish().to_bytes(6))["verdict"]
-    if between:
-        assert (verdict["kind"], verdict["driver"]) == ("unattributed", None)
-    else:
-        assert verdict["driver"] == driver.module.name
-
-
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_packet_that_was_completed_may_be_missing(whole: bool) -> None:
     """The I/O manager unlocked what a packet had, and none is there with the MDL: it is gone, or lies in a page that is."""
@@ -171,3 +154,20 @@ def test_each_thing_that_such_a_driver_is_named_for_counts(without: str, kind: s
             assert words in verdict["reason"]
         else:
             assert verdict["driver"] == driver.module.name
+
+
+# ---- a bug check about a page
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_two_mdls_that_have_the_page_none_is_chosen(count: int) -> None:
+    """Both are locked and live: which of them the bug check means, and so who holds it, is not known."""
+    stage = Loose(f"page_of_{count}", BUILD, 0)
+    mdl, driver = relatives.in_flight(stage)
+    if count == 2:
+        flags = mdl.flags & ~packets.MAPPED
+        packets.make_mdl(stage.machine, stage.others[0], mdl.pages, like=mdl, charge=False, mapped=False, flags=flags)
+    relatives.begin(stage, 0x4E, (0x9A, mdl.frames[0], 6, 2))
+    subject = case_of(stage.finish().to_bytes(6))["subject"]
+    assert subject["holder"] == (driver.module.name if count == 1 else None)
+    assert ("2 MDLs have page" in subject["statement"]) == (count == 2)
