@@ -333,21 +333,48 @@ static lh_status take_subject(lhi_gather *g, lh_error *err)
     return LH_OK;
 }
 
-lh_status lhi_case_gather(lhi_case *c, lh_error *err)
+/* A head of a list of freed MDLs, by what it says of itself. */
+static lh_status take_list(lhi_case *c, const lhi_pass *pass, size_t hit, lh_error *err)
 {
-    lhi_gather g = {.c = c};
+    size_t first = 0;
+    if (lhi_reverse_find(&pass->map, pass->hits.physical[hit] >> 12, &first) == 0)
+        return LH_OK;
+    const uint64_t va = pass->map.va[first] + (pass->hits.physical[hit] & 0xfff);
+    return lhi_free_lists_show(c->kernel, va - LHI_LIST_MARK, &c->freed, err);
+}
+
+/* The addresses of processes, and the marks of lists of freed MDLs: processors need not lead to all of them.
+ */
+static lh_status search_processes(lhi_gather *g, lh_error *err)
+{
+    lhi_case *c = g->c;
     lhi_pass pass = {0};
-    lh_status status = lhi_free_lists_read(c->kernel, &c->freed, err);
-    if (status == LH_OK && (c->targets.count || c->target))
-        status = c->targets.count ? lhi_case_pass(c, c->targets.data, c->targets.count, 8, &pass, err)
-                                  : lhi_case_pass(c, &c->target, 1, 8, &pass, err);
+    lhi_vec values = {0};
+    bool enough = c->targets.count ? lhi_vec_append(&values, c->targets.data, c->targets.count)
+                                   : lhi_vec_push(&values, c->target);
+    for (unsigned i = 0; enough && i < LHI_LIST_MARKS; i++)
+        enough = lhi_vec_push(&values, lhi_free_list_mark(i));
+    lh_status status =
+        enough ? lhi_case_pass(c, values.data, values.count, 8, &pass, err) : lhi_fail_memory(err);
     for (size_t i = 0; status == LH_OK && i < pass.hits.count; i++) {
         if (i % 256 == 0)
             status = lhi_case_poll(c, err);
         if (status == LH_OK)
-            status = take_candidate(&g, &pass, i, err);
+            status = lhi_is_kernel(pass.hits.value[i]) ? take_candidate(g, &pass, i, err)
+                                                       : take_list(c, &pass, i, err);
     }
+    lhi_free_lists_sort(&c->freed);
     lhi_case_pass_free(&pass);
+    lhi_vec_free(&values);
+    return status;
+}
+
+lh_status lhi_case_gather(lhi_case *c, lh_error *err)
+{
+    lhi_gather g = {.c = c};
+    lh_status status = lhi_free_lists_read(c->kernel, &c->freed, err);
+    if (status == LH_OK && (c->targets.count || c->target))
+        status = search_processes(&g, err);
     if (status == LH_OK && c->subject_mdl)
         status = take_subject(&g, err);
     for (uint32_t level = 1; status == LH_OK; level++) {

@@ -1,10 +1,11 @@
-/* Whether a pointer to an MDL stands in a buffer in which its owner notes what it saw: a log, a ring, a
- * table.
+/* Whether a pointer to an MDL stands where its owner notes what it saw: a log, a ring, a list of events.
  *
  * Somebody who watches sees the MDLs of many processes, and keeps their addresses when they are gone. Two
  * signs: pointers to MDLs of several others nearby; or records of one length that count up or tell the time,
  * and whose like places have something else than a lock of this process. What a driver keeps to unlock it is
  * neither: its other places are empty, or have locks too. */
+#include <string.h>
+
 #include "case/holder_graph.h"
 #include "nt/mdl.h"
 #include "nt/read.h"
@@ -26,6 +27,7 @@ typedef struct lhi_nearby {
     uint64_t begin, process;
     uint64_t words[WORDS]; /* 0 where a page is not there */
     size_t count, own;     /* `own`: the pointer asked about */
+    bool listed;           /* the words are those of blocks in a list, one behind the other */
 } lhi_nearby;
 
 /* The memory around a place that has one owner. */
@@ -126,7 +128,8 @@ static void ask_records(const lhi_nearby *n, size_t first, size_t stride, unsign
         if (place == n->own)
             continue;
         const lhi_mdl mdl = mdl_at(n, n->words[place]);
-        const bool lock = mdl.klass == LHI_MDL_CHARGED && mdl.process == n->process;
+        /* what a driver keeps in a list it still has: there a lock of any process is one */
+        const bool lock = mdl.klass == LHI_MDL_CHARGED && (n->listed || mdl.process == n->process);
         *without += !lock;
         *pointing += !lock && lhi_is_object(n->words[place], WORD);
     }
@@ -152,16 +155,80 @@ static bool marches(const lhi_nearby *n, size_t first, size_t stride)
     if (best == LHI_NO_MARCH)
         return false;
     ask_records(n, first, stride, &without, &pointing);
-    return best == LHI_MARCH_CLOCK ? without >= RECORDS - 2 : pointing >= RECORDS - 1;
+    return best == LHI_MARCH_CLOCK ? (n->listed ? pointing : without) >= RECORDS - 2
+                                   : pointing >= RECORDS - 1;
+}
+
+static bool has_records_of(const lhi_nearby *n, size_t stride)
+{
+    for (size_t before = 0; before < RECORDS; before++)
+        if (n->own >= before * stride && n->own + (RECORDS - 1 - before) * stride < n->count &&
+            marches(n, n->own - before * stride, stride))
+            return true;
+    return false;
 }
 
 static bool has_records(const lhi_nearby *n)
 {
     for (size_t stride = 2; stride <= LONGEST; stride++)
-        for (size_t before = 0; before < RECORDS; before++)
-            if (n->own >= before * stride && n->own + (RECORDS - 1 - before) * stride < n->count &&
-                marches(n, n->own - before * stride, stride))
-                return true;
+        if (has_records_of(n, stride))
+            return true;
+    return false;
+}
+
+/* ------------------------------------------------------------------ records in blocks of their own */
+
+static bool word_at(const lhi_holders *h, uint64_t va, uint64_t *out)
+{
+    return lhi_is_object(va, WORD) && va <= UINT64_MAX - 2 * WORD &&
+           lhi_space_u64(&h->c->kernel->space, va, out) == LH_PRESENT;
+}
+
+/* The block that the entry at `offset` of this one is linked to, if it is of its kind; 0: none. */
+static uint64_t neighbour(const lhi_holders *h, const lhi_site *site, uint64_t block, uint64_t offset,
+                          bool next)
+{
+    uint64_t entry = 0, back = 0;
+    lhi_pool_block found = {0};
+    if (!word_at(h, block + offset + (next ? 0 : WORD), &entry) ||
+        !word_at(h, entry + (next ? WORD : 0), &back) || back != block + offset)
+        return 0;
+    lhi_pool_block_at(h->c->kernel, entry, &found);
+    return found.found && found.size == site->size && entry - found.body == offset &&
+                   strcmp(found.tag, site->tag) == 0
+               ? found.body
+               : 0;
+}
+
+static void take_block(lhi_nearby *n, uint64_t block, uint64_t size)
+{
+    for (uint64_t at = 0; at + WORD <= size && n->count < WORDS; at += WORD) {
+        uint64_t word = 0;
+        n->words[n->count++] = word_at(n->h, block + at, &word) ? word : 0;
+    }
+}
+
+/* The block with the pointer is one of a list, as a record of a buffer is one of its records. */
+static bool is_listed_record(const lhi_holders *h, const lhi_site *site, uint64_t at, uint64_t process)
+{
+    const size_t stride = (size_t)(site->size / WORD);
+    if (site->kind != LHI_SITE_POOL || site->what || stride < 4 || stride * (2 * RECORDS - 1) > WORDS ||
+        (at - site->base) % WORD != 0)
+        return false;
+    for (uint64_t offset = 0; offset + 2 * WORD <= site->size; offset += WORD) {
+        lhi_nearby n = {.h = h, .process = process, .listed = true};
+        uint64_t first = site->base, before = 0;
+        for (unsigned i = 1; i < RECORDS && (before = neighbour(h, site, first, offset, false)) != 0; i++) {
+            first = before;
+            n.own += stride;
+        }
+        for (uint64_t block = first; block != 0 && n.count + stride <= WORDS;
+             block = neighbour(h, site, block, offset, true))
+            take_block(&n, block, site->size);
+        n.own += (size_t)(at - site->base) / WORD;
+        if (n.own < n.count && has_records_of(&n, stride))
+            return true;
+    }
     return false;
 }
 
@@ -171,5 +238,5 @@ bool lhi_holder_is_log(const lhi_holders *h, const lhi_site *site, uint64_t at, 
     if (at < LHI_KERNEL_HALF + REACH || at > UINT64_MAX - REACH)
         return false;
     look(&n, site, at);
-    return names_others(&n) || has_records(&n);
+    return names_others(&n) || has_records(&n) || is_listed_record(h, site, at, process);
 }

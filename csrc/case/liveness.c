@@ -21,7 +21,7 @@ static void find_freed(const lhi_case *c, lhi_record *record)
         }
         lhi_pool_block_at(c->kernel, va, &block);
         state_known = state_known || (block.found && block.state != LHI_POOL_UNKNOWN);
-        if (block.found && block.state == LHI_POOL_FREE) {
+        if ((block.found && block.state == LHI_POOL_FREE) || lhi_pool_says_free(c->kernel, va, "Mdl ")) {
             record->freed = true;
             record->freed_reason = "it lies in a free pool block";
         }

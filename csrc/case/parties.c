@@ -109,8 +109,8 @@ static lhi_answer named_elsewhere(const lhi_image *image)
 
 /* Slots of the import address table that lead elsewhere than nt and hal: KMDF, fltmgr, ndis and their kind
  * lock and split for their clients (facts F.1, L.11). A slot that was never bound leads nowhere, and the
- * name it was to be bound by counts. LHI_UNKNOWN: part of the table is not in the dump.
- * `loader`: counts those that lead to KMDF's loader, which are none then; NULL: they are like any. */
+ * name it was to be bound by counts. LHI_UNKNOWN: part of the table is not in the dump. `loader`: counts
+ * those that lead to KMDF's loader, which are none then; NULL: they are like any. */
 static lhi_answer calls_elsewhere(const lhi_case *c, const lhi_image *image, uint32_t *loader)
 {
     const lhi_directory table = image->directories[12]; /* IMAGE_DIRECTORY_ENTRY_IAT, PE format */

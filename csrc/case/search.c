@@ -17,6 +17,9 @@ lh_status lhi_case_search(lhi_case *c, lh_error *err)
     c->next_poll = 0; /* the end of the search is worth a word */
     if (status == LH_OK)
         status = lhi_case_cover(c, err);
+    /* In memory that is all there, no list has stayed unseen where one showed itself. */
+    if (status == LH_OK && c->freed.shown && !c->freed.damaged && !lhi_case_could_hide(c))
+        c->freed.complete = true;
     if (status == LH_OK)
         status = lhi_case_liveness(c, err);
     if (status == LH_OK)

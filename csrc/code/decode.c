@@ -387,8 +387,10 @@ static lhi_code_does does_of(const decoded *d, lhi_code *out)
     case ZYDIS_MNEMONIC_CDQE:
         return extension_of(d, first, second, out);
     case ZYDIS_MNEMONIC_LEA:
-        if (!is_register(first) || first->size < 32 || second->mem.index != ZYDIS_REGISTER_NONE)
+        if (!is_register(first) || first->size < 32)
             return LHI_DOES_OTHER;
+        if (second->mem.index != ZYDIS_REGISTER_NONE)
+            return LHI_DOES_INDEX;
         out->width = (uint8_t)(first->size / 8);
         out->destination = number(first->reg.value);
         out->base = number(second->mem.base);
@@ -457,7 +459,7 @@ bool lhi_code_decode(const uint8_t *bytes, size_t size, uint64_t address, lhi_co
         code.does = does_of(&d, &code);
     code.tells = (code.does == LHI_DOES_OTHER || code.does == LHI_DOES_BOTH) && tells(&d, &code);
     if (code.does == LHI_DOES_OTHER || code.does == LHI_DOES_MASK || code.does == LHI_DOES_BOTH ||
-        code.does == LHI_DOES_SUM || code.does == LHI_DOES_COPY_PART)
+        code.does == LHI_DOES_SUM || code.does == LHI_DOES_INDEX || code.does == LHI_DOES_COPY_PART)
         code.operation = operation_of(&d, &code);
     *out = code;
     return true;

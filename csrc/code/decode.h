@@ -51,6 +51,7 @@ typedef enum lhi_code_does {
     LHI_DOES_TAKE,        /* destination -= value, likewise */
     LHI_DOES_SUBTRACT,    /* destination -= source */
     LHI_DOES_SUM,         /* destination += source */
+    LHI_DOES_INDEX,       /* destination = an address made with an index */
     LHI_DOES_MASK,        /* destination &= value */
     LHI_DOES_BOTH,        /* destination &= source, in its lowest `width` bytes */
     LHI_DOES_SET,         /* lowest byte of destination = whether the condition holds */

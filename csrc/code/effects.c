@@ -96,7 +96,7 @@ static void lock(lhi_state *state, uint64_t at)
     if (!mdl_of(state, &mdl))
         return;
     lhi_object *object = lhi_state_object(state, &mdl);
-    bool own = mdl.kind == LHI_VALUE_FRAME && (int64_t)mdl.n < state->exposed;
+    bool own = mdl.kind == LHI_VALUE_FRAME && !state->exposed;
     if (object != NULL)
         lock_object(state, object, at);
     else
@@ -127,14 +127,6 @@ static void release(const lhi_teller *to, lhi_state *state, uint64_t at)
         free_object(to, state, object, at);
 }
 
-/* The frame pointer is given to the blocks of a __finally, which use everything in the frame. */
-static void share_argument(lhi_state *state, const lhi_value *argument)
-{
-    bool whole = argument->kind == LHI_VALUE_FRAME && lhi_value_same(argument, &state->registers[LHI_RBP]);
-
-    lhi_state_share(state, whole ? &state->registers[LHI_RSP] : argument);
-}
-
 /* Those behind the fourth lie on the stack; and what others know of may change. */
 static void share_the_rest(lhi_state *state)
 {
@@ -146,38 +138,42 @@ static void share_the_rest(lhi_state *state)
             lhi_state_share(state, &state->locals[i].value);
     }
     lhi_state_forget_shared(state);
-    if (state->exposed != INT64_MAX)
-        lhi_state_spoil(state, state->exposed, INT64_MAX);
+    if (state->exposed)
+        lhi_state_doubt(state, LHI_FRAME_LEAST, INT64_MAX);
 }
 
 /* Somebody who may keep, unlock and hand on whatever is given to him. */
 static void strange_call(lhi_state *state)
 {
     for (size_t i = 0; i < LHI_EFFECTS; i++)
-        share_argument(state, &state->registers[lhi_state_arguments[i]]);
+        lhi_state_share(state, &state->registers[lhi_state_arguments[i]]);
     share_the_rest(state);
 }
 
+/* The frame from an address on is used by a routine that keeps no address: up to where the third argument
+ * says, for those that have a size there. */
+static void used_by_call(lhi_state *state, const lhi_value *from, bool sized)
+{
+    const lhi_value *size = &state->registers[LHI_R8];
+    int64_t begin = from->kind == LHI_VALUE_FRAME ? (int64_t)from->n : LHI_FRAME_LEAST;
+    bool known =
+        sized && from->kind == LHI_VALUE_FRAME && size->kind == LHI_VALUE_NUMBER && size->n <= LHI_FRAME_MOST;
+    int64_t end = known ? begin + (int64_t)size->n : INT64_MAX;
+
+    lhi_state_lose(state, begin, end);
+    lhi_state_doubt(state, begin, end);
+}
+
 /* One that reads and writes only where it is told to. */
-static void plain_call(lhi_state *state)
+static void plain_call(lhi_state *state, bool sized)
 {
     for (size_t i = 0; i < LHI_EFFECTS; i++) {
         const lhi_value *argument = &state->registers[lhi_state_arguments[i]];
-        if (argument->kind == LHI_VALUE_FRAME)
-            lhi_state_spoil(state, (int64_t)argument->n, INT64_MAX);
+        if (lhi_value_leads_to_frame(argument))
+            used_by_call(state, argument, sized);
         else
             (void)lhi_given_reach(state, argument, LHI_REACH_READS | LHI_REACH_WRITES);
     }
-}
-
-/* What lies at the second argument comes to lie elsewhere. */
-static void copying_call(lhi_state *state)
-{
-    const lhi_value *from = &state->registers[LHI_RDX];
-
-    if (from->kind == LHI_VALUE_FRAME)
-        lhi_state_lose(state, (int64_t)from->n, INT64_MAX);
-    plain_call(state);
 }
 
 /* One that fills in an MDL, or what it says of its mapping. */
@@ -219,10 +215,10 @@ bool lhi_effect_of_call(const lhi_teller *to, lhi_state *state, const lhi_routin
         mapping_call(state);
         break;
     case LHI_ROLE_HARMLESS:
-        plain_call(state);
+        plain_call(state, false);
         break;
     case LHI_ROLE_COPY:
-        copying_call(state);
+        plain_call(state, true);
         break;
     case LHI_ROLE_NO_RETURN:
         return false;
@@ -301,7 +297,7 @@ static void affect(const lhi_teller *to, lhi_state *state, size_t which, const l
     if (kept && lhi_given_reach(state, argument, ending->reaches[which]))
         return;
     if (object == NULL || effect == LHI_EFFECT_UNKNOWN) {
-        share_argument(state, argument);
+        lhi_state_share(state, argument);
         return;
     }
     switch (effect) {

@@ -110,7 +110,7 @@ void lhi_given_store(lhi_state *state, int64_t place, uint8_t width, const lhi_v
     int64_t offset = 0;
 
     (void)lhi_given_is_place(place, &which, &offset);
-    if (value->kind == LHI_VALUE_FRAME || (object != NULL && lhi_state_is_given(object))) {
+    if (lhi_value_leads_to_frame(value) || (object != NULL && lhi_state_is_given(object))) {
         lhi_state_share(state, value);
         value = &something;
     }
@@ -167,7 +167,7 @@ bool lhi_given_join(lhi_state *a, const lhi_state *b)
         size_t which = 0;
         int64_t offset = 0;
         if (theirs->width == 0 || !lhi_given_is_place(theirs->offset, &which, &offset) ||
-            lhi_state_load(a, theirs->offset, theirs->width).kind != LHI_VALUE_UNKNOWN)
+            lhi_state_stored(a, theirs->offset, theirs->width).kind != LHI_VALUE_UNKNOWN)
             continue;
         less = less || (a->reaches[which] & LHI_REACH_WRITES) == 0;
         lhi_given_written(a, which);
@@ -269,7 +269,7 @@ bool lhi_given_reach(lhi_state *state, const lhi_value *pointer, uint8_t reaches
         share_from(state, from, (reaches & LHI_REACH_READS) != 0);
         if ((reaches & LHI_REACH_WRITES) != 0) {
             lhi_state_lose(state, from, INT64_MAX);
-            lhi_state_spoil(state, from, INT64_MAX);
+            lhi_state_doubt(state, from, INT64_MAX);
         }
         return true;
     }
@@ -355,8 +355,7 @@ static void leave_something(lhi_state *state, int64_t place, const lhi_left *lef
 static void apply_to_frame(lhi_state *state, const lhi_ending *ending, const lhi_left *left, int64_t place,
                            const own_name *name)
 {
-    if (place + left->width > state->exposed ||
-        is_reached_otherwise(state, ending, left->which, place, place + left->width) ||
+    if (state->exposed || is_reached_otherwise(state, ending, left->which, place, place + left->width) ||
         left->gives == LHI_GIVES_ANYTHING || (name->doubted && writes_frame(state, ending))) {
         leave_something(state, place, left, name->at, name->doubted);
         return;

@@ -1,11 +1,11 @@
-/* Writes outside the frame: what was known of the memory is known of its old content from then on. */
+/* Writes to memory: what was known of the memory is known of its old content from then on. */
 #include "code/memory.h"
 
 #define WIDEST 8 /* bytes of what is asked about */
 
 static uint64_t key_at(const lhi_value *at, uint8_t width)
 {
-    uint64_t where = lhi_value_key(at);
+    uint64_t where = at->kind != LHI_VALUE_AROUND ? lhi_value_key(at) : 0;
 
     return where != 0 ? lhi_key(where, width) : 0;
 }
@@ -149,7 +149,7 @@ void lhi_memory_age(const lhi_state *state, const lhi_code *code, lhi_value *val
 {
     const lhi_value at = address_of(state, code);
 
-    if (code->writes_memory && at.kind != LHI_VALUE_FRAME && lhi_value_key(&at) != 0)
+    if (code->writes_memory && key_at(&at, 1) != 0)
         each_written(code, &at, age_one, value);
 }
 
@@ -176,10 +176,12 @@ void lhi_memory_write(lhi_state *state, const lhi_code *code, const lhi_value *v
     lhi_question asked = {.asked = true, .width = code->width};
     lhi_fact fact = {0};
 
-    if (at.kind == LHI_VALUE_FRAME || lhi_value_key(&at) == 0)
+    if (key_at(&at, 1) == 0)
         return;
     ageing a = {state, sieve_of(state)};
     each_written(code, &at, age_all, &a);
+    if (at.kind == LHI_VALUE_FRAME)
+        return; /* what stands there now is kept */
     bool number = value != NULL && lhi_value_is_number(value, code->width);
     if (code->width > WIDEST || (!number && value != NULL && is_fresh(state, value)))
         return;

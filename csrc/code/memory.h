@@ -1,5 +1,5 @@
-/* Memory outside the frame, by the address as the code makes it: what is asked of it twice has the same
- * answer, until it is written. */
+/* Memory by the address as the code makes it, in the frame too where nothing is kept of it: what is asked of
+ * it twice has the same answer, until it is written. */
 #ifndef LHI_CODE_MEMORY_H
 #define LHI_CODE_MEMORY_H
 

@@ -16,6 +16,7 @@
 #define STATES_FIRST    16u
 #define STEPS_EACH      32u /* of an instruction, on the average */
 #define STEPS_LEAST     65536u
+#define MOST_TURNS      4u
 #define NONE            UINT32_MAX
 
 typedef struct node {
@@ -422,29 +423,17 @@ static void follow(walk *w, uint32_t which)
     }
 }
 
-static lh_status walk_all(walk *w, const lhi_state *start, lh_error *err)
+static void walk_from(walk *w, const lhi_state *start, size_t begin)
 {
     const lhi_body *body = w->body;
-    size_t begin = lhi_body_find(body, w->entry);
     uint64_t most = (uint64_t)body->count * STEPS_EACH + STEPS_LEAST;
 
-    if (begin == SIZE_MAX) {
-        leave_open(w, "its first instruction is not there", w->entry);
-        return LH_OK;
-    }
-    w->teller = (lhi_teller){report, w};
+    for (size_t i = 0; i < body->count; i++)
+        w->first[i] = NONE;
     w->now = NONE;
-    w->first = lhi_realloc_array(NULL, body->count, sizeof *w->first);
-    w->queue = lhi_realloc_array(NULL, STATES_MOST, sizeof *w->queue);
-    w->nodes = lhi_realloc_array(NULL, STATES_FIRST, sizeof *w->nodes);
-    w->room = STATES_FIRST;
-    if (w->first == NULL || w->queue == NULL || w->nodes == NULL) {
-        w->failed = true;
-    } else {
-        for (size_t i = 0; i < body->count; i++)
-            w->first[i] = NONE;
-        submit(w, start, begin);
-    }
+    w->count = w->head = w->waiting = 0;
+    w->steps = 0;
+    submit(w, start, begin);
     while (!w->failed && w->waiting > 0) {
         w->now = w->queue[w->head];
         w->head = (w->head + 1) % STATES_MOST;
@@ -460,6 +449,44 @@ static lh_status walk_all(walk *w, const lhi_state *start, lh_error *err)
         if (w->first[body->guards[i].target] == NONE)
             leave_open(w, "what follows an exception is not followed",
                        body->codes[body->guards[i].target].address);
+}
+
+/* Again, where a way relied on a place of the frame that turned out to vary. */
+static void walk_until_sound(walk *w, lhi_state *start, size_t begin)
+{
+    bool known = w->summary != NULL && w->summary->known;
+
+    for (unsigned turn = 0; turn < MOST_TURNS && !w->failed; turn++) {
+        *w->out = (lhi_paths){.count = 0};
+        if (w->summary != NULL)
+            *w->summary = (lhi_summary){.known = known};
+        start->stores->relied = start->stores->broken = false;
+        walk_from(w, start, begin);
+        if (!start->stores->broken)
+            return;
+    }
+    *w->out = (lhi_paths){.count = 0};
+    leave_open(w, "its questions depend on each other", w->entry);
+}
+
+static lh_status walk_all(walk *w, lhi_state *start, lh_error *err)
+{
+    const lhi_body *body = w->body;
+    size_t begin = lhi_body_find(body, w->entry);
+
+    if (begin == SIZE_MAX) {
+        leave_open(w, "its first instruction is not there", w->entry);
+        return LH_OK;
+    }
+    w->teller = (lhi_teller){report, w};
+    w->first = lhi_realloc_array(NULL, body->count, sizeof *w->first);
+    w->queue = lhi_realloc_array(NULL, STATES_MOST, sizeof *w->queue);
+    w->nodes = lhi_realloc_array(NULL, STATES_FIRST, sizeof *w->nodes);
+    w->room = STATES_FIRST;
+    if (w->first == NULL || w->queue == NULL || w->nodes == NULL)
+        w->failed = true;
+    else
+        walk_until_sound(w, start, begin);
     lhi_free(w->nodes);
     lhi_free(w->first);
     lhi_free(w->queue);
@@ -470,10 +497,11 @@ lh_status lhi_paths_follow(const lhi_body *body, const lhi_callee *callees, uint
                            lh_error *err)
 {
     walk w = {.body = body, .callees = callees, .out = out, .entry = entry};
+    lhi_stores stores = {.count = 0};
     lhi_state start;
 
     *out = (lhi_paths){.count = 0};
-    lhi_state_start(&start);
+    lhi_state_start(&start, &stores);
     return walk_all(&w, &start, err);
 }
 
@@ -482,12 +510,13 @@ lh_status lhi_paths_summarise(const lhi_body *body, const lhi_callee *callees, u
 {
     lhi_paths *paths = lhi_calloc(1, sizeof *paths);
     walk w = {.body = body, .callees = callees, .out = paths, .summary = out, .entry = entry};
+    lhi_stores stores = {.count = 0};
     lhi_state start;
 
     *out = (lhi_summary){.known = true};
     if (paths == NULL)
         return lhi_fail_memory(err);
-    lhi_state_start(&start);
+    lhi_state_start(&start, &stores);
     for (size_t i = 0; i < LHI_EFFECTS; i++)
         lhi_state_add(&start, &start.registers[lhi_state_arguments[i]], LHI_LOCK_GIVEN, true, 0);
     lh_status status = walk_all(&w, &start, err);

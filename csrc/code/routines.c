@@ -72,7 +72,7 @@ static const lhi_routine table[] = {
     {.name = "PsGetCurrentThread", .role = LHI_ROLE_HARMLESS},
     {.name = "memcpy", .role = LHI_ROLE_COPY},
     {.name = "memmove", .role = LHI_ROLE_COPY},
-    {.name = "memset", .role = LHI_ROLE_HARMLESS},
+    {.name = "memset", .role = LHI_ROLE_COPY},
     {.name = "RtlCopyMemory", .role = LHI_ROLE_COPY},
     {.name = "KeBugCheck", .role = LHI_ROLE_NO_RETURN},
     {.name = "KeBugCheckEx", .role = LHI_ROLE_NO_RETURN},

@@ -19,7 +19,7 @@ typedef enum lhi_role {
     LHI_ROLE_COMPLETE, /* completes a packet, whose MDLs the I/O manager then unlocks */
     LHI_ROLE_LOOK_UP,  /* finds routines by their names */
     LHI_ROLE_MAP,      /* uses an MDL, and keeps and unlocks none */
-    LHI_ROLE_COPY,     /* copies memory, with all pointers in it */
+    LHI_ROLE_COPY,     /* copies or fills memory, as much as its third argument says */
     LHI_ROLE_HARMLESS, /* calls nobody back and keeps nothing that it is given */
     LHI_ROLE_NO_RETURN
 } lhi_role;

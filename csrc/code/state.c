@@ -5,15 +5,12 @@
 
 #include "code/given.h"
 
-/* Offsets in a frame beyond this are no frame's: kernel stacks have 24 KiB, or some more for graphics. */
-#define MOST_FRAME (1 << 20)
-
 const uint8_t lhi_state_arguments[LHI_EFFECTS] = {LHI_RCX, LHI_RDX, LHI_R8, LHI_R9};
 
-void lhi_state_start(lhi_state *state)
+void lhi_state_start(lhi_state *state, lhi_stores *stores)
 {
     memset(state, 0, sizeof *state);
-    state->exposed = INT64_MAX;
+    state->stores = stores;
     state->registers[LHI_RSP] = (lhi_value){.kind = LHI_VALUE_FRAME};
     for (uint64_t i = 0; i < LHI_EFFECTS; i++)
         state->registers[lhi_state_arguments[i]] =
@@ -46,6 +43,11 @@ bool lhi_value_is_result(const lhi_value *value)
     return value->kind == LHI_VALUE_RESULT || value->kind == LHI_VALUE_INSIDE;
 }
 
+bool lhi_value_leads_to_frame(const lhi_value *value)
+{
+    return value->kind == LHI_VALUE_FRAME || value->kind == LHI_VALUE_AROUND;
+}
+
 lhi_value lhi_value_moved(const lhi_value *value, uint64_t by)
 {
     switch (value->kind) {
@@ -53,10 +55,12 @@ lhi_value lhi_value_moved(const lhi_value *value, uint64_t by)
         return lhi_value_number(value->n + by);
     case LHI_VALUE_FRAME: {
         int64_t offset = (int64_t)(value->n + by);
-        if (offset > MOST_FRAME || offset < -MOST_FRAME)
+        if (offset > LHI_FRAME_MOST || offset < -LHI_FRAME_MOST)
             return (lhi_value){.kind = LHI_VALUE_UNKNOWN};
         return (lhi_value){.kind = LHI_VALUE_FRAME, .n = value->n + by};
     }
+    case LHI_VALUE_AROUND:
+        return (lhi_value){.kind = LHI_VALUE_AROUND, .n = lhi_key(value->n, by), .join = value->join};
     case LHI_VALUE_RESULT:
     case LHI_VALUE_INSIDE:
         if (by == 0)
@@ -90,6 +94,7 @@ uint64_t lhi_value_key(const lhi_value *value)
     switch (value->kind) {
     case LHI_VALUE_NUMBER:
     case LHI_VALUE_FRAME:
+    case LHI_VALUE_AROUND:
         return lhi_key(value->kind, value->n);
     case LHI_VALUE_RESULT:
     case LHI_VALUE_INSIDE:
@@ -213,18 +218,17 @@ void lhi_state_share(lhi_state *state, const lhi_value *value)
         object->own = false;
         drop(state, object);
     }
-    if (value->kind != LHI_VALUE_FRAME)
+    if (!lhi_value_leads_to_frame(value))
         return;
-    /* whoever has an address in the frame may read and write what lies there and above */
-    if ((int64_t)value->n < state->exposed)
-        state->exposed = (int64_t)value->n;
+    /* whoever has an address in the frame may read and write all of the structure that it lies in: what of
+     * the frame that is the code does not tell */
+    state->exposed = true;
     for (size_t i = 0; i < state->object_count; i++)
-        if (state->objects[i].who.kind == LHI_VALUE_FRAME &&
-            (int64_t)state->objects[i].who.n >= (int64_t)value->n)
+        if (state->objects[i].who.kind == LHI_VALUE_FRAME)
             state->objects[i].own = false;
     for (size_t i = 0; i < LHI_LOCALS; i++) {
         const lhi_local *local = &state->locals[i];
-        object = local->width != 0 && local->offset >= (int64_t)value->n
+        object = local->width != 0 && local->offset >= LHI_FRAME_LEAST
                      ? lhi_state_object(state, &local->value)
                      : NULL;
         if (object != NULL)
@@ -254,15 +258,34 @@ void lhi_state_lose(lhi_state *state, int64_t from, int64_t to)
 static bool is_telling(const lhi_value *value)
 {
     return value->kind == LHI_VALUE_NUMBER || value->kind == LHI_VALUE_LOW_BYTE ||
-           value->kind == LHI_VALUE_ANSWER || value->kind == LHI_VALUE_RANGE;
+           value->kind == LHI_VALUE_ANSWER || value->kind == LHI_VALUE_RANGE || value->join == LHI_JOIN_DOUBT;
 }
 
-lhi_value lhi_state_load(const lhi_state *state, int64_t offset, uint8_t width)
+lhi_value lhi_state_stored(const lhi_state *state, int64_t offset, uint8_t width)
 {
     for (size_t i = 0; width != 0 && i < LHI_LOCALS; i++)
         if (state->locals[i].width == width && state->locals[i].offset == offset)
             return state->locals[i].value;
     return (lhi_value){.kind = LHI_VALUE_UNKNOWN};
+}
+
+lhi_value lhi_state_load(const lhi_state *state, int64_t offset, uint8_t width)
+{
+    for (size_t i = 0; width != 0 && i < LHI_LOCALS; i++) {
+        const lhi_local *local = &state->locals[i];
+        if (local->value.kind == LHI_VALUE_NUMBER && local->width > width && local->width <= 8 &&
+            local->offset <= offset && offset + width <= local->offset + local->width)
+            return lhi_value_number(lhi_value_cut(local->value.n >> (8 * (offset - local->offset)), width));
+    }
+    return lhi_state_stored(state, offset, width);
+}
+
+bool lhi_state_overlaps(const lhi_state *state, int64_t from, int64_t to)
+{
+    for (size_t i = 0; i < LHI_LOCALS; i++)
+        if (overlaps(&state->locals[i], from, to))
+            return true;
+    return false;
 }
 
 void lhi_state_spoil(lhi_state *state, int64_t from, int64_t to)
@@ -272,14 +295,75 @@ void lhi_state_spoil(lhi_state *state, int64_t from, int64_t to)
             state->locals[i].width = 0;
 }
 
+/* A branch may have been decided by it, or may be. */
+static bool is_told(const lhi_state *state, const lhi_value *value)
+{
+    lhi_value whole = *value;
+
+    whole.part = 0;
+    whole.delta = 0;
+    return is_telling(value) || value->join != 0 || lhi_facts_has(&state->facts, lhi_value_key(&whole));
+}
+
+static struct lhi_stored *stored_at(lhi_stores *stores, int64_t offset)
+{
+    for (size_t i = 0; i < stores->count; i++)
+        if (stores->all[i].offset == offset)
+            return &stores->all[i];
+    return NULL;
+}
+
+static void note_store(lhi_stores *stores, int64_t offset, uint8_t width, const lhi_value *value)
+{
+    uint64_t key = value->kind == LHI_VALUE_NUMBER ? lhi_key(lhi_value_key(value), width) : 0;
+    struct lhi_stored *place = stored_at(stores, offset);
+
+    if (place == NULL) {
+        stores->broken = stores->broken || (stores->relied && stores->count == LHI_STORES);
+        stores->full = stores->full || stores->count == LHI_STORES;
+        if (stores->count < LHI_STORES)
+            stores->all[stores->count++] = (struct lhi_stored){offset, key};
+    } else if (place->key != key && place->key != 0) {
+        place->key = 0;
+        stores->broken = stores->broken || stores->relied;
+    }
+}
+
+/* Nothing else is ever stored there. */
+static bool is_always_so(lhi_stores *stores, const lhi_local *local)
+{
+    const struct lhi_stored *place = stored_at(stores, local->offset);
+
+    stores->relied = true;
+    return !stores->full && place != NULL && place->key != 0;
+}
+
+void lhi_state_doubt(lhi_state *state, int64_t from, int64_t to)
+{
+    for (size_t i = 0; i < LHI_LOCALS; i++) {
+        lhi_local *local = &state->locals[i];
+        if (!overlaps(local, from, to))
+            continue;
+        if (lhi_state_object(state, &local->value) == NULL && is_told(state, &local->value) &&
+            !is_always_so(state->stores, local))
+            local->value = (lhi_value){.kind = LHI_VALUE_RESULT,
+                                       .n = LHI_PART,
+                                       .about = lhi_key(LHI_PART, (uint64_t)local->offset),
+                                       .join = LHI_JOIN_DOUBT};
+        else
+            local->width = 0;
+    }
+}
+
 void lhi_state_store(lhi_state *state, int64_t offset, uint8_t width, const lhi_value *value)
 {
     lhi_local *place = NULL;
 
     lhi_state_spoil(state, offset, offset + width);
+    note_store(state->stores, offset, width, value);
     if (value->kind == LHI_VALUE_UNKNOWN)
         return;
-    if (offset + width > state->exposed)
+    if (state->exposed && offset >= LHI_FRAME_LEAST)
         lhi_state_share(state, value);
     for (size_t i = 0; i < LHI_LOCALS && place == NULL; i++)
         if (state->locals[i].width == 0)
@@ -374,6 +458,10 @@ static lhi_value joined(const lhi_state *a, const lhi_state *b, const lhi_value 
     both.join = told ? lhi_facts_join_number(join) : 0;
     if (mine->join == LHI_JOIN_DOUBT || theirs->join == LHI_JOIN_DOUBT)
         both.join = LHI_JOIN_DOUBT;
+    if (lhi_value_leads_to_frame(mine) || lhi_value_leads_to_frame(theirs)) {
+        both.kind = LHI_VALUE_AROUND;
+        return both;
+    }
     if (!hull_of(a, mine, &x) || !hull_of(b, theirs, &y))
         return both;
     both.kind = LHI_VALUE_RANGE;
@@ -427,14 +515,14 @@ static bool join_locals(lhi_state *a, const lhi_state *b, uint64_t join)
 
     for (size_t i = 0; i < LHI_LOCALS; i++) {
         const lhi_local *theirs = &b->locals[i];
-        lhi_value mine = lhi_state_load(a, theirs->offset, theirs->width);
+        lhi_value mine = lhi_state_stored(a, theirs->offset, theirs->width);
         if (theirs->width != 0 && !lhi_value_same(&theirs->value, &mine))
             lose(a, &theirs->value);
         less = (theirs->fresh && freshen(a, theirs)) || less;
     }
     for (size_t i = 0; i < LHI_LOCALS; i++) {
         lhi_local *mine = &a->locals[i];
-        lhi_value theirs = lhi_state_load(b, mine->offset, mine->width);
+        lhi_value theirs = lhi_state_stored(b, mine->offset, mine->width);
         if (mine->width != 0)
             less = join_value(a, b, &mine->value, &theirs, join, lhi_key(16, (uint64_t)mine->offset)) || less;
     }
@@ -452,8 +540,9 @@ bool lhi_state_join(lhi_state *a, const lhi_state *b, uint64_t place)
     less = lhi_facts_join(&a->facts, &b->facts, place, &full) || less;
     if ((b->lossy || full) && !a->lossy)
         less = a->lossy = true;
-    if (b->exposed < a->exposed) {
-        a->exposed = b->exposed;
+    if (b->exposed && !a->exposed) {
+        const lhi_value frame = {.kind = LHI_VALUE_FRAME};
+        lhi_state_share(a, &frame);
         less = true;
     }
     return less || a->object_count < before;

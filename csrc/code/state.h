@@ -12,6 +12,7 @@ typedef enum lhi_value_kind {
     LHI_VALUE_NUMBER,
     LHI_VALUE_LOW_BYTE, /* only the lowest byte is known, and is n */
     LHI_VALUE_FRAME,    /* the stack pointer at the function's entry + n */
+    LHI_VALUE_AROUND,   /* may point somewhere into the frame; n: what made it */
     LHI_VALUE_RESULT,   /* what instruction n gave; LHI_ARGUMENT + k: what the function was given */
     LHI_VALUE_INSIDE,   /* that, and `delta` added to it */
     LHI_VALUE_RANGE,    /* of ways that were joined at n: lies between `about` and `delta`, both included */
@@ -75,24 +76,41 @@ typedef struct lhi_object {
 /* What its length is now is not known: it may be what it was. */
 #define LHI_CHANGED_AGAIN UINT64_MAX
 
-#define LHI_LOCALS 64u
+/* Offsets in a frame beyond this are no frame's: kernel stacks have 24 KiB, or some more for graphics. */
+#define LHI_FRAME_MOST (1 << 20)
+#define LHI_LOCALS     64u
 /* Offsets of the frame lie above this; what lies below is kept for memory behind arguments (code/given.h). */
 #define LHI_FRAME_LEAST (-(1ll << 32))
 #define LHI_OBJECTS     8u
 
+/* What all ways through a function store at a place of its frame: where that is always the same, it tells
+ * nothing of the way. */
+#define LHI_STORES 128u
+typedef struct lhi_stores {
+    struct lhi_stored {
+        int64_t offset;
+        uint64_t key; /* of the value; 0: it varies */
+    } all[LHI_STORES];
+    size_t count;
+    bool relied; /* somebody relied on what is always the same, */
+    bool broken; /* and afterwards it was not */
+    bool full;
+} lhi_stores;
+
 typedef struct lhi_state {
+    lhi_stores *stores; /* of the function */
     lhi_value registers[16];
     lhi_local locals[LHI_LOCALS];
     lhi_object objects[LHI_OBJECTS]; /* by kind, then n */
     size_t object_count;
     lhi_facts facts;
     uint8_t reaches[LHI_EFFECTS]; /* behind the arguments whose pointers are followed: LHI_REACH_ */
-    bool lossy;      /* it could not be kept what is known: answers may contradict each other from here on */
-    int64_t exposed; /* the frame at and above this offset may be written by others; INT64_MAX: none */
+    bool lossy;   /* it could not be kept what is known: answers may contradict each other from here on */
+    bool exposed; /* somebody else has an address in the frame */
 } lhi_state;
 
 extern const uint8_t lhi_state_arguments[LHI_EFFECTS]; /* registers (x64 calling convention) */
-void lhi_state_start(lhi_state *state);
+void lhi_state_start(lhi_state *state, lhi_stores *stores);
 /* An argument, of which the caller knows what it was. */
 bool lhi_state_is_given(const lhi_object *object);
 bool lhi_value_same(const lhi_value *a, const lhi_value *b);
@@ -103,6 +121,8 @@ uint64_t lhi_key(uint64_t a, uint64_t b);
 lhi_value lhi_value_number(uint64_t n);
 /* Its lowest `width` bytes are known. */
 bool lhi_value_is_number(const lhi_value *value, uint8_t width);
+/* It is, or may be, an address in the frame. */
+bool lhi_value_leads_to_frame(const lhi_value *value);
 /* A value with something added to it. */
 lhi_value lhi_value_moved(const lhi_value *value, uint64_t by);
 /* A result, or something added to one. */
@@ -129,13 +149,20 @@ void lhi_state_forget_all(lhi_state *state);
 /* Somebody else has got the value. */
 void lhi_state_share(lhi_state *state, const lhi_value *value);
 
+/* What stands at a place in the frame; of a number also a part. */
 lhi_value lhi_state_load(const lhi_state *state, int64_t offset, uint8_t width);
+/* The same, as it was stored. */
+lhi_value lhi_state_stored(const lhi_state *state, int64_t offset, uint8_t width);
+/* Something known lies in [from, to). */
+bool lhi_state_overlaps(const lhi_state *state, int64_t from, int64_t to);
 /* An MDL whose pointer finds no room is shared. */
 void lhi_state_store(lhi_state *state, int64_t offset, uint8_t width, const lhi_value *value);
 /* MDLs whose pointers in [from, to) are used in a way that is not followed, or lost. */
 void lhi_state_lose(lhi_state *state, int64_t from, int64_t to);
 /* The frame in [from, to) holds nothing known any more. */
 void lhi_state_spoil(lhi_state *state, int64_t from, int64_t to);
+/* Somebody may have written there: what was told by it is in doubt. */
+void lhi_state_doubt(lhi_state *state, int64_t from, int64_t to);
 /* Everything that holds this value holds another one. */
 void lhi_state_replace(lhi_state *state, const lhi_value *old, const lhi_value *by);
 

@@ -16,6 +16,7 @@ lhi_value lhi_step_result(lhi_state *state, uint64_t index, uint64_t about)
     lhi_value result = {.kind = LHI_VALUE_RESULT, .n = index, .about = about};
     lhi_value inside = {.kind = LHI_VALUE_INSIDE, .n = index};
     lhi_value flags = {.kind = LHI_VALUE_FLAGS, .n = index};
+    lhi_value around = {.kind = LHI_VALUE_AROUND, .n = index};
     lhi_value nothing = unknown();
     lhi_object *old = lhi_state_object(state, &result);
 
@@ -27,6 +28,7 @@ lhi_value lhi_step_result(lhi_state *state, uint64_t index, uint64_t about)
     lhi_state_replace(state, &result, &nothing);
     lhi_state_replace(state, &inside, &nothing);
     lhi_state_replace(state, &flags, &nothing);
+    lhi_state_replace(state, &around, &nothing);
     return result;
 }
 
@@ -57,8 +59,8 @@ static bool behind_argument(lhi_state *state, const lhi_code *code, int64_t *off
 static bool about_frame(const lhi_state *state, const lhi_code *code)
 {
     return code->has_memory && !code->has_place &&
-           ((code->base != LHI_NO_REGISTER && state->registers[code->base].kind == LHI_VALUE_FRAME) ||
-            (code->index != LHI_NO_REGISTER && state->registers[code->index].kind == LHI_VALUE_FRAME));
+           ((code->base != LHI_NO_REGISTER && lhi_value_leads_to_frame(&state->registers[code->base])) ||
+            (code->index != LHI_NO_REGISTER && lhi_value_leads_to_frame(&state->registers[code->index])));
 }
 
 /* Flags of an MDL that is followed: offset of MdlFlags in it, and their size (_MDL, public). */
@@ -118,6 +120,18 @@ static bool read_flags(lhi_state *state, const lhi_code *code, lhi_value *flags)
     return false;
 }
 
+/* A place in the frame gets a value that is not followed: it may tell of the way. */
+static void write_something(lhi_state *state, const lhi_code *code, int64_t offset)
+{
+    const lhi_value something = {.kind = LHI_VALUE_RESULT,
+                                 .n = LHI_PART,
+                                 .about = lhi_key(code->address, (uint64_t)offset),
+                                 .join = LHI_JOIN_DOUBT};
+
+    lhi_memory_write(state, code, NULL);
+    lhi_state_store(state, offset, code->width, &something);
+}
+
 static void other_memory(lhi_state *state, const lhi_code *code)
 {
     int64_t offset = 0;
@@ -129,11 +143,12 @@ static void other_memory(lhi_state *state, const lhi_code *code)
         if (code->reads_memory)
             lhi_state_lose(state, offset, offset + code->width);
         if (code->writes_memory)
-            lhi_state_spoil(state, offset, offset + code->width);
+            write_something(state, code, offset);
         return;
     }
-    bool frame = about_frame(state, code) || (strings && (state->registers[LHI_RDI].kind == LHI_VALUE_FRAME ||
-                                                          state->registers[LHI_RSI].kind == LHI_VALUE_FRAME));
+    bool frame =
+        about_frame(state, code) || (strings && (lhi_value_leads_to_frame(&state->registers[LHI_RDI]) ||
+                                                 lhi_value_leads_to_frame(&state->registers[LHI_RSI])));
     if (code->writes_memory)
         lhi_memory_write(state, code, NULL);
     if (!frame)
@@ -205,14 +220,35 @@ static bool reads_doubt(const lhi_state *state, const lhi_code *code)
     return false;
 }
 
+/* Reads an address in the frame as a value. */
+static bool reads_frame(const lhi_state *state, const lhi_code *code)
+{
+    for (unsigned i = 0; i < 16; i++)
+        if ((code->read >> i & 1) != 0 && !(code->has_memory && (i == code->base || i == code->index)) &&
+            lhi_value_leads_to_frame(&state->registers[i]))
+            return true;
+    return false;
+}
+
+/* What it gives may still be an address there; a cookie is made of one by XOR, and is none. */
+static bool keeps_address(const lhi_code *code)
+{
+    return code->does == LHI_DOES_SUM || code->does == LHI_DOES_INDEX || code->does == LHI_DOES_SUBTRACT ||
+           code->does == LHI_DOES_MASK || code->does == LHI_DOES_BOTH || code->does == LHI_DOES_CHOOSE;
+}
+
 static void other(lhi_state *state, const lhi_code *code, uint64_t index)
 {
+    const lhi_value frame = {.kind = LHI_VALUE_FRAME};
+    bool leads = reads_frame(state, code);
     bool one = (code->written & (code->written - 1)) == 0;
     uint64_t about = code->operation != 0 && one ? key_of_operation(state, code) : 0;
 
     bool decided = open_answers(state, code), doubted = reads_doubt(state, code);
 
     lose_read(state, code);
+    if (leads && code->writes_memory)
+        lhi_state_share(state, &frame);
     other_memory(state, code);
     for (uint64_t i = 0; i < 16; i++) {
         if ((code->written >> i & 1) == 0)
@@ -221,6 +257,8 @@ static void other(lhi_state *state, const lhi_code *code, uint64_t index)
         state->registers[i].join = doubted   ? LHI_JOIN_DOUBT
                                    : decided ? lhi_facts_join_number(code->address)
                                              : 0;
+        if (leads && keeps_address(code))
+            state->registers[i].kind = LHI_VALUE_AROUND;
     }
 }
 
@@ -281,7 +319,7 @@ static lhi_value part_of(lhi_state *state, const lhi_code *code, uint64_t index,
 static void load(lhi_state *state, const lhi_code *code, uint64_t index)
 {
     int64_t offset = 0;
-    bool part = code->does == LHI_DOES_LOAD_PART;
+    bool part = code->does == LHI_DOES_LOAD_PART, doubted = false;
     lhi_value value = unknown();
 
     if (read_flags(state, code, &value)) {
@@ -290,8 +328,10 @@ static void load(lhi_state *state, const lhi_code *code, uint64_t index)
     }
     if (in_frame(state, code, &offset)) {
         value = lhi_state_load(state, offset, code->width);
-        if (value.kind == LHI_VALUE_UNKNOWN)
+        if (value.kind == LHI_VALUE_UNKNOWN) {
             lhi_state_lose(state, offset, offset + code->width);
+            doubted = lhi_state_overlaps(state, offset, offset + code->width);
+        }
         if (part && lhi_state_object(state, &value) == NULL)
             value = part_of(state, code, index, &value);
         else if (part)
@@ -310,7 +350,7 @@ static void load(lhi_state *state, const lhi_code *code, uint64_t index)
             value.part = code->width;
         else if (part && value.about != 0)
             value.about = lhi_key(LHI_DOES_LOAD_PART, value.about);
-        if (lhi_memory_is_doubted(state, code))
+        if (doubted || lhi_memory_is_doubted(state, code))
             value.join = LHI_JOIN_DOUBT;
     }
     state->registers[code->destination] = value;
@@ -323,6 +363,7 @@ static void store(lhi_state *state, const lhi_code *code, const lhi_value *value
     int64_t offset = 0;
 
     if (in_frame(state, code, &offset)) {
+        lhi_memory_write(state, code, value);
         lhi_state_store(state, offset, code->width, value);
         return;
     }
@@ -450,6 +491,19 @@ static void constant(lhi_state *state, const lhi_code *code)
         *to = (lhi_value){.kind = LHI_VALUE_LOW_BYTE, .n = code->value};
 }
 
+/* What is asked of a place in the frame; a part of something known is in doubt. */
+static lhi_value ask_of_frame(const lhi_state *state, int64_t offset, uint8_t width)
+{
+    lhi_value value = lhi_state_load(state, offset, width);
+
+    if (value.kind == LHI_VALUE_UNKNOWN && lhi_state_overlaps(state, offset, offset + width))
+        value = (lhi_value){.kind = LHI_VALUE_RESULT,
+                            .n = LHI_PART,
+                            .about = lhi_key(LHI_PART, (uint64_t)offset),
+                            .join = LHI_JOIN_DOUBT};
+    return value;
+}
+
 static void ask(lhi_state *state, const lhi_code *code, lhi_question *question)
 {
     int64_t offset = 0;
@@ -460,7 +514,7 @@ static void ask(lhi_state *state, const lhi_code *code, lhi_question *question)
     } else if (!read_flags(state, code, &asked.left)) {
         uint64_t key = lhi_memory_key(state, code);
         if (in_frame(state, code, &offset))
-            asked.left = lhi_state_load(state, offset, code->width);
+            asked.left = ask_of_frame(state, offset, code->width);
         else if (about_frame(state, code))
             lhi_state_lose(state, LHI_FRAME_LEAST, INT64_MAX);
         if (asked.left.kind == LHI_VALUE_UNKNOWN && key != 0)
@@ -651,6 +705,8 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
     case LHI_DOES_NOTHING:
         other_memory(state, code);
         lose_read(state, code); /* into a vector register, for instance */
+        if (reads_frame(state, code))
+            lhi_state_share(state, &(lhi_value){.kind = LHI_VALUE_FRAME});
         break;
     case LHI_DOES_COPY:
         state->registers[code->destination] = state->registers[code->source];
@@ -717,6 +773,7 @@ void lhi_step(lhi_state *state, const lhi_code *code, uint64_t index, lhi_questi
         ask(state, code, question);
         break;
     case LHI_DOES_SUM:
+    case LHI_DOES_INDEX:
     case LHI_DOES_BOTH:
     case LHI_DOES_OTHER:
         if (code->does == LHI_DOES_BOTH)

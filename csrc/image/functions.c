@@ -80,6 +80,11 @@ static void hole_around(uint64_t table, uint32_t index, uint32_t count, uint64_t
         *high = index + 1;
 }
 
+bool lhi_image_lists_functions(const lhi_image *image)
+{
+    return image->directories[DIRECTORY_EXCEPTION].size >= ROW_SIZE;
+}
+
 lhi_answer lhi_function_at(const lhi_image *image, uint32_t rva, lhi_function *out, lh_absence *why,
                            uint64_t *at)
 {

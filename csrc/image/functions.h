@@ -16,6 +16,9 @@ typedef struct lhi_function {
 lhi_answer lhi_function_at(const lhi_image *image, uint32_t rva, lhi_function *out, lh_absence *why,
                            uint64_t *at);
 
+/* False: the image has no table of functions. */
+bool lhi_image_lists_functions(const lhi_image *image);
+
 /* What one step of a prologue did. */
 typedef enum lhi_unwind_kind {
     LHI_UNWIND_PUSH,          /* pushed a register */

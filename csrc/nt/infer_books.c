@@ -151,6 +151,33 @@ static int ask_stamp(const lhi_witness *w, uint64_t offset)
     return lhi_weigh(agree, against);
 }
 
+/* A record's EntryPoint against the image's own: which of the two belong together, where no time stamp tells.
+ */
+static int ask_entry(const lhi_witness *w, uint64_t offset)
+{
+    const lhi_modules *modules = &w->kernel->modules;
+    int agree = 0;
+    int against = 0;
+    for (size_t i = 0; i < modules->loaded && i < MODULES_MOST; i++) {
+        lhi_image image;
+        uint8_t bytes[8] = {0};
+        uint64_t at = 0;
+        if (modules->items[i].entry > UINT64_MAX - 0x1000 ||
+            lhi_image_open(&w->kernel->space, modules->items[i].base, modules->items[i].size, &image) !=
+                LH_PRESENT ||
+            image.entry == 0 ||
+            lhi_read(&w->kernel->space, modules->items[i].entry + offset, bytes, sizeof bytes, &at) !=
+                LH_PRESENT ||
+            lhi_u64(bytes) == 0)
+            continue;
+        if (lhi_u64(bytes) - modules->items[i].base == image.entry)
+            agree++;
+        else
+            against++;
+    }
+    return lhi_weigh(agree, against);
+}
+
 void lhi_settle_books(lhi_witness *w)
 {
     const uint64_t stated = w->kernel->kdbg.offsets.prcb_size;
@@ -174,4 +201,6 @@ void lhi_settle_books(lhi_witness *w)
                       .least = 2,
                       .source = "the time stamp of the image's own header in every module",
                   });
+    /* Where no record at all has its image's, whoever wrote them meant something else by it. */
+    lhi_settle(w, &(lhi_question){.field = LHI_F_KLDR_DATA_TABLE_ENTRY_EntryPoint, .ask = ask_entry});
 }

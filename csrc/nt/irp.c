@@ -242,7 +242,7 @@ static bool is_freed(const lh_kernel *kernel, const lhi_free_lists *freed, lhi_i
     }
     lhi_pool_block block = {0};
     lhi_pool_block_at(kernel, irp->address, &block);
-    if (block.found && block.state == LHI_POOL_FREE) {
+    if ((block.found && block.state == LHI_POOL_FREE) || lhi_pool_says_free(kernel, irp->address, "Irp ")) {
         irp->reason = "it lies in a free pool block";
         return true;
     }

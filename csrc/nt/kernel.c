@@ -242,6 +242,7 @@ lh_status lh_kernel_open(lh_dump *dump, lh_kernel **out, lh_error *err)
     if (!kernel)
         return lhi_fail_memory(err);
     atomic_init(&kernel->references, 1);
+    kernel->probing.pool_marks = true;
     kernel->dump = lhi_dump_retain(dump);
     lhi_space_init(&kernel->space, lhi_dump_pages(dump), lhi_dump_header(dump)->directory_table_base);
     kernel->space.blocks = lhi_dump_blocks(dump);

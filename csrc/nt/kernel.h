@@ -39,6 +39,7 @@ typedef struct lhi_probing {
     bool identity_failed;     /* a field that the row claimed was contradicted */
     bool counters_settled;    /* which of the two places the counters of 24H2 have */
     const char *counters_why; /* NULL where there are none */
+    bool pool_marks;          /* PoolType tells what is in use: no header of a process contradicts */
 } lhi_probing;
 
 struct lh_kernel {

@@ -16,7 +16,7 @@
 /* A pair of pointers: the processor's own list and the one that all share. */
 #define PAIR_SIZE 16u
 /* GENERAL_LOOKASIDE: fields that the layout table has no build for are the same everywhere (facts B.9). */
-#define LOOKASIDE_TAG  0x28u
+#define LOOKASIDE_TAG  LHI_LIST_MARK
 #define LOOKASIDE_SIZE 0x2cu
 #define LOOKASIDE_READ 0x30u
 /* Second qword of an x64 SLIST_HEADER: the low four bits are flags (HeaderType on Windows 7), the rest the
@@ -94,6 +94,7 @@ static lh_status read_list(const lh_kernel *kernel, uint64_t list, bool mdls, lh
     while (entry != 0) {
         if (!lhi_is_object(entry, 16) || seen == depth) {
             note_gap(out, LH_ABSENT_LAYOUT, from); /* a damaged link, a loop, or a wrong count */
+            out->damaged = true;
             return LH_OK;
         }
         if (!lhi_vec_push(entries, entry))
@@ -106,9 +107,39 @@ static lh_status read_list(const lh_kernel *kernel, uint64_t list, bool mdls, lh
             return LH_OK;
         }
     }
-    if (seen != depth)
+    if (seen != depth) {
         note_gap(out, LH_ABSENT_LAYOUT, list);
+        out->damaged = true;
+    }
     return LH_OK;
+}
+
+uint64_t lhi_free_list_mark(unsigned index)
+{
+    /* "Mdl ", and an MDL with room for so many pages. */
+    return 0x206c644dull | (uint64_t)(MDL_LEAST + 8 * index) << 32;
+}
+
+lh_status lhi_free_lists_show(const lh_kernel *kernel, uint64_t head, lhi_free_lists *out, lh_error *err)
+{
+    lhi_free_lists own = {.complete = true};
+    if (lhi_is_list_head(kernel, head, true) <= 0)
+        return LH_OK;
+    lh_status status = read_list(kernel, head, true, &own, err);
+    if (status == LH_OK && own.complete) {
+        out->shown = true;
+        if (!lhi_vec_append(&out->mdls, own.mdls.data, own.mdls.count))
+            status = lhi_fail_memory(err);
+    }
+    out->damaged = out->damaged || own.damaged;
+    lhi_free_lists_free(&own);
+    return status;
+}
+
+void lhi_free_lists_sort(lhi_free_lists *lists)
+{
+    lhi_vec_sort_unique(&lists->mdls);
+    lhi_vec_sort_unique(&lists->irps);
 }
 
 lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_error *err)
@@ -147,8 +178,7 @@ lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_e
     lhi_vec_sort_unique(&lists);
     for (size_t i = 0; i < lists.count && status == LH_OK; i++)
         status = read_list(kernel, lists.data[i] & ~(uint64_t)1, (lists.data[i] & 1) != 0, out, err);
-    lhi_vec_sort_unique(&out->mdls);
-    lhi_vec_sort_unique(&out->irps);
+    lhi_free_lists_sort(out);
     lhi_vec_free(&lists);
     if (status != LH_OK)
         lhi_free_lists_free(out);
@@ -161,7 +191,7 @@ bool lhi_mdl_is_freed(const lh_kernel *kernel, const lhi_free_lists *lists, uint
     if (lhi_vec_find(&lists->mdls, mdl) != SIZE_MAX)
         return true;
     lhi_pool_block_at(kernel, mdl, &block);
-    return block.found && block.state == LHI_POOL_FREE;
+    return (block.found && block.state == LHI_POOL_FREE) || lhi_pool_says_free(kernel, mdl, "Mdl ");
 }
 
 void lhi_free_lists_free(lhi_free_lists *lists)

@@ -46,12 +46,20 @@ typedef struct lhi_pool_block {
 /* The block that an address lies in, by the header directly in front of it (exact) or further up in its page
  * (then only when the BlockSize spans it). */
 void lhi_pool_block_at(const lh_kernel *kernel, uint64_t va, lhi_pool_block *out);
+/* Does the header in front of an object that is in use say so? LHI_UNKNOWN: there is none with that tag. */
+lhi_answer lhi_pool_marks(const lh_kernel *kernel, uint64_t object, const char *tag);
+/* No neighbour confirms it, but the header right in front of an object whose block has no known state says
+ * that it is free, and headers of objects in use do not say so of those (probing.pool_marks). From 18362 on
+ * the tag has to be the object's as well. */
+bool lhi_pool_says_free(const lh_kernel *kernel, uint64_t body, const char *tag);
 
 /* Entries on the lookaside lists: freed, whatever their content says. */
 typedef struct lhi_free_lists {
     lhi_vec mdls;       /* sorted addresses on the MDL lists */
     lhi_vec irps;       /* sorted, on the small, medium and large packet lists */
     bool complete;      /* every list of every processor was walked to its end */
+    bool damaged;       /* a list's links and its count do not agree */
+    bool shown;         /* a list was found that no processor's block leads to: by its head alone */
     lh_absence absence; /* of the first gap; LH_ABSENT_LAYOUT: list heads are not known for this build */
     uint64_t absent_at;
 } lhi_free_lists;
@@ -60,6 +68,15 @@ int lhi_is_list_head(const lh_kernel *kernel, uint64_t address, bool mdls);
 /* Only LH_ERR_NO_MEMORY fails. */
 lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_error *err);
 void lhi_free_lists_free(lhi_free_lists *lists);
+/* A head of MDLs shows itself, also where no processor's block leads to it: this far into it stand its tag
+ * and the size of what it keeps, as one of these words. */
+#define LHI_LIST_MARK  0x28u
+#define LHI_LIST_MARKS 64u
+uint64_t lhi_free_list_mark(unsigned index);
+/* Takes the entries of such a list, if its links and its count agree; sort the lists behind the last one.
+ * Only LH_ERR_NO_MEMORY fails. */
+lh_status lhi_free_lists_show(const lh_kernel *kernel, uint64_t head, lhi_free_lists *out, lh_error *err);
+void lhi_free_lists_sort(lhi_free_lists *lists);
 /* An MDL that was given back: it lies on such a list, or in a free pool block. */
 bool lhi_mdl_is_freed(const lh_kernel *kernel, const lhi_free_lists *lists, uint64_t mdl);
 

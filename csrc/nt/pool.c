@@ -15,6 +15,8 @@
  * and the session bit, nothing else (kernel triage dumps of 19041 show 2, 3, 10 and 11 only). */
 #define IN_USE    2u
 #define TYPE_BITS 0x2bu
+/* The pool header, the object header and all optional ones (facts B.6). */
+#define OBJECT_HEADERS 0x100u
 /* "Protected": not part of the tag. */
 #define TAG_PROTECTED 0x80u
 /* First build whose kernel pool is a segment heap: BlockSize and PreviousSize no longer form a chain, and
@@ -38,20 +40,24 @@ static bool decode(const uint8_t *bytes, header *out)
         if (out->tag[i] < 0x20 || out->tag[i] > 0x7e)
             return false;
     }
-    if (out->type != 0 && ((out->type & ~TYPE_BITS) != 0 || (out->type & IN_USE) == 0))
-        return false;
     return out->size >= HEADER_SIZE + UNIT;
+}
+
+static bool decode_marked(const lh_kernel *kernel, const uint8_t *bytes, header *out)
+{
+    return decode(bytes, out) && (!kernel->probing.pool_marks || out->type == 0 ||
+                                  ((out->type & ~TYPE_BITS) == 0 && (out->type & IN_USE) != 0));
 }
 
 /* sure: the header is one of the page's chain. A header of an earlier time may stand inside a block of today.
  */
-static void answer(uint64_t at, const header *h, bool sure, lhi_pool_block *out)
+static void answer(const lh_kernel *kernel, uint64_t at, const header *h, bool sure, lhi_pool_block *out)
 {
     out->found = true;
     out->body = at + HEADER_SIZE;
     out->size = h->size - HEADER_SIZE;
     lhi_text_bytes(h->tag, sizeof h->tag, out->tag, sizeof out->tag);
-    if (!sure)
+    if (!sure || !kernel->probing.pool_marks)
         out->state = LHI_POOL_UNKNOWN;
     else if ((h->type & IN_USE) != 0)
         out->state = LHI_POOL_ALLOCATED;
@@ -61,11 +67,12 @@ static void answer(uint64_t at, const header *h, bool sure, lhi_pool_block *out)
 
 /* Follows the blocks of a page from its first one: true when every header up to the one that spans `offset`
  * agrees with its neighbour about sizes. */
-static bool by_chain(const uint8_t *page, uint32_t offset, uint32_t *at, header *h)
+static bool by_chain(const lh_kernel *kernel, const uint8_t *page, uint32_t offset, uint32_t *at, header *h)
 {
     uint32_t previous = 0;
     for (uint32_t here = 0; here + HEADER_SIZE <= LHI_PAGE_SIZE;) {
-        if (!decode(page + here, h) || h->previous != previous || h->size > LHI_PAGE_SIZE - here)
+        if (!decode_marked(kernel, page + here, h) || h->previous != previous ||
+            h->size > LHI_PAGE_SIZE - here)
             return false;
         if (offset - here < h->size) {
             *at = here;
@@ -80,6 +87,7 @@ static bool by_chain(const uint8_t *page, uint32_t offset, uint32_t *at, header 
 void lhi_pool_block_at(const lh_kernel *kernel, uint64_t va, lhi_pool_block *out)
 {
     const bool chained = kernel->build != 0 && kernel->build < SEGMENT_HEAP_BUILD;
+    const bool any = chained || !kernel->probing.pool_marks;
     const uint64_t page_mask = LHI_PAGE_SIZE - 1;
     uint8_t bytes[LHI_PAGE_SIZE] = {0};
     uint64_t at = 0;
@@ -91,9 +99,9 @@ void lhi_pool_block_at(const lh_kernel *kernel, uint64_t va, lhi_pool_block *out
         uint64_t page = va & ~page_mask;
         uint32_t here = 0;
         if (lhi_read(&kernel->space, page, bytes, sizeof bytes, &at) == LH_PRESENT &&
-            by_chain(bytes, (uint32_t)(va & page_mask), &here, &h)) {
+            by_chain(kernel, bytes, (uint32_t)(va & page_mask), &here, &h)) {
             if (va - page >= here + HEADER_SIZE)
-                answer(page + here, &h, true, out);
+                answer(kernel, page + here, &h, true, out);
             return;
         }
     }
@@ -112,11 +120,43 @@ void lhi_pool_block_at(const lh_kernel *kernel, uint64_t va, lhi_pool_block *out
         for (size_t back = HEADER_SIZE; back <= length; back += UNIT) {
             uint64_t here = end - back;
             /* On a segment heap only blocks in use have this header. */
-            if (decode(bytes + (here - begin), &h) && va - here < h.size && (chained || h.type != 0)) {
-                answer(here, &h, false, out);
+            if (decode_marked(kernel, bytes + (here - begin), &h) && va - here < h.size &&
+                (any || h.type != 0)) {
+                answer(kernel, here, &h, false, out);
                 return;
             }
         }
         end = begin;
     }
+}
+
+lhi_answer lhi_pool_marks(const lh_kernel *kernel, uint64_t object, const char *tag)
+{
+    if (!lhi_is_object(object, UNIT) || object - LHI_KERNEL_HALF < LHI_PAGE_SIZE)
+        return LHI_UNKNOWN;
+    for (uint64_t back = HEADER_SIZE; back <= OBJECT_HEADERS; back += UNIT) {
+        uint8_t bytes[HEADER_SIZE] = {0};
+        uint64_t at = 0;
+        header h = {0};
+        if (lhi_read(&kernel->space, object - back, bytes, sizeof bytes, &at) != LH_PRESENT)
+            return LHI_UNKNOWN;
+        if (decode(bytes, &h) && h.size > back && memcmp(h.tag, tag, sizeof h.tag) == 0)
+            return (h.type & IN_USE) != 0 ? LHI_YES : LHI_NO;
+    }
+    return LHI_UNKNOWN;
+}
+
+bool lhi_pool_says_free(const lh_kernel *kernel, uint64_t body, const char *tag)
+{
+    uint8_t bytes[HEADER_SIZE] = {0};
+    uint64_t at = 0;
+    header h = {0};
+    lhi_pool_block block = {0};
+    lhi_pool_block_at(kernel, body, &block);
+    if (!kernel->probing.pool_marks || block.state != LHI_POOL_UNKNOWN ||
+        (block.found && block.body != body) || body - LHI_KERNEL_HALF < LHI_PAGE_SIZE ||
+        lhi_read(&kernel->space, body - HEADER_SIZE, bytes, sizeof bytes, &at) != LH_PRESENT)
+        return false;
+    return decode(bytes, &h) && h.type == 0 &&
+           (kernel->build < SEGMENT_HEAP_BUILD || memcmp(h.tag, tag, sizeof h.tag) == 0);
 }

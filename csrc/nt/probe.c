@@ -1,6 +1,9 @@
 /* Probes the chosen layout on objects of the dump, structure by structure, and completes it. */
 #include "nt/probe.h"
 
+#include "nt/memory.h"
+#include "nt/process_list.h"
+
 #include <string.h>
 
 /* ------------------------------------------------------------------ the state of a field */
@@ -147,11 +150,25 @@ static void settle_processors(lhi_witness *w)
     }
 }
 
+/* Processes are in use. Where their headers can't be read nothing contradicts. */
+static bool marks_pool(const lhi_witness *w)
+{
+    bool against = false;
+    for (size_t i = 0; i < w->process_count + 1; i++) {
+        const lhi_answer marked =
+            lhi_pool_marks(w->kernel, i ? w->processes[i - 1] : lhi_bugcheck_process(w->kernel), "Proc");
+        if (marked == LHI_YES)
+            return true;
+        against = against || marked == LHI_NO;
+    }
+    return !against;
+}
+
 void lhi_layout_probe(lh_kernel *kernel)
 {
     lhi_layout_row *row = &kernel->row;
     lhi_witness witness;
-    memset(&kernel->probing, 0, sizeof kernel->probing);
+    kernel->probing = (lhi_probing){.pool_marks = true};
     lhi_witness_collect(kernel, &witness);
     lhi_settle_processes(&witness);
     settle_processors(&witness);
@@ -160,6 +177,7 @@ void lhi_layout_probe(lh_kernel *kernel)
     lhi_settle_counters(&witness);
     kernel->probing.processes = (uint32_t)witness.process_count;
     kernel->probing.system = witness.system;
+    kernel->probing.pool_marks = marks_pool(&witness);
     for (size_t i = 0; i < LHI_FIELD_COUNT && row->layout.basis == LHI_LAYOUT_STABLE; i++) {
         if (row->states[i].origin == LHI_FROM_DUMP || row->states[i].origin == LHI_FROM_BLOCK) {
             row->layout.basis = LHI_LAYOUT_INFERRED;

@@ -93,15 +93,39 @@ static bool walk(lhi_roll *roll)
     return true;
 }
 
-lh_status lhi_process_list_read(const lh_kernel *kernel, lhi_process_list *out, lh_error *err)
+uint64_t lhi_bugcheck_process(const lh_kernel *kernel)
 {
     const lh_dump_info *header = lhi_dump_header(kernel->dump);
+    const bool of_process = header->bugcheck_code == 0x76 && header->parameters[0] == 0;
+    const uint64_t mdl = header->parameters[header->bugcheck_code == 0xcb ? 2 : 1];
+    uint64_t process = 0, at = 0;
+    if (of_process)
+        return header->parameters[1];
+    if ((header->bugcheck_code != 0x76 && header->bugcheck_code != 0xcb) || !lhi_is_object(mdl, 8) ||
+        mdl > UINT64_MAX - 0x1000 ||
+        lhi_read_field(&kernel->space, kernel->layout, mdl, LHI_F_MDL_Process, 8, &process, &at) !=
+            LH_PRESENT)
+        return 0;
+    return process;
+}
+
+/* A process that is charged has left the list long ago; one whose MDL was unlocked wrongly need not. */
+static uint64_t charged_process(const lh_kernel *kernel)
+{
+    const lh_dump_info *header = lhi_dump_header(kernel->dump);
+    const bool charged =
+        header->bugcheck_code == 0xcb || (header->bugcheck_code == 0x76 && header->parameters[0] == 0);
+    return charged ? lhi_bugcheck_process(kernel) : 0;
+}
+
+lh_status lhi_process_list_read(const lh_kernel *kernel, lhi_process_list *out, lh_error *err)
+{
     lhi_roll roll = {.kernel = kernel, .list = out};
     lhi_current current = {0};
     memset(out, 0, sizeof *out);
     bool enough = walk(&roll);
-    if (enough && header->bugcheck_code == 0x76 && header->parameters[0] == 0)
-        enough = enter(&roll, header->parameters[1]);
+    if (enough)
+        enough = enter(&roll, charged_process(kernel));
     lhi_current_read(kernel, &current);
     if (enough && current.process)
         enough = enter(&roll, current.process);

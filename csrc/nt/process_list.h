@@ -18,4 +18,7 @@ typedef struct lhi_process_list {
 lh_status lhi_process_list_read(const lh_kernel *kernel, lhi_process_list *out, lh_error *err);
 void lhi_process_list_free(lhi_process_list *list);
 
+/* The process that 0x76 and 0xCB are about: in a parameter, or in the MDL that a parameter has. 0: none. */
+uint64_t lhi_bugcheck_process(const lh_kernel *kernel);
+
 #endif

@@ -274,6 +274,8 @@ static bool step(lhi_walker *w)
         return stop(w, LHI_STACK_NO_MODULE, "the code lies in no loaded module");
     if (!w->image_known)
         return stop_unwind_data(w, w->image_absence, w->module->base);
+    if (!lhi_image_lists_functions(&w->image)) /* then none of its code is known to be a leaf function */
+        return stop(w, LHI_STACK_DAMAGED, "the code lies in an image that has no unwind data");
     const uint64_t distance = w->r.rip - w->image.base;
     if (distance >= w->image.span || (w->called && distance == 0))
         return stop(w, LHI_STACK_DAMAGED, "the code lies outside its image");

@@ -13,7 +13,7 @@ from lockhound_synth.pe.load import LoadedImage, load
 HERE = Path(__file__).parent
 TOOLS = ("clang", "lld-link", "llvm-dlltool", "llvm-rc")
 DRIVERS = ("holder", "grabber", "sender", "splitter")
-PATHS = ("code_paths", "code_shapes", "code_helpers", "code_steps", "code_pointers", "code_lengths", "code_forms")
+PATHS = ("code_paths", "code_shapes", "code_helpers", "code_steps", "code_pointers", "code_lengths", "code_frames", "code_forms")
 VERSION = (3, 1, 4, 15)
 TIMESTAMP = 0x5F00_0000
 IMAGE_BASE = 0x1_4000_0000

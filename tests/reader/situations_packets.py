@@ -46,13 +46,12 @@ def freed_on_list(scene: Scene) -> Cast:
 
 
 def freed_list_gone(scene: Scene) -> Cast:
-    """As before, and the page with the pointers to the lookaside lists is not captured: whether the MDL was freed can't be
-    known."""
+    """As before, and the page with the pointers to the lookaside lists is not captured: the list's own head still tells."""
     cast = freed_on_list(scene)
     if not scene.trap:
         return cast
     scene.stage.missing.append("prcb_lookaside")
-    return nobody("insufficient")
+    return nobody("unattributed")
 
 
 def freed_on_second_processor(scene: Scene) -> Cast:

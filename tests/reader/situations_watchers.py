@@ -68,6 +68,23 @@ def wide_ring(scene: Scene) -> Cast:
     return nobody() if scene.trap else named(watcher, mdl)
 
 
+def listed_events(scene: Scene) -> Cast:
+    """An innocent driver's events are blocks in a list, each with its time and an object. Without the trap they are buffers, of which one
+    has an MDL and the others none."""
+    watcher, device = _watcher(scene)
+    mdl = scene.lock()
+    objects = [device.address, scene.stranger.address, watcher.address]
+    events = [_block(scene, b"Evnt", 0x40) for _ in range(6)]
+    head = device.extension + 0x60
+    ring = [head, *events]
+    for i, entry in enumerate(ring):
+        scene.machine.space.write(entry, struct.pack("<2Q", ring[(i + 1) % len(ring)], ring[i - 1]))
+    for i, event in enumerate(events):
+        held = mdl.address if i == 3 else objects[i % 3] if scene.trap else 0
+        scene.machine.space.write(event + 0x10, struct.pack("<2Q", NOW + 0x2_0000 * i if scene.trap else 0, held))
+    return nobody() if scene.trap else named(watcher, mdl)
+
+
 # Copies
 
 
@@ -208,6 +225,6 @@ def flags_between(scene: Scene) -> Cast:
 
 
 ALL = (
-    clocked_ring, numbered_ring, wide_ring, header_noted, header_of_embedded, copy_left, free_records, diverted_requests,
+    clocked_ring, numbered_ring, wide_ring, listed_events, header_noted, header_of_embedded, copy_left, free_records, diverted_requests,
     handle_with_routine, handle_with_table, handle_with_driver, handle_with_device, context_before_routine, flags_between,
 )  # fmt: skip

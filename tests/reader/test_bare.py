@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+import lockhound as lh
 from lockhound_synth.forge import Forged
 
 from .altered import Altered
 from .machines import Answer, case_of, forged, patched
 from .test_trackers import places, trace_of
 
-IMPORTS, ADDRESSES = 1, 12  # IMAGE_DIRECTORY_ENTRY_IMPORT and _IAT, PE format
+IMPORTS, EXCEPTIONS, ADDRESSES = 1, 3, 12  # IMAGE_DIRECTORY_ENTRY_IMPORT, _EXCEPTION and _IAT, PE format
 
 
 # ---- images
@@ -123,6 +124,36 @@ def test_names_of_imports_tell_without_addresses(story: str, change: Callable[[A
     assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
 
 
+def entry_points_of_another_kind(a: Altered) -> None:
+    """Records of modules have something else where their entry point should stand, all of them."""
+    at = a.machine.layouts["KLDR_DATA_TABLE_ENTRY"].offset("EntryPoint")
+    for module in a.machine.modules:
+        a.put(module.kldr + at, module.base + 0x10)
+
+
+@pytest.mark.parametrize(("story", "build"), [("pending_irp", 7601), ("async_built", 9600), ("tracked_leak", 26100)])
+def test_what_no_record_has_contradicts_none(story: str, build: int) -> None:
+    """One record among others is another matter: two situations have that."""
+    machine, case = told(story, build, entry_points_of_another_kind)
+    assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
+
+
+def test_without_unwind_data_no_code_is_a_leaf() -> None:
+    """The word on top of the stack is then anything; what lies there is a lead."""
+    machine, case = told("unlock_twice", 19041)
+    assert case["verdict"]["kind"] == "driver"
+    nt = next(m for m in machine.machine.modules if m.name == "ntoskrnl.exe")
+
+    def no_unwind_data(a: Altered) -> None:
+        a.write(directory(nt.base + int.from_bytes(a.read(nt.base + 0x3C, 4), "little"), EXCEPTIONS), bytes(8))
+
+    _, case = told("unlock_twice", 19041, no_unwind_data)
+    assert case["verdict"]["kind"] == "unattributed"
+    assert not case["stack"]["complete"]
+    assert "no unwind data" in case["stack"]["reason"]
+    assert [s["driver"] for s in case["suspects"]]
+
+
 # ---- the database of frames
 
 
@@ -172,6 +203,60 @@ def test_counts_of_shared_pages_prove_no_lock() -> None:
         assert case["verdict"]["kind"] == "insufficient"
 
 
+# ---- what was freed
+
+
+def lists_that_nobody_leads_to(a: Altered) -> None:
+    """The processor's block has no lists of freed packets and MDLs; the lists are still there."""
+    processor = a.u64(a.machine.symbol("KiProcessorBlock"))
+    a.write(a.at("KPRCB", processor, "PPLookasideList"), bytes(256))
+
+
+def pool_headers(a: Altered) -> Iterator[int]:
+    for body in a.machine.nonpaged.blocks:
+        yield body - 16
+
+
+def headers_without_neighbours(a: Altered) -> None:
+    """No pool header knows the size of the block in front of its own."""
+    for header in pool_headers(a):
+        a.write(header, b"\x7f")
+
+
+def headers_without_types(a: Altered) -> None:
+    """Every pool header has the type of a free block."""
+    for header in pool_headers(a):
+        a.write(header + 3, b"\0")
+
+
+@pytest.mark.parametrize("build", [7601, 19041, 26100])
+@pytest.mark.parametrize("story", ["freed_locked", "freed_idle", "freed_strangers"])
+def test_a_list_of_freed_mdls_shows_itself(story: str, build: int) -> None:
+    """Whatever pointed to an MDL on it names nobody."""
+    machine, case = told(story, build, lists_that_nobody_leads_to)
+    assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
+    assert {m["state"] for m in case["ledger"]["mdls"]} == {m["state"] for m in machine.truth.ledger["mdls"]}
+
+
+@pytest.mark.parametrize("build", [7601, 17763])
+def test_a_header_that_no_neighbour_confirms_says_free(build: int) -> None:
+    machine, case = told("freed_in_pool", build, headers_without_neighbours)
+    assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
+    assert [m["state"] for m in case["ledger"]["mdls"]] == ["freed_locked"]
+
+
+@pytest.mark.parametrize("build", [7601, 26100])
+@pytest.mark.parametrize("story", ["pending_irp", "async_built", "held_by_context", "held_embedded"])
+def test_types_that_processes_contradict_say_nothing(story: str, build: int) -> None:
+    """A process that is charged is in use: where its header has the type of a free block, no header's type means anything."""
+    machine, case = told(story, build, headers_without_types)
+    wanted = Answer.of(machine.truth.verdict)
+    assert Answer.of(case["verdict"]).names <= wanted.names
+    # There the types were needed to tell that the MDL stands, or that another block with a pointer to it does not.
+    if not (story.startswith("held") and build == 7601) and story != "held_by_context":
+        assert Answer.of(case["verdict"]) == wanted
+
+
 # ---- traces
 
 
@@ -209,3 +294,18 @@ def no_debugger_block(a: Altered) -> None:
 def test_the_record_of_the_kernel_is_enough_for_a_trace(changes: tuple[Callable[[Altered], None], ...]) -> None:
     machine, case = told("tracked_leak", 17763, *changes)
     assert Answer.of(case["verdict"]) == Answer.of(machine.truth.verdict)
+
+
+# ---- processes
+
+
+def test_the_audit_has_the_process_of_an_untagged_block() -> None:
+    """It has left the list of processes, and no pool header tells its block: the MDL that 0xCB names does."""
+    machine = forged("tracked_leak", 19041, 0)
+    altered = Altered(machine)
+    victim = altered.victim.address
+    altered.write(victim - 0x100, altered.read(victim - 0x100, 0x100).replace(b"Proc", b"Qroc"))
+    with lh.open(altered.finish().to_bytes(6)) as dump:
+        rows = {row["address"]: row for row in dump.audit(progress=False).to_dict()["processes"]}
+    assert rows[f"{victim:#x}"]["state"] == "dead"
+    assert rows[f"{victim:#x}"]["explained"] == machine.truth.ledger["charged"]

@@ -1,4 +1,4 @@
-"""Single conditions of the judging that situations do not reach: clients on stacks, lock trackers, and what an unlock is asked."""
+"""Single conditions of the judging that situations do not reach: clients of KMDF, lock trackers, and what an unlock is asked."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ def test_one_client_waits_with_the_packet(other: str) -> None:
         assert Answer.of(case["verdict"]) == names(one, mdl)
 
 
+# ---- clients of KMDF
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_client_has_the_globals_of_the_framework(count: int) -> None:
     """Where the data of two point into them, nobody knows for whom KMDF made the packet."""
@@ -81,6 +84,23 @@ def test_what_is_left_of_a_tracker_must_tell_of_this_very_lock(field: str) -> No
     )
     verdict = patched("unlock_left_over", BUILD, 0, {gone + offset: value.to_bytes(width, "little")})["verdict"]
     assert ("a lock tracker that is no longer in use" in verdict["reason"]) == (not field)
+
+
+@pytest.mark.parametrize("between", [True, False])
+def test_the_routine_that_unlocks_stands_right_beside_the_driver(between: bool) -> None:
+    """The driver called through a pointer: with another routine of nt between the two, what it called is not known."""
+    stage = Loose(f"beside_{between}", BUILD, 0)
+    machine = stage.machine
+    mdl = unlocks.stale(stage)
+    driver = stage.invent(imports=io.LOCKING, pointers=True)
+    machine.space.write_u64(io.make_device(machine, driver).extension + 0x20, mdl.address)
+    more = [machine.nt_base + machine.kernel.exports["IoFreeMdl"] + 0x20] if between else []
+    unlocks.begin(stage, mdl, [*unlocks.inner(machine), *more, unlocks.pointer_call(driver), *unlocks.from_program(machine)])
+    verdict = case_of(stage.finish().to_bytes(6))["verdict"]
+    if between:
+        assert (verdict["kind"], verdict["driver"]) == ("unattributed", None)
+    else:
+        assert verdict["driver"] == driver.module.name
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 import lockhound as lh
+from lockhound_synth.forge import Forged
 
 from .machines import case_of, dump_bytes, forged, patched
 from .test_unlocks import BUILD, SEED, forms, plain, relative
@@ -19,6 +21,13 @@ def marked(excerpt: dict[str, Any]) -> dict[str, Any] | None:
     rows = [row for row in excerpt["listing"] if row["marked"]]
     assert len(rows) <= 1
     return rows[0] if rows else None
+
+
+def read(machine: Forged, address: int, size: int) -> bytes:
+    """Bytes of a machine that lie in one page."""
+    physical = machine.translate(address)
+    assert physical is not None
+    return bytes(machine.pages[physical >> 12][physical & 0xFFF : (physical & 0xFFF) + size])
 
 
 def follows(excerpt: dict[str, Any]) -> bool:
@@ -211,3 +220,28 @@ def test_of_an_unlock_the_lock_of_its_mdl_is_shown() -> None:
     unlocks, locks = case_of(dump_bytes("unlock_length_own", BUILD, SEED, 6))["excerpts"]
     assert [(marked(row) or {})["name"] for row in (unlocks, locks)] == [UNLOCK, "nt!MmProbeAndLockPages"]
     assert [row["kind"] for row in (unlocks, locks)] == ["unlock_site", "trace"]
+
+
+def test_of_a_function_in_parts_both_are_told() -> None:
+    """The part that the call lies in, by its own row of .pdata, and the entry of the function that the row is chained to."""
+    machine, name, frame, slot = plain()
+    module = next(m for m in machine.machine.modules if m.name == name)
+    assert module.image is not None
+    table, size = module.image.exception_table
+    rows = {at: struct.unpack("<III", read(machine, module.base + at, 12)) for at in range(table, table + size, 12)}
+    at, (begin, end, unwind) = next((at, row) for at, row in rows.items() if row[0] < frame - module.base <= row[1])
+    other = next(row for row in rows.values() if row[0] != begin)
+    room = (slot - module.base) & ~0xFFF | 0xE00  # unused bytes in the page of the slots
+    chained = struct.pack("<BBBB", 1 | 4 << 3, 0, 0, 0) + struct.pack("<III", other[0], other[1], unwind)  # UNW_FLAG_CHAININFO
+    writes = {module.base + room: chained, module.base + at: struct.pack("<III", begin, end, room)}
+    case = patched("unlock_unknown", BUILD, SEED, writes)
+    (excerpt,) = case["excerpts"]
+    assert case["verdict"]["driver"] == name
+    assert excerpt["function"] == {
+        "at": f"{name}+{other[0]:#x}",
+        "entry": f"{module.base + other[0]:#x}",
+        "begin": f"{module.base + begin:#x}",
+        "end": f"{module.base + end:#x}",
+    }
+    assert (marked(excerpt) or {})["name"] == UNLOCK
+    assert excerpt["reason"] is None
