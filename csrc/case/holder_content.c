@@ -29,7 +29,7 @@ static bool driver_at(const lh_kernel *kernel, uint64_t word, lhi_driver *out, u
         lhi_device_driver(kernel, word, &read, out);
         *device = word;
     }
-    return out->has_module && out->absence == LH_PRESENT;
+    return out->has_module; /* also of one whose name's page is missing: it is somebody's */
 }
 
 lh_status lhi_holder_content(lhi_holders *h, const lhi_site *site, size_t party, bool *other, lh_error *err)
