@@ -171,7 +171,8 @@ typedef struct lhi_record { /* an MDL-shaped thing that names the process */
     bool ambiguous; /* more packets than locks name descriptions of the same pages */
     bool untracked; /* the process's lock trackers are all there, and it has none */
     bool copy;      /* same pages as an earlier one in the ledger, and no proof of a second lock */
-    bool copied;    /* it does not lie where an MDL like it can have been made: a copy for that reason */
+    bool copied;    /* another one has the same header, and memory to itself or a packet */
+    bool displaced; /* by its flags it had a block to itself, and it lies inside something else */
     lh_mdl_state state;
     size_t holder;        /* party, LHI_NONE */
     size_t packet;        /* the packet the judgement rests on, LHI_NONE */

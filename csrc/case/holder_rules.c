@@ -66,6 +66,11 @@ static lh_status judge_named(lhi_case *c, lhi_record *r, const lhi_claims *claim
     if (r->twin) {
         settle(r, LHI_OUTCOME_INSUFFICIENT,
                "another structure describes the same pages, and whose of the two is the lock can't be told");
+    } else if (r->displaced) {
+        settle(
+            r, LHI_OUTCOME_INSUFFICIENT,
+            "its flags say that it had memory to itself, and it lies inside another structure: it may be a "
+            "copy of one that is gone");
     } else if (lhi_case_holder_could_hide(c)) {
         settle(
             r, LHI_OUTCOME_INSUFFICIENT,

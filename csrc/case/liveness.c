@@ -91,13 +91,12 @@ static bool has_pending_packet(const lhi_case *c, const lhi_record *record, unsi
 }
 
 /* An MDL with the flag of the lists of MDLs has a pool block to itself (IoAllocateMdl sets it,
- * MmInitializeMdl clears it): inside another structure, or in a module, it is a copy. One that a packet waits
- * with is not asked. */
-static bool is_copied(const lhi_case *c, const lhi_record *record)
+ * MmInitializeMdl clears it). Inside another structure, or in a module, it is likely a copy. */
+static bool is_displaced(const lhi_case *c, const lhi_record *record)
 {
     const uint64_t at = record->mdl.address;
     lhi_pool_block block = {0};
-    if (!(record->mdl.flags & LHI_MDL_ALLOCATED_FIXED_SIZE) || has_pending_packet(c, record, 8))
+    if (!(record->mdl.flags & LHI_MDL_ALLOCATED_FIXED_SIZE))
         return false;
     lhi_pool_block_at(c->kernel, at, &block);
     return lhi_module_at(&c->kernel->modules, at) || (block.found && block.body != at);
@@ -302,8 +301,8 @@ lh_status lhi_case_liveness(lhi_case *c, lh_error *err)
         if (record->mdl.klass != LHI_MDL_CHARGED || !record->names_process)
             continue;
         record->refuted = record->frames_unreferenced > 0;
-        record->copied = record->copy = is_copied(c, record);
-        record->in_ledger = !record->refuted && !record->copied;
+        record->displaced = is_displaced(c, record);
+        record->in_ledger = !record->refuted;
         bool referenced = record->frames_private > 0 && record->frames_unknown == 0;
         if (record->freed)
             record->state = LH_MDL_FREED_LOCKED;

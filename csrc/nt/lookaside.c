@@ -155,6 +155,8 @@ lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_e
     out->complete = true;
     if (!lhi_layout_offset(kernel->layout, LHI_F_KPRCB_PPLookasideList, &pairs)) {
         note_gap(out, LH_ABSENT_LAYOUT, 0);
+        /* Where the tables have the field, what the processors' blocks had there is gone. */
+        out->damaged = kernel->row.states[LHI_F_KPRCB_PPLookasideList].probe == LHI_PROBE_FAILED;
         return LH_OK;
     }
     for (uint32_t i = 0; i < processors && status == LH_OK; i++) {
@@ -172,9 +174,10 @@ lh_status lhi_free_lists_read(const lh_kernel *kernel, lhi_free_lists *out, lh_e
             /* Bit 0 tells the kind: heads lie on multiples of 16. */
             uint64_t list = lhi_u64(bytes + 8 * word);
             bool mdls = word / 2 == MDL_LIST;
-            if (!lhi_is_object(list, 16))
+            if (!lhi_is_object(list, 16)) {
                 note_gap(out, LH_ABSENT_LAYOUT, prcb + pairs + 8 * word);
-            else if (!lhi_vec_push(&lists, list | (mdls ? 1 : 0)))
+                out->damaged = true; /* which lists the processor has can't be told */
+            } else if (!lhi_vec_push(&lists, list | (mdls ? 1 : 0)))
                 status = lhi_fail_memory(err);
         }
     }

@@ -209,8 +209,7 @@ static const char *why_not_counted(lhi_case *c, const lhi_record *r, uint64_t be
     if (r->untracked)
         return "no lock tracker of the process is for it, and they account for every page";
     if (r->copied)
-        return "a copy of an MDL: its flags say that it has memory of its own, and it lies inside another "
-               "structure; or another MDL has the same header";
+        return "a copy of an MDL: another one has the same header, and memory to itself or a packet";
     if (r->copy)
         return "another MDL describes the same pages, and only so many locks stand on them";
     if (r->refuted)

@@ -11,6 +11,7 @@ from lockhound_synth.io import Device, Driver, File
 from lockhound_synth.machine import Machine
 from lockhound_synth.packets import CONTROL, ON_ALL, PENDING_RETURNED, READ, Irp, Mdl, Slot
 from lockhound_synth.processes import Process, Thread
+from lockhound_synth.regions import SEGMENT_HEAP
 from lockhound_synth.scenarios.stage import Stage
 
 MAKING = io.MAKING
@@ -129,6 +130,13 @@ class Scene:
 
     def lock(self, pages: int = 5, process: Process | None = None) -> Mdl:
         return packets.make_mdl(self.machine, process or self.victim, pages, mapped=False)
+
+    def free_silently(self, mdl: Mdl) -> None:
+        """Frees it. A segment heap leaves the pool's header as it was."""
+        header = self.machine.space.read(mdl.address - 0x10, 0x10)
+        self.machine.nonpaged.free(mdl.address)
+        if self.machine.build >= SEGMENT_HEAP:
+            self.machine.space.write(mdl.address - 0x10, header)
 
     # Packets
 

@@ -86,7 +86,7 @@ def back_with_damaged_lists(scene: Scene) -> Cast:
         return named(maker, mdl)
     packets.free_mdl(scene.machine, mdl)
     scene.later(lambda: scene.machine.space.write(scene.machine.labels["prcb_lookaside"], bytes(0x40)))
-    return nobody("insufficient", because="whether the MDL was freed can't be told")
+    return nobody("unattributed", because="freed without being unlocked")  # the head of the list shows itself
 
 
 def back_with_a_large_one(scene: Scene) -> Cast:
@@ -99,7 +99,7 @@ def back_with_a_large_one(scene: Scene) -> Cast:
     scene.machine.space.write_u64(device.extension + 0x30, mdl.address)
     if not scene.trap:
         return named(maker, mdl)
-    scene.machine.nonpaged.free(mdl.address)
+    scene.free_silently(mdl)
     scene.stage.lose_counts(mdl)
     if scene.machine.build < SEGMENT_HEAP:
         return nobody("unattributed")
@@ -118,7 +118,7 @@ def vouched_by_length(scene: Scene) -> Cast:
     scene.own(maker, low, mdl, arguments=(mdl.length, 0, 0, 0))
     if not scene.trap:
         return named(maker, mdl)
-    scene.machine.nonpaged.free(mdl.address)
+    scene.free_silently(mdl)
     scene.stage.missing.append("prcb_lookaside")
     if scene.machine.build < SEGMENT_HEAP:
         return nobody("unattributed")

@@ -201,7 +201,7 @@ def unvouched_with_damaged_lists(scene: Scene) -> Cast:
     scene.own(maker, low, mdl)
     if not scene.trap:
         return named(maker, mdl)
-    scene.machine.nonpaged.free(mdl.address)
+    scene.free_silently(mdl)
     scene.later(lambda: scene.machine.space.write(scene.machine.labels["prcb_lookaside"], bytes(0x40)))
     return nobody(*(("unattributed",) if scene.machine.build < SEGMENT_HEAP else ("insufficient",)))
 

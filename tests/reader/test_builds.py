@@ -192,8 +192,8 @@ def test_a_lying_block_does_not_move_what_symbols_say() -> None:
     assert case["current_process"]["name"] == machine.truth.current_process["name"]
 
 
-def test_books_that_call_everything_free_are_not_believed() -> None:
-    """PFN entries of nothing but zeros would refute every lock; they don't fit the frames in use, so nobody reads them."""
+def test_blank_books_say_nothing() -> None:
+    """PFN entries of nothing but zeros were never written: they refute no lock and back none."""
     machine = forged("pending_irp", 19041, 1)
     pages = dict(machine.pages)
     entry = 0x30
@@ -210,6 +210,6 @@ def test_books_that_call_everything_free_are_not_believed() -> None:
     changed.pages.update(pages)
     case = case_of(changed.to_bytes(6))
     _, fields = layout_of(case)
-    assert fields["MMPFN.u3"]["probe"] == "contradicted"
-    assert fields["MMPFN.u3"]["offset"] is None
+    assert fields["MMPFN.u3"]["probe"] == "not_probed"
     assert case["verdict"]["driver"] == machine.truth.verdict["driver"]
+    assert not any("reference counts agree" in factor["statement"] for factor in case["verdict"]["confidence"]["factors"])
