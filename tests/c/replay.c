@@ -153,6 +153,15 @@ static lh_status ask_about_processes(lh_kernel *kernel, lh_error *err)
     return status;
 }
 
+/* What the drivers' code does with locked pages. */
+static lh_status ask_about_code(lh_kernel *kernel, lh_error *err)
+{
+    char *json = NULL;
+    lh_status status = lh_kernel_locks_json(kernel, NULL, NULL, 0, &json, NULL, err);
+    lh_string_free(json);
+    return status;
+}
+
 /* The crashing thread's stack, frame by frame. */
 static lh_status ask_about_stack(lh_kernel *kernel, lh_error *err)
 {
@@ -182,6 +191,8 @@ static lh_status ask(lh_source *source, lh_error *err)
         status = ask_about_modules(kernel, err);
     if (kernel && !is_fault(status))
         status = ask_about_processes(kernel, err);
+    if (kernel && !is_fault(status))
+        status = ask_about_code(kernel, err);
     if (kernel && !is_fault(status))
         status = ask_about_stack(kernel, err);
     for (size_t i = 0; kernel && !is_fault(status) && i < 4; i++)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from lockhound_synth import scenarios
 from tests.conftest import ROOT
+from tests.drivers.test_code_framework import machine_of_clients
+from tests.drivers.test_code_paths import machine_of_paths
 from tests.reader.machines import TYPES, dump_bytes, forged
 from tests.reader.test_injected import damaged
 
@@ -21,6 +23,7 @@ FLOOR = 85
 # Takes longer than all others together, and tests no parser.
 LEFT_OUT = {"test_scan"}
 DAMAGED = 12  # copies of each dump
+LEVELS = ("-O0", "-O2")  # of optimisation of the compiled drivers
 
 
 def make(build: Path, target: str, tests: list[str]) -> None:
@@ -42,7 +45,8 @@ def make(build: Path, target: str, tests: list[str]) -> None:
 
 
 def dumps() -> Iterator[bytes]:
-    """The main scenarios in every type of dump, as they are and damaged, and each further one once; on one build after the other."""
+    """The main scenarios in every type of dump, as they are and damaged, and each further one once; on one build after the other. Last
+    the compiled drivers, for the code that reads code."""
     chance = random.Random(7)
     for number, name in enumerate(scenarios.NAMES):
         build = scenarios.BUILDS[number % len(scenarios.BUILDS)]
@@ -54,9 +58,13 @@ def dumps() -> Iterator[bytes]:
             yield whole
             for _ in range(DAMAGED):
                 yield damaged(chance, whole, hot)
-    for number, name in enumerate(scenarios.MORE):
+    for number, name in enumerate((*scenarios.MORE, *scenarios.FURTHER)):
         told = scenarios.builds_of(name)
         yield dump_bytes(name, told[number % len(told)], 0, TYPES[-1])
+    with tempfile.TemporaryDirectory() as folder:
+        for level in LEVELS:
+            yield machine_of_paths(Path(folder), level)[1].to_bytes(6)
+        yield machine_of_clients(Path(folder))[1].to_bytes(6)
 
 
 def replay(program: Path) -> int:

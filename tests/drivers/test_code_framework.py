@@ -11,6 +11,7 @@ import pytest
 
 import lockhound as lh
 from lockhound_synth.driver_image import ROUTINES
+from lockhound_synth.forge import Forged
 from lockhound_synth.machine import Machine, Module
 from lockhound_synth.pe.load import LoadedImage
 from lockhound_synth.scenarios import frameworks, libraries
@@ -47,11 +48,8 @@ class Clients:
     dump: lh.Dump
 
 
-@pytest.fixture(scope="module")
-def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
-    if missing := missing_tools():
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    out: Path = tmp_path_factory.mktemp("framework")
+def machine_of_clients(out: Path) -> tuple[dict[str, Module], Forged]:
+    """A machine that has loaded the compiled clients of KMDF."""
     stage = Loose("framework", 19041, 1)
     stage.make_victim()
     machine = stage.machine
@@ -66,7 +64,15 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
             machine.space.write_u64(module.symbols["table_of_framework"], table)
             machine.space.write_u64(module.symbols["table_of_somebody"], loader.base + 0x1000)
         machine.space.write_u64(module.symbols["__guard_dispatch_icall_fptr"], module.symbols["dispatch_rax"])
-    with lh.open(stage.finish().to_bytes(6)) as dump:
+    return modules, stage.finish()
+
+
+@pytest.fixture(scope="module")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
+    if missing := missing_tools():
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    modules, forged = machine_of_clients(tmp_path_factory.mktemp("framework"))
+    with lh.open(forged.to_bytes(6)) as dump:
         yield Clients(modules, dump)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import lockhound as lh
 from lockhound_synth import scenarios
+from lockhound_synth.forge import Forged
 from lockhound_synth.machine import Machine, Module
 from lockhound_synth.scenarios.stage import Stage
 from tests.drivers.compile import compile_paths, missing_tools
@@ -163,11 +164,8 @@ def level(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
-def witness(level: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
-    if missing := missing_tools():
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    out: Path = tmp_path_factory.mktemp("paths")
+def machine_of_paths(out: Path, level: str) -> tuple[Module, Forged]:
+    """A machine that has loaded the compiled driver."""
     stage = Loose("code", 19041, 1)
     stage.make_victim()
     machine = stage.machine
@@ -177,7 +175,15 @@ def witness(level: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wi
     machine.space.write(module.symbols["guard"], struct.pack("<Q", module.symbols["dispatch_rax"]))
     link(machine, module)
     retpoline(machine, module)
-    with lh.open(stage.finish().to_bytes(6)) as dump:
+    return module, stage.finish()
+
+
+@pytest.fixture(scope="module")
+def witness(level: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
+    if missing := missing_tools():
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    module, forged = machine_of_paths(tmp_path_factory.mktemp("paths"), level)
+    with lh.open(forged.to_bytes(6)) as dump:
         yield Witness(module, dump)
 
 
